@@ -1,0 +1,78 @@
+"""Shuffling an epoch and cutting it into batches, on the device."""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int, Key
+
+
+def steps_per_epoch(count: int, batch_size: int) -> int:
+    """How many batches `count` examples make, the last one perhaps smaller.
+
+    Example:
+        >>> steps_per_epoch(60_000, 64)
+        938
+    """
+    return -(-count // batch_size)
+
+
+def permutation(key: Key[Array, ""], count: int) -> Int[Array, " count"]:
+    """A random order of 0..count-1, int32, 4 to 5 times faster on a CPU than jax.random's.
+
+    XLA:CPU sorts single 32-bit numbers 5 times faster than pairs of key and value, and a shuffle
+    is most of what an epoch of a small model does besides its products. So each number carries an
+    index in its low bits and random bits above it: sorting them shuffles the indices, but with
+    few random bits, between equals of which the order stays. Further rounds sort by fresh random
+    bits, equals by the order of the round before, as a radix sort does. The rounds together give
+    at least twice the index's bits: equals in all of them are then rare (less than one pair in
+    two, on average, in an epoch), and cost no more than that pair's order.
+
+    Args:
+        key: a random key.
+        count: 1 to 2^24.
+
+    Example:
+        >>> import jax
+        >>> sorted(permutation(jax.random.key(0), 5).tolist())
+        [0, 1, 2, 3, 4]
+    """
+    index_bits = max((count - 1).bit_length(), 1)
+    if index_bits > 24:
+        raise ValueError(f"cannot shuffle {count} examples at once: at most {2**24}")
+    random_bits = 32 - index_bits
+    rounds = -(-2 * index_bits // random_bits)
+    positions = jnp.arange(count, dtype=jnp.uint32)
+    order = positions
+    for round_key in jax.random.split(key, rounds):
+        random = jax.random.bits(round_key, (count,)) << index_bits
+        picked = jnp.sort(random | positions) & jnp.uint32(2**index_bits - 1)
+        order = order[picked]
+    return order.astype(jnp.int32)
+
+
+def shuffled_batches(
+    key: Key[Array, ""], count: int, batch_size: int
+) -> tuple[Int[Array, "steps batch"], Float[Array, "steps batch"]]:
+    """An epoch as batches of indices, all of one shape.
+
+    The last batch is filled up with indices that do not count, so that it is used, and needs no
+    second compilation.
+
+    Args:
+        key: a random key.
+        count: the number of examples.
+        batch_size: indices a batch.
+
+    Returns:
+        Indices, int32, and weights, float32: 1 for an index that counts, 0 for one that does not.
+        Each of 0..count-1 counts once.
+
+    Example:
+        >>> import jax
+        >>> indices, valid = shuffled_batches(jax.random.key(0), count=5, batch_size=2)
+        >>> indices.shape, valid.tolist()
+        ((3, 2), [[1.0, 1.0], [1.0, 1.0], [1.0, 0.0]])
+    """
+    steps = steps_per_epoch(count, batch_size)
+    order = jnp.resize(permutation(key, count), (steps, batch_size))
+    valid: Bool[Array, " slots"] = jnp.arange(steps * batch_size) < count
+    return order, valid.astype(jnp.float32).reshape(steps, batch_size)

@@ -1,0 +1,153 @@
+"""The command line. It is declared here, and nothing heavy is imported before a command runs."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Literal
+
+from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, Positional, arg
+from tyro.extras import SubcommandApp
+
+from jaxdigits.config import TrainConfig
+from jaxdigits.errors import JaxdigitsError
+
+Json = Annotated[bool, arg(name="json", help="print one JSON object, and nothing else, on stdout")]
+DataDir = Annotated[
+    Path | None,
+    arg(help="where prepared data sets are kept (default: $TFDS_DATA_DIR or ~/tensorflow_datasets)"),
+]
+ManualDir = Annotated[
+    Path | None,
+    arg(help="a folder with data files downloaded by hand (default: $JAXDIGITS_MANUAL_DIR)"),
+]
+
+app = SubcommandApp()
+data_app = SubcommandApp()
+
+
+@app.command
+def train(
+    config: OmitArgPrefixes[TrainConfig] = TrainConfig(),  # noqa: B008 (frozen)
+    out: Path | None = None,
+    overwrite: bool = False,
+    data_dir: DataDir = None,
+    manual_dir: ManualDir = None,
+    as_json: Json = False,
+) -> None:
+    """Train a network and write its run folder: figures, parameters, pictures.
+
+    Args:
+        config: settings of the run.
+        out: the run folder (default: runs/DATASET-MODEL, with a number where that is taken).
+        overwrite: replace an older run in that folder.
+    """
+    from jaxdigits.commands.train import train
+
+    train(
+        config,
+        out=out,
+        data_dir=data_dir,
+        manual_dir=manual_dir,
+        overwrite=overwrite,
+        as_json=as_json,
+    )
+
+
+@app.command
+def evaluate(
+    run: Positional[Path],
+    data_dir: DataDir = None,
+    manual_dir: ManualDir = None,
+    as_json: Json = False,
+) -> None:
+    """Measure a trained network again, from the files of its run folder.
+
+    Args:
+        run: the run folder.
+    """
+    from jaxdigits.commands.evaluate import evaluate
+
+    evaluate(run, data_dir=data_dir, manual_dir=manual_dir, as_json=as_json)
+
+
+@data_app.command(name="list")
+def list_datasets(data_dir: DataDir = None, as_json: Json = False) -> None:
+    """List the data sets: classes, counts, whether prepared."""
+    from jaxdigits.commands.data import list_datasets
+
+    list_datasets(data_dir=data_dir, as_json=as_json)
+
+
+@data_app.command
+def prepare(
+    name: Positional[str],
+    data_dir: DataDir = None,
+    manual_dir: ManualDir = None,
+    as_json: Json = False,
+) -> None:
+    """Prepare a data set, from a folder or by download.
+
+    Args:
+        name: as `jaxdigits data list` shows it.
+    """
+    from jaxdigits.commands.data import prepare
+
+    prepare(name, data_dir=data_dir, manual_dir=manual_dir, as_json=as_json)
+
+
+@data_app.command
+def show(
+    name: Positional[str],
+    split: Literal["train", "validation", "test"] = "train",
+    count: int = 50,
+    out: Path | None = None,
+    data_dir: DataDir = None,
+    manual_dir: ManualDir = None,
+    as_json: Json = False,
+) -> None:
+    """Draw the first images of a data set, with their classes, to a PNG.
+
+    Args:
+        name: as `jaxdigits data list` shows it.
+        split: which images.
+        count: how many.
+        out: the picture (default: NAME-SPLIT.png).
+    """
+    from jaxdigits.commands.data import show
+
+    show(
+        name,
+        split=split,
+        count=count,
+        out=out,
+        data_dir=data_dir,
+        manual_dir=manual_dir,
+        as_json=as_json,
+    )
+
+
+app.command(data_app, name="data", help="List, prepare and show data sets.")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command line; the exit code is 2 for an error that better input would avoid."""
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    if arguments == ["--version"]:
+        from jaxdigits import __version__
+
+        print(f"jaxdigits {__version__}")
+        return 0
+    try:
+        app.cli(
+            prog="jaxdigits",
+            description="Handwritten characters recognised in functional JAX.",
+            args=arguments or ["--help"],
+            config=(FlagCreatePairsOff,),
+        )
+    except JaxdigitsError as error:
+        print(f"jaxdigits: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("jaxdigits: interrupted", file=sys.stderr)
+        return 130
+    return 0

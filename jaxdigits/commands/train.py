@@ -1,0 +1,252 @@
+"""`jaxdigits train`: from a config to a run folder."""
+
+import dataclasses
+import json
+import math
+import time
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from tqdm import tqdm
+
+from jaxdigits import data, plots, runs
+from jaxdigits.commands import note, report
+from jaxdigits.commands.evaluate import results_table
+from jaxdigits.config import TrainConfig
+from jaxdigits.data import Dataset, TrainingData
+from jaxdigits.errors import DataUnavailableError, RunError
+from jaxdigits.metrics import confusion_matrix
+from jaxdigits.models import count_params, make_model
+from jaxdigits.runs import METRICS_FILE, PARAMS_FILE, RUN_FILE, Run
+from jaxdigits.training import EpochMetrics, Metrics, make_trainer
+
+SAMPLES = 50
+"""Test images in the picture of predictions."""
+
+PICTURES = ("curves.png", "predictions.png", "confusion.png", "mistakes.png")
+
+
+def train(
+    config: TrainConfig,
+    *,
+    out: Path | None = None,
+    data_dir: Path | None = None,
+    manual_dir: Path | None = None,
+    overwrite: bool = False,
+    as_json: bool = False,
+) -> Run:
+    """Trains a network, writes its run folder and prints how good it is.
+
+    Args:
+        config: the settings.
+        out: the run folder; `runs/DATASET-MODEL`, with a number if taken, if not given.
+        data_dir: where prepared data sets are kept.
+        manual_dir: a folder with data files downloaded by hand.
+        overwrite: whether an older run in `out` may be replaced.
+        as_json: whether to print one JSON object.
+
+    Raises:
+        DataError: the data set is unknown, damaged or not to be had.
+        RunError: the run folder cannot be written, or is taken.
+    """
+    config = dataclasses.replace(
+        config, dataset=choose_dataset(config.dataset, data_dir, manual_dir)
+    )
+    splits: dict[str, Dataset] = {
+        split: data.load(config.dataset, split, data_dir=data_dir, manual_dir=manual_dir)
+        for split in ("train", "validation", "test")
+    }
+    folder = _open_folder(out, f"{config.dataset.replace('/', '-')}-{config.model}", overwrite)
+    run, history, times = _fit(config, splits, folder)
+    test = splits["test"]
+    test_logits = run.predict_logits(test.images)
+    evaluations = [run.evaluate(splits["validation"]), run.score(test_logits, test)]
+    run = dataclasses.replace(
+        run, results={evaluation.split: evaluation.as_dict() for evaluation in evaluations}
+    )
+    _draw(run, history, test, test_logits, folder)
+    runs.save(run, folder, times)
+    document = {"run": str(folder), **json.loads((folder / RUN_FILE).read_text())}
+    report(_summary(run, times, folder, results_table(evaluations)), document, as_json=as_json)
+    return run
+
+
+def choose_dataset(name: str, data_dir: Path | None, manual_dir: Path | None) -> str:
+    """The data set to train on: `auto` is MNIST, or the digits inside where it cannot be had.
+
+    Raises:
+        DataUnavailableError: `manual_dir` was given, and lacks files of MNIST.
+    """
+    if name != "auto":
+        return name
+    try:
+        data.prepare("mnist", data_dir, manual_dir)
+    except DataUnavailableError:
+        if manual_dir is not None:
+            raise
+        note(
+            "MNIST is not prepared and its host does not answer: training on the 1,797 digits that "
+            "come with scikit-learn. For MNIST, connect this machine or give a folder that holds "
+            "its four files: --manual-dir FOLDER (`jaxdigits data prepare mnist` names them)."
+        )
+        return "digits"
+    return "mnist"
+
+
+def _fit(
+    config: TrainConfig, splits: dict[str, Dataset], folder: Path
+) -> tuple[Run, list[dict[str, Any]], dict[str, float]]:
+    """Trains epoch by epoch, writing a line of metrics after each."""
+    class_names = splits["train"].class_names
+    trainer = make_trainer(config, len(class_names))
+    arrays = jax.device_put(
+        TrainingData(splits["train"].examples, splits["validation"].examples)
+    )
+    began = time.perf_counter()
+    state = jax.jit(trainer.init)(jax.random.key(config.seed), arrays)
+    untrained = jax.jit(trainer.evaluate)(state, arrays.validation)
+    history = [{"epoch": 0, **_plain("validation", untrained)}]
+    epoch = jax.jit(trainer.epoch, donate_argnums=0)
+    if trainer.epochs:
+        epoch = epoch.lower(state, arrays).compile()
+    jax.block_until_ready(state)
+    times = {"compile": time.perf_counter() - began, "train": 0.0}
+
+    with (folder / METRICS_FILE).open("w") as file:
+        _write_line(file, history[0])
+        # tqdm is silent where standard error is not a terminal.
+        with tqdm(total=trainer.epochs, unit="epoch", disable=None, leave=False) as bar:
+            for number in range(1, trainer.epochs + 1):
+                start = time.perf_counter()
+                state, measured = jax.block_until_ready(epoch(state, arrays))
+                seconds = time.perf_counter() - start
+                times["train"] += seconds
+                history.append({"epoch": number, **_line(measured), "seconds": seconds})
+                _write_line(file, history[-1])
+                bar.set_postfix_str(
+                    f"loss {float(measured.train.loss):.4f}, "
+                    f"validation accuracy {float(measured.validation.accuracy):.2%}"
+                )
+                bar.update()
+    if any(line["validation_loss"] is None for line in history):
+        note("The loss is not a finite number: training diverged; try a smaller --learning-rate.")
+    run = Run(
+        config=config,
+        model=make_model(config, len(class_names)),
+        params=state.params,
+        scaling=state.scaling,
+        class_names=class_names,
+        fingerprint=splits["train"].fingerprint,
+        results={},
+    )
+    return run, history, times
+
+
+def _plain(part: str, values: Metrics) -> dict[str, float | None]:
+    loss = float(values.loss)
+    return {
+        f"{part}_loss": loss if math.isfinite(loss) else None,
+        f"{part}_accuracy": float(values.accuracy),
+    }
+
+
+def _line(measured: EpochMetrics) -> dict[str, float | None]:
+    return {**_plain("train", measured.train), **_plain("validation", measured.validation)}
+
+
+def _write_line(file: Any, line: dict[str, Any]) -> None:
+    file.write(json.dumps(line, allow_nan=False) + "\n")
+    file.flush()
+
+
+def _draw(
+    run: Run, history: list[dict[str, Any]], test: Dataset, logits: np.ndarray, folder: Path
+) -> None:
+    probabilities = run.predict_proba(test.images)
+    shown = slice(min(SAMPLES, len(test)))
+    name = f"{run.config.model} on {run.config.dataset}"
+    accuracy = run.results["test"]["accuracy"]
+    pictures = (
+        plots.curves(history, name),
+        plots.predictions(
+            test.images[shown],
+            test.labels[shown],
+            probabilities[shown],
+            run.class_names,
+            f"{name}: the first {shown.stop} test images, as the network reads them",
+        ),
+        plots.confusion(
+            np.asarray(confusion_matrix(logits, test.labels)),
+            run.class_names,
+            f"{name}: test accuracy {accuracy:.2%}",
+        ),
+        plots.worst_mistakes(
+            test.images, test.labels, probabilities, run.class_names, f"{name}: worst mistakes"
+        ),
+    )
+    for file, figure in zip(PICTURES, pictures, strict=True):
+        plots.save(figure, folder / file)
+
+
+def _summary(run: Run, times: dict[str, float], folder: Path, table: str) -> str:
+    config, images = run.config, run.fingerprint.counts["train"] * run.config.epochs
+    speed = f", {images / times['train']:,.0f} images/s" if times["train"] else ""
+    return "\n".join(
+        (
+            f"{config.model} with {count_params(run.params):,} parameters on {run.fingerprint}",
+            f"{config.epochs if times['train'] else 0} epochs in {times['train']:.1f} s{speed}; "
+            f"compiled in {times['compile']:.1f} s",
+            "",
+            table,
+            "",
+            f"written to {folder}: {RUN_FILE}, {METRICS_FILE}, {PARAMS_FILE}, "
+            + ", ".join(PICTURES),
+        )
+    )
+
+
+def _open_folder(out: Path | None, name: str, overwrite: bool) -> Path:
+    """Makes the run folder, or empties that of an older run, before any work is done."""
+    try:
+        if out is None:
+            return _first_free(Path("runs"), name)
+        out.mkdir(parents=True, exist_ok=True)
+        _clear(out, overwrite)
+        (out / METRICS_FILE).touch()
+    except OSError as error:
+        raise RunError(
+            f"cannot write a run to {out or 'runs'}: {error.strerror}; "
+            "choose another folder with --out"
+        ) from None
+    return out
+
+
+def _first_free(parent: Path, name: str) -> Path:
+    parent.mkdir(parents=True, exist_ok=True)
+    number = 1
+    while True:
+        folder = parent / (name if number == 1 else f"{name}-{number}")
+        try:
+            folder.mkdir()
+        except FileExistsError:
+            number += 1
+        else:
+            return folder
+
+
+def _clear(folder: Path, overwrite: bool) -> None:
+    """Removes an older run's files, and no others."""
+    # run.json goes first: what is left of a run without it does not count as one.
+    known = (RUN_FILE, PARAMS_FILE, METRICS_FILE, *PICTURES)
+    strangers = sorted(path.name for path in folder.iterdir() if path.name not in known)
+    if strangers:
+        raise RunError(
+            f"{folder} holds files that are not of a run, such as {strangers[0]}; "
+            "choose another folder with --out"
+        )
+    if any(folder.iterdir()) and not overwrite:
+        raise RunError(f"{folder} holds a run already; choose another --out, or give --overwrite")
+    for name in known:
+        (folder / name).unlink(missing_ok=True)

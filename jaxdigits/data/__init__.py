@@ -1,0 +1,143 @@
+"""Data sets of handwritten characters as plain arrays.
+
+    import jaxdigits as jd
+    train = jd.data.load("mnist", "train")     # images uint8 [55000, 28, 28], labels int32 [55000]
+
+| file | subject |
+|---|---|
+| `dataset.py` | `Dataset`, `Examples`, fingerprints, the validation split, checks of arrays |
+| `specs.py` | every data set: files, addresses, sums, classes |
+| `sources.py` | finding the files: a folder of the user's, or a host that answers |
+| `idx.py` | reading the IDX format |
+| `builders.py` | builders for tensorflow-datasets, without TensorFlow |
+| `arrays.py` | the prepared arrays |
+| `prepare.py` | preparing: once, safely |
+| `embedded.py` | the digits that need no download |
+
+Nothing here imports jax.
+"""
+
+import functools
+from pathlib import Path
+
+from jaxdigits.data import arrays, embedded
+from jaxdigits.data.dataset import (
+    SPLITS,
+    Dataset,
+    Examples,
+    Fingerprint,
+    Split,
+    TrainingData,
+    check_examples,
+    check_images,
+    from_arrays,
+)
+from jaxdigits.data.prepare import find_spec, is_prepared, prepare, prepared_folder
+from jaxdigits.data.specs import SPECS
+from jaxdigits.errors import DataError
+
+__all__ = [
+    "Dataset",
+    "Examples",
+    "Fingerprint",
+    "TrainingData",
+    "check_examples",
+    "check_images",
+    "from_arrays",
+    "is_prepared",
+    "load",
+    "load_training_data",
+    "names",
+    "prepare",
+    "read_fingerprint",
+]
+
+
+def names() -> tuple[str, ...]:
+    """The names of all data sets.
+
+    Example:
+        >>> names()[:3]
+        ('digits', 'mnist', 'fashion_mnist')
+    """
+    return (embedded.NAME, *SPECS)
+
+
+def load(
+    name: str,
+    split: Split = "train",
+    *,
+    data_dir: Path | None = None,
+    manual_dir: Path | None = None,
+) -> Dataset:
+    """Loads a split of a data set, preparing it first where that was not done yet.
+
+    A twelfth of the official training data, the same images every time, is held out as
+    `validation`; `train+validation` is the official training data in the official order.
+
+    Args:
+        name: one of `names()`; `digits` is always there, the others come from files.
+        split: `train`, `validation`, `test` or `train+validation`.
+        data_dir: where prepared data sets are kept; `$TFDS_DATA_DIR` or `~/tensorflow_datasets`.
+        manual_dir: a folder with files downloaded by hand.
+
+    Returns:
+        Images uint8 [n, 28, 28] (pixels 0..255, upright, ink bright), labels int32 [n] from 0,
+        class names, and the fingerprint of the data set.
+
+    Raises:
+        DataError: unknown name or split, or damaged files.
+        DataUnavailableError: files are missing and the host does not answer.
+
+    Example:
+        >>> validation = load("digits", "validation")
+        >>> validation.images.shape, validation.images.dtype, validation.labels.dtype
+        ((120, 28, 28), dtype('uint8'), dtype('int32'))
+        >>> validation.fingerprint.counts
+        {'train': 1317, 'validation': 120, 'test': 360}
+    """
+    if split not in SPLITS:
+        raise DataError(f"there is no split {split!r}; there are {', '.join(SPLITS)}")
+    if name == embedded.NAME:
+        return _embedded()[split]
+    spec = find_spec(name)
+    return arrays.read(prepare(name, data_dir, manual_dir), spec, split)
+
+
+def load_training_data(
+    name: str, *, data_dir: Path | None = None, manual_dir: Path | None = None
+) -> TrainingData:
+    """The `train` and `validation` splits as the pytree that `jaxdigits.make_train` takes.
+
+    Example:
+        >>> data = load_training_data("digits")
+        >>> data.train.images.shape, data.validation.labels.shape
+        ((1317, 28, 28), (120,))
+    """
+    train, validation = (
+        load(name, split, data_dir=data_dir, manual_dir=manual_dir).examples
+        for split in ("train", "validation")
+    )
+    return TrainingData(train, validation)
+
+
+def read_fingerprint(name: str, data_dir: Path | None = None) -> Fingerprint | None:
+    """The fingerprint of a data set, or None where it is not prepared."""
+    if name == embedded.NAME:
+        return _embedded()["test"].fingerprint
+    spec = find_spec(name)
+    if not is_prepared(spec, data_dir):
+        return None
+    return arrays.read_fingerprint(prepared_folder(spec, data_dir), spec)
+
+
+@functools.cache
+def _embedded() -> dict[Split, Dataset]:
+    images, labels = embedded.read()
+    cut = embedded.TRAIN_COUNT
+    return from_arrays(
+        embedded.NAME,
+        Examples(images[:cut], labels[:cut]),
+        Examples(images[cut:], labels[cut:]),
+        embedded.CLASS_NAMES,
+    )

@@ -1,0 +1,230 @@
+"""A split of a data set in memory, and the fingerprint that says exactly which data it is."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple, get_args
+
+import numpy as np
+from jaxtyping import Array, Int, Int32, UInt8
+
+from jaxdigits.errors import DataError
+
+Split = Literal["train", "validation", "test", "train+validation"]
+SPLITS: tuple[Split, ...] = get_args(Split)
+
+VALIDATION_FRACTION = 1 / 12
+"""The share of the official training data that is held out: 5,000 of MNIST's 60,000."""
+
+
+class Examples(NamedTuple):
+    """Images and labels, and nothing else: a pytree that jitted functions take.
+
+    Attributes:
+        images: uint8 [n, 28, 28], pixels 0..255, ink bright on a dark ground.
+        labels: int32 [n], from 0.
+    """
+
+    images: UInt8[Array | np.ndarray, "n 28 28"]
+    labels: Int[Array | np.ndarray, " n"]
+
+
+class TrainingData(NamedTuple):
+    """What a training run sees: examples to learn from, and held-out ones to choose by."""
+
+    train: Examples
+    validation: Examples
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    """Says exactly which data a result was measured on.
+
+    Attributes:
+        name: the data set.
+        counts: the numbers of images in `train`, `validation` and `test`.
+        sha256: a sum, in hex, over every pixel and label of all splits.
+    """
+
+    name: str
+    counts: Mapping[str, int]
+    sha256: str
+
+    def __str__(self) -> str:
+        """One line for people."""
+        counts = "/".join(f"{count:,}" for count in self.counts.values())
+        return f"{self.name} ({counts} images, sha256 {self.sha256[:12]})"
+
+    def as_dict(self) -> dict[str, Any]:
+        """The same as plain values, for JSON."""
+        return {"name": self.name, "counts": dict(self.counts), "sha256": self.sha256}
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """One split of a data set.
+
+    Attributes:
+        images: uint8 [n, 28, 28], pixels 0..255, upright, ink bright on a dark ground.
+        labels: int32 [n], from 0.
+        class_names: the name of each class, by label.
+        split: `train`, `validation`, `test` or `train+validation`.
+        fingerprint: of the whole data set; the same for each of its splits.
+    """
+
+    images: UInt8[np.ndarray, "n 28 28"]
+    labels: Int32[np.ndarray, " n"]
+    class_names: tuple[str, ...]
+    split: Split
+    fingerprint: Fingerprint
+
+    def __len__(self) -> int:
+        """The number of images."""
+        return len(self.labels)
+
+    @property
+    def examples(self) -> Examples:
+        """The images and labels alone, for jitted functions."""
+        return Examples(self.images, self.labels)
+
+
+def check_examples(images: Any, labels: Any, num_classes: int) -> None:
+    """Refuses arrays that a training run could not use, before they reach a compiled program.
+
+    A label out of range would make integer cross-entropy a silent `nan`.
+
+    Args:
+        images: should be uint8 [n, 28, 28], pixels 0..255.
+        labels: should be integers [n], 0..num_classes-1.
+        num_classes: the number of classes.
+
+    Raises:
+        DataError: says what is wrong.
+
+    Example:
+        >>> import numpy as np
+        >>> images = np.zeros((2, 28, 28), np.uint8)
+        >>> check_examples(images, np.array([0, 10]), num_classes=10)
+        Traceback (most recent call last):
+        jaxdigits.errors.DataError: label 10 of image 1 is out of range: labels must be 0..9
+    """
+    check_images(images)
+    labels = np.asarray(labels)
+    if not np.issubdtype(labels.dtype, np.integer) or labels.shape != (len(images),):
+        raise DataError(
+            f"labels must be integers of shape [{len(images)}], one for each image; "
+            f"these are {labels.dtype} of shape {list(labels.shape)}"
+        )
+    outside = np.flatnonzero((labels < 0) | (labels >= num_classes))
+    if outside.size:
+        first = int(outside[0])
+        raise DataError(
+            f"label {labels[first]} of image {first} is out of range: "
+            f"labels must be 0..{num_classes - 1}"
+        )
+
+
+def check_images(images: Any) -> None:
+    """Refuses arrays that are not uint8 [n, 28, 28] with at least one image.
+
+    Raises:
+        DataError: says what is wrong.
+    """
+    dtype, shape = np.dtype(images.dtype), tuple(images.shape)
+    if dtype != np.uint8 or len(shape) != 3 or shape[1:] != (28, 28):
+        raise DataError(
+            "images must be uint8 of shape [n, 28, 28], pixels 0..255; "
+            f"these are {dtype} of shape {list(shape)}"
+        )
+    if shape[0] == 0:
+        raise DataError("there is no image: the array has shape [0, 28, 28]")
+
+
+def array_sum(array: np.ndarray) -> str:
+    """The SHA-256 sum, in hex, of an array's dtype, shape and bytes."""
+    digest = hashlib.sha256(f"{array.dtype.str}{array.shape}".encode())
+    digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()
+
+
+def combined_sum(sums: Sequence[str]) -> str:
+    """One sum for several arrays: that of their sums in order."""
+    return hashlib.sha256(" ".join(sums).encode()).hexdigest()
+
+
+def split_counts(train_count: int, test_count: int) -> dict[str, int]:
+    """How many images each split has, given the counts of the official parts."""
+    held_out = round(train_count * VALIDATION_FRACTION)
+    return {"train": train_count - held_out, "validation": held_out, "test": test_count}
+
+
+def validation_mask(count: int) -> np.ndarray:
+    """Which of `count` official training images are held out for validation: bool [count].
+
+    The same for every run and every version of numpy: `RandomState` is frozen by numpy's own
+    compatibility policy.
+
+    Example:
+        >>> int(validation_mask(60_000).sum())
+        5000
+    """
+    mask = np.zeros(count, bool)
+    held_out = round(count * VALIDATION_FRACTION)
+    mask[np.random.RandomState(0).permutation(count)[:held_out]] = True  # noqa: NPY002
+    return mask
+
+
+def take_split(part: Examples, split: Split) -> tuple[np.ndarray, np.ndarray]:
+    """The images and labels of a split from the official part that it lies in."""
+    images, labels = np.asarray(part.images), np.asarray(part.labels)
+    if split in ("test", "train+validation"):
+        return images, labels
+    mask = validation_mask(len(labels))
+    if split == "train":
+        mask = ~mask
+    return images[mask], labels[mask]
+
+
+def from_arrays(
+    name: str,
+    train: Examples,
+    test: Examples,
+    class_names: tuple[str, ...],
+) -> dict[Split, Dataset]:
+    """A data set of your own: checks the arrays, holds out validation, takes the fingerprint.
+
+    Args:
+        name: what to call the data in results.
+        train: the training part, of which a twelfth becomes the validation split.
+        test: the test part.
+        class_names: the name of each class, by label.
+
+    Returns:
+        The splits `train`, `validation`, `test` and `train+validation`, as `load` gives them.
+
+    Raises:
+        DataError: an array has the wrong shape or dtype, or a label is out of range.
+
+    Example:
+        >>> import numpy as np
+        >>> drawings = Examples(np.zeros((24, 28, 28), np.uint8), np.arange(24) % 2)
+        >>> shapes = from_arrays("shapes", drawings, drawings, ("box", "disc"))
+        >>> {split: len(dataset) for split, dataset in shapes.items()}
+        {'train': 22, 'validation': 2, 'test': 24, 'train+validation': 24}
+    """
+    parts = []
+    for images, labels in (train, test):
+        check_examples(images, labels, num_classes=len(class_names))
+        parts.append(Examples(np.asarray(images), np.asarray(labels, np.int32)))
+    sums = [array_sum(array) for part in parts for array in part]
+    counts = split_counts(*(len(part.labels) for part in parts))
+    fingerprint = Fingerprint(name, counts, combined_sum(sums))
+    return {
+        split: Dataset(
+            *take_split(parts[1] if split == "test" else parts[0], split),
+            class_names,
+            split,
+            fingerprint,
+        )
+        for split in SPLITS
+    }

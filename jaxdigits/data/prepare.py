@@ -1,0 +1,115 @@
+"""Preparing a data set once, with tensorflow-datasets, so that it loads in no time after that."""
+
+import contextlib
+import os
+import shutil
+import sys
+from pathlib import Path
+
+from jaxdigits.data import arrays, sources
+from jaxdigits.data.specs import SPECS, DatasetSpec
+from jaxdigits.errors import DataError, DataUnavailableError
+
+
+def default_data_dir() -> Path:
+    """Where prepared data sets are kept: as tensorflow-datasets does it.
+
+    The environment variable `TFDS_DATA_DIR` if set, else `~/tensorflow_datasets`.
+    """
+    return Path(os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser()
+
+
+def prepared_folder(spec: DatasetSpec, data_dir: Path | None = None) -> Path:
+    """Where a data set lies when it is prepared (whether it is or not)."""
+    name, _, config = spec.name.partition("/")
+    return (data_dir or default_data_dir()) / f"jaxdigits_{name}" / config / arrays.VERSION
+
+
+def is_prepared(spec: DatasetSpec, data_dir: Path | None = None) -> bool:
+    """Whether a data set can be loaded without preparing it."""
+    return (prepared_folder(spec, data_dir) / arrays.INDEX).is_file()
+
+
+def prepare(name: str, data_dir: Path | None = None, manual_dir: Path | None = None) -> Path:
+    """Prepares a data set, unless it is prepared already.
+
+    The files come from `manual_dir` (or the folder that the environment variable
+    `JAXDIGITS_MANUAL_DIR` names), else from the host that tensorflow-datasets knows. Whether the
+    host answers is found out in two seconds. Nothing half-prepared is ever used: the folder gets
+    its name when it is complete. A second process that prepares the same waits for the first.
+
+    Args:
+        name: `mnist`, `fashion_mnist`, `kmnist` or `emnist/...`; see `jaxdigits.data.names`.
+        data_dir: where to keep it; `$TFDS_DATA_DIR` or `~/tensorflow_datasets` if not given.
+        manual_dir: a folder with files downloaded by hand.
+
+    Returns:
+        The folder with the prepared data.
+
+    Raises:
+        DataError: unknown name, a damaged or wrong file, or a folder that cannot be written.
+        DataUnavailableError: files are missing and the host does not answer.
+    """
+    spec = find_spec(name)
+    folder = prepared_folder(spec, data_dir)
+    if is_prepared(spec, data_dir):
+        return folder
+    local = sources.local_files(spec, manual_dir or sources.manual_dir_from_environment())
+    missing = sources.missing_files(spec, local)
+    if missing and not sources.host_answers(missing[0]):
+        raise DataUnavailableError(
+            f"{spec.name} is not prepared in {data_dir or default_data_dir()}, and the host of its "
+            f"files does not answer; {sources.how_to_get(spec, missing)}"
+        )
+    from filelock import FileLock
+
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder.parent / ".lock"):
+            if not is_prepared(spec, data_dir):
+                _build(spec, folder, data_dir or default_data_dir(), local)
+    except OSError as error:
+        raise DataError(
+            f"{spec.name} could not be prepared in {folder.parent}: {error.strerror or error}; "
+            "choose another place with --data-dir or TFDS_DATA_DIR"
+        ) from None
+    return folder
+
+
+def _build(spec: DatasetSpec, folder: Path, data_dir: Path, local: dict[str, Path]) -> None:
+    """Runs the builder of tensorflow-datasets; the caller holds the lock."""
+    import requests
+    import tensorflow_datasets as tfds
+
+    from jaxdigits.data.builders import builder_for
+
+    for left_over in folder.parent.glob(f"{folder.name}*"):  # of a preparation that was killed
+        shutil.rmtree(left_over)
+    builder = builder_for(spec, data_dir)
+    builder.local_files = local
+    if not sys.stderr.isatty():
+        tfds.disable_progress_bar()
+    try:
+        # The library announces itself on standard output, which belongs to results.
+        with contextlib.redirect_stdout(sys.stderr if sys.stderr.isatty() else None):
+            builder.download_and_prepare(
+                download_config=tfds.download.DownloadConfig(try_download_gcs=False)
+            )
+    except tfds.download.DownloadError as error:
+        raise DataError(f"{spec.name} could not be downloaded: {error}") from None
+    except requests.RequestException as error:
+        raise DataError(f"the download of {spec.name} broke off ({error}); try again") from None
+
+
+def find_spec(name: str) -> DatasetSpec:
+    """The data set of a name.
+
+    Raises:
+        DataError: there is none; the message lists those there are.
+    """
+    if name not in SPECS:
+        raise DataError(
+            f"there is no data set {name!r}; there are digits (inside, no download), "
+            + ", ".join(SPECS)
+        )
+    return SPECS[name]

@@ -1,0 +1,130 @@
+"""Where the files of a data set are: in a folder of the user's, or on a host that answers."""
+
+import hashlib
+import os
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+
+from jaxdigits.data.specs import DatasetSpec, RemoteFile
+from jaxdigits.errors import DataError
+
+MANUAL_DIR_VARIABLE = "JAXDIGITS_MANUAL_DIR"
+"""Environment variable: a folder with files that the user copied over by hand."""
+
+PROBE_SECONDS = 2.0
+"""How long a host may take to answer before it counts as out of reach."""
+
+
+def local_files(spec: DatasetSpec, manual_dir: Path | None) -> dict[str, Path]:
+    """Those files of a data set that lie in the user's folder, verified.
+
+    A file is looked for in `manual_dir` itself and in a folder there of the data set's name, as
+    MNIST, Fashion-MNIST and KMNIST use the same file names. EMNIST is taken from its archive, or
+    from the four files of the one split.
+
+    Args:
+        spec: the data set.
+        manual_dir: the folder; None looks nowhere.
+
+    Returns:
+        Paths by file name.
+
+    Raises:
+        DataError: the folder is none, or a file in it is truncated, corrupted or another one.
+    """
+    if manual_dir is None:
+        return {}
+    if not manual_dir.is_dir():
+        raise DataError(
+            f"{manual_dir} is not a folder: --manual-dir and {MANUAL_DIR_VARIABLE} name the folder "
+            "that holds the downloaded files"
+        )
+    found: dict[str, Path] = {}
+    for name in (*spec.files.values(), *spec.remote):
+        for folder in (manual_dir / spec.name, manual_dir / spec.name.split("/")[0], manual_dir):
+            if (folder / name).is_file():
+                found.setdefault(name, folder / name)
+    if set(spec.files.values()) <= set(found):
+        # The split's own files are enough: leave a half-gigabyte archive beside them unread.
+        found = {name: path for name, path in found.items() if name in spec.files.values()}
+    for name, path in found.items():
+        if name in spec.remote:
+            verify(path, spec.remote[name])
+    return found
+
+
+def missing_files(spec: DatasetSpec, local: Mapping[str, Path]) -> list[RemoteFile]:
+    """The files that would have to be downloaded."""
+    if set(spec.files.values()) <= set(local):
+        return []
+    return [remote for name, remote in spec.remote.items() if name not in local]
+
+
+def verify(path: Path, remote: RemoteFile) -> None:
+    """Compares a file's size and SHA-256 sum with what they must be.
+
+    Raises:
+        DataError: names the file, what was expected and what was found.
+    """
+    try:
+        size = path.stat().st_size
+        if size != remote.size:
+            kind = "truncated" if size < remote.size else "not the right file"
+            raise DataError(
+                f"{path} is {kind}: expected {remote.size:,} bytes, found {size:,}; "
+                f"copy it again from {remote.url}"
+            )
+        with path.open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}") from None
+    if found != remote.sha256:
+        raise DataError(
+            f"{path} is corrupted or another file: expected the SHA-256 sum {remote.sha256}, "
+            f"found {found}; copy it again from {remote.url}"
+        )
+
+
+def host_answers(remote: RemoteFile, seconds: float = PROBE_SECONDS) -> bool:
+    """Whether the file can be downloaded, found out within `seconds`.
+
+    The question is asked in a thread that is left behind if it does not return: looking up a name
+    has no time limit of its own.
+    """
+    import requests
+
+    answers = []
+
+    def ask() -> None:
+        try:
+            response = requests.head(remote.url, timeout=seconds, allow_redirects=True)
+        except requests.RequestException:
+            return  # no answer is the answer
+        answers.append(response.ok)
+
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    return bool(answers and answers[0])
+
+
+def manual_dir_from_environment() -> Path | None:
+    """The folder that the environment variable names, or None."""
+    value = os.environ.get(MANUAL_DIR_VARIABLE)
+    return Path(value).expanduser() if value else None
+
+
+def how_to_get(spec: DatasetSpec, missing: list[RemoteFile]) -> str:
+    """What to do when files are missing: their names, sizes, sums and addresses, in lines."""
+    lines = [
+        "download the following on another machine, put it into a folder here, and name that "
+        f"folder with --manual-dir or {MANUAL_DIR_VARIABLE}:"
+    ]
+    lines += [
+        f"  {remote.name}  {remote.size:,} bytes  sha256 {remote.sha256}\n    {remote.url}"
+        for remote in missing
+    ]
+    if spec.archive:
+        lines.append("  or only these, unpacked from it: " + ", ".join(spec.files.values()))
+    return "\n".join(lines)

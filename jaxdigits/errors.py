@@ -1,0 +1,25 @@
+"""What goes wrong with input from outside: a flag, a file, an image, a label, a run folder.
+
+The message of each is one sentence for the person at the keyboard: what was wrong, and what to do.
+The command line prints it and ends with exit code 2.
+"""
+
+
+class JaxdigitsError(Exception):
+    """Any error that a better input would avoid."""
+
+
+class ConfigError(JaxdigitsError, ValueError):
+    """A setting has a value that it cannot have."""
+
+
+class DataError(JaxdigitsError, ValueError):
+    """Images, labels or data files are not what they should be."""
+
+
+class DataUnavailableError(DataError):
+    """A data set is neither prepared, nor among local files, nor to be downloaded."""
+
+
+class RunError(JaxdigitsError):
+    """A run folder cannot be written, or holds no run that can be read."""

@@ -1,0 +1,65 @@
+"""How good predictions are. All take logits and labels, and can be jitted."""
+
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Float, Int
+
+
+def accuracy(logits: Float[Array, "n classes"], labels: Int[Array, " n"]) -> Float[Array, ""]:
+    """The share of examples whose largest logit is that of the label.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> float(accuracy(jnp.array([[2.0, 1.0], [2.0, 1.0]]), jnp.array([0, 1])))
+        0.5
+    """
+    return jnp.mean(logits.argmax(axis=-1) == labels)
+
+
+def top_k_accuracy(
+    logits: Float[Array, "n classes"], labels: Int[Array, " n"], k: int
+) -> Float[Array, ""]:
+    """The share of examples whose label is among the k largest logits. Post C row C2 has k = 2.
+
+    Args:
+        logits: any scale.
+        labels: 0..classes-1.
+        k: 1..classes.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> logits = jnp.array([[3.0, 2.0, 1.0], [3.0, 2.0, 1.0]])
+        >>> float(top_k_accuracy(logits, jnp.array([1, 2]), k=2))
+        0.5
+    """
+    _, best = lax.top_k(logits, k)
+    return jnp.mean(jnp.any(best == labels[:, None], axis=-1))
+
+
+def confusion_matrix(
+    logits: Float[Array, "n classes"], labels: Int[Array, " n"]
+) -> Int[Array, "classes classes"]:
+    """How often each class (row) was taken for each class (column): int32 counts.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> confusion_matrix(jnp.array([[2.0, 1.0], [2.0, 1.0]]), jnp.array([0, 1])).tolist()
+        [[1, 0], [1, 0]]
+    """
+    classes = logits.shape[-1]
+    pairs = labels * classes + logits.argmax(axis=-1)
+    return jnp.bincount(pairs, length=classes**2).reshape(classes, classes)
+
+
+def per_class_accuracy(
+    logits: Float[Array, "n classes"], labels: Int[Array, " n"]
+) -> Float[Array, " classes"]:
+    """The accuracy on the examples of each class; nan for a class without any.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> per_class_accuracy(jnp.array([[2.0, 1.0], [2.0, 1.0]]), jnp.array([0, 1])).tolist()
+        [1.0, 0.0]
+    """
+    counts = confusion_matrix(logits, labels)
+    return jnp.diagonal(counts) / counts.sum(axis=1)

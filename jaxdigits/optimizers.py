@@ -1,0 +1,54 @@
+"""Optimisers and learning-rate schedules by name; all of them are optax's."""
+
+import optax
+
+from jaxdigits.config import TrainConfig
+
+
+def make_schedule(config: TrainConfig, steps: int) -> optax.Schedule:
+    """The learning rate as a function of the step.
+
+    Args:
+        config: `schedule` and `learning_rate`.
+        steps: of the whole run.
+
+    Returns:
+        `constant`; `cosine`, from the peak to 0; or `one_cycle`, from a 25th of the peak to it in
+        the first three tenths of the steps, then to nearly 0, both by a cosine.
+
+    Example:
+        >>> schedule = make_schedule(TrainConfig(schedule="cosine", learning_rate=0.5), steps=100)
+        >>> float(schedule(0)), float(schedule(50)), float(schedule(100))
+        (0.5, 0.25, 0.0)
+    """
+    steps = max(steps, 1)
+    if config.schedule == "cosine":
+        return optax.cosine_decay_schedule(config.learning_rate, steps)
+    if config.schedule == "one_cycle":
+        return optax.cosine_onecycle_schedule(steps, config.learning_rate)
+    return optax.constant_schedule(config.learning_rate)
+
+
+def make_optimizer(config: TrainConfig, steps: int) -> optax.GradientTransformation:
+    """The optimiser of a run of `steps` steps, with its schedule.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> sgd = make_optimizer(
+        ...     TrainConfig(optimizer="sgd", schedule="constant", learning_rate=0.5), steps=10
+        ... )
+        >>> updates, _ = sgd.update(jnp.array([2.0]), sgd.init(jnp.array([0.0])))
+        >>> updates.tolist()
+        [-1.0]
+    """
+    # A plain number where the rate is constant: the schedule would count steps for nothing.
+    rate = (
+        config.learning_rate if config.schedule == "constant" else make_schedule(config, steps)
+    )
+    if config.optimizer == "adam":
+        return optax.adam(rate)
+    if config.optimizer == "adamw":
+        return optax.adamw(rate, weight_decay=config.weight_decay)
+    if config.optimizer == "momentum":
+        return optax.sgd(rate, momentum=config.momentum)
+    return optax.sgd(rate)

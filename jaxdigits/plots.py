@@ -1,0 +1,158 @@
+"""Pictures. Each function draws a matplotlib figure; `save` writes it as a PNG.
+
+No window is opened and no global state is touched: the figures are made without pyplot.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Int, UInt8
+from matplotlib.figure import Figure
+
+from jaxdigits.files import replacing
+
+RIGHT, WRONG = "#1a7f37", "#cf222e"
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Writes a figure as a PNG, whole or not at all.
+
+    Raises:
+        RunError: the file cannot be written.
+    """
+    with replacing(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=120)
+
+
+def image_grid(
+    images: UInt8[np.ndarray, "n 28 28"],
+    titles: Sequence[str],
+    colors: Sequence[str] | None = None,
+    heading: str = "",
+    columns: int = 10,
+) -> Figure:
+    """Images in rows, each with its title above it.
+
+    Args:
+        images: pixels 0..255, drawn as dark ink on white.
+        titles: one for each image.
+        colors: of the titles; black if not given.
+        heading: above them all.
+        columns: images a row.
+
+    Example:
+        >>> import numpy as np
+        >>> len(image_grid(np.zeros((3, 28, 28), np.uint8), ["a", "b", "c"]).axes)
+        3
+    """
+    columns = max(min(columns, len(images)), 1)
+    rows = max(-(-len(images) // columns), 1)
+    figure = Figure(figsize=(max(columns * 0.95, 4), rows * 1.15 + 0.5), layout="constrained")
+    figure.suptitle(heading, fontsize=11)
+    for index, (image, title) in enumerate(zip(images, titles, strict=True)):
+        axes = figure.add_subplot(rows, columns, index + 1)
+        axes.imshow(image, cmap="gray_r", vmin=0, vmax=255)
+        axes.set_title(title, fontsize=8, color=colors[index] if colors else "black", pad=2)
+        axes.axis("off")
+    return figure
+
+
+def curves(history: Sequence[Mapping[str, Any]], heading: str = "") -> Figure:
+    """Loss and accuracy over the epochs, training and validation.
+
+    Args:
+        history: the lines of `metrics.jsonl`.
+        heading: above both.
+    """
+    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    figure.suptitle(heading, fontsize=11)
+    for position, (quantity, factor, unit) in enumerate((("loss", 1, ""), ("accuracy", 100, " (%)"))):
+        axes = figure.add_subplot(1, 2, position + 1)
+        for part, style in (("train", "--"), ("validation", "-")):
+            points = [
+                (line["epoch"], factor * line[f"{part}_{quantity}"])
+                for line in history
+                if line.get(f"{part}_{quantity}") is not None
+                # The untrained network would squeeze all that follows into a corner.
+                and (line["epoch"] > 0 or len(history) == 1)
+            ]
+            if points:
+                axes.plot(*zip(*points, strict=True), style, marker=".", label=part)
+        axes.set_xlabel("epoch")
+        axes.set_ylabel(quantity + unit)
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.grid(alpha=0.3)
+        if axes.lines:
+            axes.legend()
+    return figure
+
+
+def confusion(
+    matrix: Int[np.ndarray, "classes classes"], class_names: Sequence[str], heading: str = ""
+) -> Figure:
+    """The confusion matrix: a row for each true class, colours as shares of the row.
+
+    Args:
+        matrix: counts, as `jaxdigits.metrics.confusion_matrix` gives them.
+        class_names: by label.
+        heading: above it.
+    """
+    classes = len(class_names)
+    size = min(max(classes * 0.42, 4.5), 14)
+    figure = Figure(figsize=(size + 1, size), layout="constrained")
+    axes = figure.add_subplot()
+    shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+    # The logarithm lets a mistake in a thousand be seen beside the diagonal.
+    picture = axes.imshow(np.log10(np.maximum(shares, 1e-4)), cmap="Blues", vmin=-4, vmax=0)
+    bar = figure.colorbar(picture, ax=axes, shrink=0.8, ticks=range(-4, 1))
+    bar.set_ticklabels(["0.01 %", "0.1 %", "1 %", "10 %", "100 %"])
+    if classes <= 26:
+        font = 8 if classes <= 10 else 5
+        for (row, column), count in np.ndenumerate(matrix):
+            if count:
+                color = "white" if shares[row, column] > 0.03 else "black"
+                axes.text(
+                    column, row, str(count), ha="center", va="center", fontsize=font, color=color
+                )
+    axes.set_xticks(range(classes), class_names, rotation=90 if classes > 10 else 0, fontsize=8)
+    axes.set_yticks(range(classes), class_names, fontsize=8)
+    axes.set_xlabel("predicted")
+    axes.set_ylabel("true")
+    axes.set_title(heading, fontsize=11)
+    return figure
+
+
+def predictions(
+    images: UInt8[np.ndarray, "n 28 28"],
+    labels: Int[np.ndarray, " n"],
+    probabilities: Float[np.ndarray, "n classes"],
+    class_names: Sequence[str],
+    heading: str = "",
+) -> Figure:
+    """Images with what the network says: green where right; red with the truth where wrong."""
+    guesses = probabilities.argmax(axis=-1)
+    titles, colors = [], []
+    for guess, label, row in zip(guesses, labels, probabilities, strict=True):
+        truth = "" if guess == label else f" (is {class_names[label]})"
+        titles.append(f"{class_names[guess]} {row[guess]:.0%}{truth}")
+        colors.append(RIGHT if guess == label else WRONG)
+    return image_grid(images, titles, colors, heading)
+
+
+def worst_mistakes(
+    images: UInt8[np.ndarray, "n 28 28"],
+    labels: Int[np.ndarray, " n"],
+    probabilities: Float[np.ndarray, "n classes"],
+    class_names: Sequence[str],
+    heading: str = "",
+    count: int = 40,
+) -> Figure:
+    """The wrong predictions that the network was surest of, the surest first."""
+    confidence = probabilities.max(axis=-1)
+    wrong = np.flatnonzero(probabilities.argmax(axis=-1) != labels)
+    worst = wrong[np.argsort(-confidence[wrong], kind="stable")][:count]
+    if not len(worst):
+        return image_grid(images[:0], [], heading=f"{heading}: none")
+    return predictions(images[worst], labels[worst], probabilities[worst], class_names, heading)

@@ -1,0 +1,267 @@
+"""A trained network and the folder that it is kept in.
+
+| file | content |
+|---|---|
+| `run.json` | config, data fingerprint, class names, scaling, versions, results, times |
+| `metrics.jsonl` | a JSON object for each epoch, from 0 (untrained) |
+| `params.safetensors` | the parameters: plain arrays, nothing that could run |
+| `*.png` | loss and accuracy, sample predictions, confusion matrix, worst mistakes |
+
+`run.json` is written last: a folder that has it is whole.
+"""
+
+import importlib.metadata
+import json
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import safetensors
+import safetensors.numpy
+from jaxtyping import Array, Float, Float32, Int, Int32, UInt8
+
+from jaxdigits import metrics
+from jaxdigits.config import TrainConfig
+from jaxdigits.data.dataset import Dataset, Fingerprint, check_images
+from jaxdigits.errors import ConfigError, RunError
+from jaxdigits.files import replacing
+from jaxdigits.losses import LOSSES, softmax
+from jaxdigits.models import Model, Params, make_model
+from jaxdigits.preprocess import Scaling
+from jaxdigits.training import compute_logits
+
+FORMAT = 1
+"""Of `run.json`: raised when an older reader could not read it."""
+
+RUN_FILE = "run.json"
+METRICS_FILE = "metrics.jsonl"
+PARAMS_FILE = "params.safetensors"
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """How good a network is on a split.
+
+    Attributes:
+        split: which images.
+        count: how many.
+        loss: the mean over examples.
+        accuracy: 0..1.
+        low: lower end of the accuracy's 95 % Wilson interval, for images drawn like these.
+        high: its upper end.
+        per_class: accuracy on the images of each class, by its name; None without images.
+    """
+
+    split: str
+    count: int
+    loss: float
+    accuracy: float
+    low: float
+    high: float
+    per_class: Mapping[str, float | None]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON; a loss that is not a number becomes None."""
+        return {
+            "count": self.count,
+            "loss": self.loss if np.isfinite(self.loss) else None,
+            "accuracy": self.accuracy,
+            "interval_95": [self.low, self.high],
+            "per_class_accuracy": dict(self.per_class),
+        }
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """A trained network with all that is needed to use it.
+
+    Attributes:
+        config: the settings it was trained with.
+        model: its pure functions.
+        params: its parameters.
+        scaling: of the pixels.
+        class_names: by label.
+        fingerprint: of the data it was trained on.
+        results: what was measured at the end of training, by split, as in `run.json`.
+    """
+
+    config: TrainConfig
+    model: Model
+    params: Params
+    scaling: Scaling
+    class_names: tuple[str, ...]
+    fingerprint: Fingerprint
+    results: Mapping[str, Any]
+
+    def predict(self, images: UInt8[np.ndarray | Array, "n 28 28"]) -> Int32[np.ndarray, " n"]:
+        """The most probable label of each image.
+
+        Args:
+            images: pixels 0..255, upright, ink bright on a dark ground.
+
+        Raises:
+            DataError: the images are not uint8 [n, 28, 28].
+        """
+        return self.predict_logits(images).argmax(axis=-1).astype(np.int32)
+
+    def predict_proba(
+        self, images: UInt8[np.ndarray | Array, "n 28 28"]
+    ) -> Float32[np.ndarray, "n classes"]:
+        """The probability of each class for each image: the softmax of the logits.
+
+        Args:
+            images: pixels 0..255, upright, ink bright on a dark ground.
+
+        Raises:
+            DataError: the images are not uint8 [n, 28, 28].
+        """
+        return np.asarray(softmax(jnp.asarray(self.predict_logits(images))))
+
+    def predict_logits(
+        self, images: UInt8[np.ndarray | Array, "n 28 28"]
+    ) -> Float32[np.ndarray, "n classes"]:
+        """The logits of each image; arguments and errors as for `predict`."""
+        check_images(images)
+        return np.asarray(_logits(self.model, self.params, self.scaling, jnp.asarray(images)))
+
+    def evaluate(self, dataset: Dataset) -> Evaluation:
+        """Loss and accuracy on a split."""
+        return self.score(self.predict_logits(dataset.images), dataset)
+
+    def score(self, logits: Float32[np.ndarray, "n classes"], dataset: Dataset) -> Evaluation:
+        """The same, from logits that are there already."""
+        from scipy.stats import binomtest
+
+        labels = jnp.asarray(dataset.labels)
+        loss = float(_mean_loss(self.config.loss, jnp.asarray(logits), labels))
+        counts = np.asarray(metrics.confusion_matrix(jnp.asarray(logits), labels))
+        correct, count = int(np.trace(counts)), len(dataset)
+        interval = binomtest(correct, count).proportion_ci(method="wilson")
+        per_class = {
+            name: int(row[index]) / int(row.sum()) if row.any() else None
+            for index, (name, row) in enumerate(zip(dataset.class_names, counts, strict=True))
+        }
+        return Evaluation(
+            dataset.split, count, loss, correct / count, interval.low, interval.high, per_class
+        )
+
+
+@jax.jit(static_argnums=0)
+def _logits(
+    model: Model, params: Params, scaling: Scaling, images: Array
+) -> Float[Array, "n classes"]:
+    return compute_logits(model.apply, params, scaling, images)
+
+
+@jax.jit(static_argnums=0)
+def _mean_loss(
+    loss: str, logits: Float[Array, "n classes"], labels: Int[Array, " n"]
+) -> Float[Array, ""]:
+    return LOSSES[loss](logits, labels).mean()
+
+
+def save(run: Run, folder: Path, times: Mapping[str, float]) -> None:
+    """Writes the parameters and, last, `run.json`.
+
+    Raises:
+        RunError: the folder cannot be written.
+    """
+    with replacing(folder / PARAMS_FILE) as path:
+        arrays = {name: np.ascontiguousarray(leaf) for name, leaf in _named_leaves(run.params)}
+        safetensors.numpy.save_file(arrays, path)
+    document = {
+        "format": FORMAT,
+        "config": run.config.as_dict(),
+        "data": run.fingerprint.as_dict(),
+        "class_names": list(run.class_names),
+        "scaling": {"mean": float(run.scaling.mean), "std": float(run.scaling.std)},
+        "results": dict(run.results),
+        "seconds": dict(times),
+        "versions": _versions(),
+        "device": jax.devices()[0].device_kind,
+    }
+    with replacing(folder / RUN_FILE) as path:
+        path.write_text(json.dumps(document, indent=1, allow_nan=False) + "\n")
+
+
+def load(folder: str | Path) -> Run:
+    """Loads a trained network from its run folder.
+
+    Args:
+        folder: as written by `jaxdigits train --out FOLDER`.
+
+    Raises:
+        RunError: the folder holds no whole run, or one that this version cannot read.
+
+    Example:
+        >>> import jaxdigits as jd
+        >>> run = jd.load("runs/mnist-mlp")                              # doctest: +SKIP
+        >>> run.predict(jd.data.load("mnist", "test").images[:5])        # doctest: +SKIP
+        array([7, 2, 1, 0, 4], dtype=int32)
+    """
+    folder = Path(folder)
+    path = folder / RUN_FILE
+    if not folder.is_dir():
+        raise RunError(f"there is no run folder {folder}; `jaxdigits train --out {folder}` makes one")
+    if not path.is_file():
+        raise RunError(
+            f"{folder} holds no finished run: it has no {RUN_FILE}, which is written last; "
+            "train again, with --overwrite"
+        )
+    try:
+        document = json.loads(path.read_text())
+        if document["format"] > FORMAT:
+            raise RunError(
+                f"{path} has format {document['format']}, made by a newer jaxdigits: upgrade this one"
+            )
+        config = TrainConfig.from_dict(document["config"])
+        fingerprint = Fingerprint(**document["data"])
+        class_names = tuple(document["class_names"])
+        scaling = Scaling(*(jnp.float32(document["scaling"][name]) for name in ("mean", "std")))
+        results = document["results"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        reason = f"lacks {error}" if isinstance(error, KeyError) else str(error)
+        kind = "has an impossible setting" if isinstance(error, ConfigError) else "is damaged"
+        raise RunError(f"{path} {kind}: {reason}; train again, with --overwrite") from None
+    model = make_model(config, len(class_names))
+    params = _load_params(folder / PARAMS_FILE, model)
+    return Run(config, model, params, scaling, class_names, fingerprint, results)
+
+
+def _load_params(path: Path, model: Model) -> Params:
+    """Reads parameters into the structure that the model's own `init` gives."""
+    template = jax.eval_shape(model.init, jax.random.key(0))
+    try:
+        arrays = safetensors.numpy.load_file(path)
+    except (OSError, safetensors.SafetensorError) as error:
+        raise RunError(f"{path} cannot be read ({error}); train again, with --overwrite") from None
+    leaves = []
+    for name, leaf in _named_leaves(template):
+        array = arrays.pop(name, None)
+        if array is None or array.shape != leaf.shape or array.dtype != leaf.dtype:
+            found = "nothing" if array is None else f"{array.dtype} {list(array.shape)}"
+            raise RunError(
+                f"{path} is not of this run: expected {leaf.dtype} {list(leaf.shape)} "
+                f"for {name}, found {found}"
+            )
+        leaves.append(jnp.asarray(array))
+    if arrays:
+        raise RunError(f"{path} is not of this run: it holds {', '.join(sorted(arrays))} as well")
+    return jax.tree.unflatten(jax.tree.structure(template), leaves)
+
+
+def _named_leaves(params: Params) -> list[tuple[str, Any]]:
+    """The arrays of a pytree with names such as `0.weight`."""
+    leaves = jax.tree_util.tree_leaves_with_path(params)
+    return [(jax.tree_util.keystr(path, simple=True, separator="."), leaf) for path, leaf in leaves]
+
+
+def _versions() -> dict[str, str]:
+    packages = ("jaxdigits", "jax", "jaxlib", "numpy", "optax")
+    versions = {name: importlib.metadata.version(name) for name in packages}
+    return {"python": platform.python_version(), **versions}
