@@ -26,7 +26,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from jaxdigits import data, gradients, losses, metrics, models, plots
+    from jaxdigits import data, errors, gradients, losses, metrics, models, plots
     from jaxdigits.config import TrainConfig
     from jaxdigits.data import Dataset, Examples, TrainingData
     from jaxdigits.models import Model
@@ -43,6 +43,7 @@ __all__ = [
     "TrainConfig",
     "TrainingData",
     "data",
+    "errors",
     "gradients",
     "load",
     "losses",

@@ -14,11 +14,13 @@ from jaxdigits.errors import JaxdigitsError
 Json = Annotated[bool, arg(name="json", help="print one JSON object, and nothing else, on stdout")]
 DataDir = Annotated[
     Path | None,
-    arg(help="where prepared data sets are kept (default: $TFDS_DATA_DIR or ~/tensorflow_datasets)"),
+    arg(
+        help="where prepared data sets are kept (default: $TFDS_DATA_DIR or ~/tensorflow_datasets)"
+    ),
 ]
 ManualDir = Annotated[
     Path | None,
-    arg(help="a folder with data files downloaded by hand (default: $JAXDIGITS_MANUAL_DIR)"),
+    arg(help="a folder with data files downloaded by hand, if not $JAXDIGITS_MANUAL_DIR"),
 ]
 
 app = SubcommandApp()

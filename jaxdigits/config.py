@@ -6,7 +6,7 @@ jax is not imported here, so that `jaxdigits --help` answers at once.
 import dataclasses
 import math
 from collections.abc import Mapping
-from typing import Any, Literal, Self, get_args, get_type_hints
+from typing import Any, Literal, get_args, get_type_hints
 
 from jaxdigits.errors import ConfigError
 
@@ -56,11 +56,11 @@ class TrainConfig:
     )
     reduction: Literal["mean", "sum"] = "mean"
     gradients: Literal["auto", "hand"] = "auto"
-    optimizer: Literal["sgd", "momentum", "adam", "adamw"] = "adam"
+    optimizer: Literal["sgd", "momentum", "adam", "adamw"] = "adamw"
     learning_rate: float = 0.003
     schedule: Literal["constant", "cosine", "one_cycle"] = "one_cycle"
     momentum: float = 0.9
-    weight_decay: float = 0.01
+    weight_decay: float = 0.1
     batch_size: int = 64
     epochs: int = 10
     seed: int = 0
@@ -70,7 +70,8 @@ class TrainConfig:
         for name, kind in get_type_hints(type(self)).items():
             _check_type(name, getattr(self, name), kind)
         _check(self.dataset != "", "dataset", "the name of a data set", self.dataset)
-        _check(all(width >= 1 for width in self.hidden), "hidden", "widths of 1 or more", self.hidden)
+        wide = all(width >= 1 for width in self.hidden)
+        _check(wide, "hidden", "widths of 1 or more", self.hidden)
         positive = math.isfinite(self.learning_rate) and self.learning_rate > 0
         _check(positive, "learning_rate", "a number above 0", self.learning_rate)
         _check(0 <= self.momentum < 1, "momentum", "at least 0 and below 1", self.momentum)
@@ -90,7 +91,7 @@ class TrainConfig:
         return dataclasses.asdict(self)
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+    def from_dict(cls, values: Mapping[str, Any]) -> "TrainConfig":
         """The config that `as_dict` gave, also after a journey through JSON.
 
         Raises:
@@ -105,7 +106,11 @@ class TrainConfig:
         unknown = set(values) - {field.name for field in dataclasses.fields(cls)}
         if unknown:
             raise ConfigError(f"there is no setting {', '.join(sorted(unknown))}")
-        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+        plain: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in values.items()
+        }
+        return cls(**plain)
 
 
 def _check(holds: bool, name: str, wanted: str, value: object) -> None:

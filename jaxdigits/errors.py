@@ -9,8 +9,11 @@ class JaxdigitsError(Exception):
     """Any error that a better input would avoid."""
 
 
-class ConfigError(JaxdigitsError, ValueError):
-    """A setting has a value that it cannot have."""
+class ConfigError(JaxdigitsError):
+    """A setting has a value that it cannot have.
+
+    Not a ValueError: the command line's parser would wrap that into words of its own.
+    """
 
 
 class DataError(JaxdigitsError, ValueError):

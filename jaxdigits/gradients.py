@@ -65,9 +65,7 @@ def cross_entropy_of_logits(
     return weights[:, None] * (softmax(logits) - onehot)
 
 
-def layer(
-    inputs: Float[Array, "n inputs"], d_outputs: Float[Array, "n outputs"]
-) -> LinearParams:
+def layer(inputs: Float[Array, "n inputs"], d_outputs: Float[Array, "n outputs"]) -> LinearParams:
     """The gradients of a layer's parameters from its inputs and its outputs' gradient.
 
     Example:

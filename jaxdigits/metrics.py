@@ -1,4 +1,7 @@
-"""How good predictions are. All take logits and labels, and can be jitted."""
+"""How good predictions are. Those that take logits and labels can be jitted."""
+
+import math
+from statistics import NormalDist
 
 import jax.numpy as jnp
 from jax import lax
@@ -63,3 +66,20 @@ def per_class_accuracy(
     """
     counts = confusion_matrix(logits, labels)
     return jnp.diagonal(counts) / counts.sum(axis=1)
+
+
+def wilson_interval(correct: int, count: int, level: float = 0.95) -> tuple[float, float]:
+    """The interval for the accuracy on images drawn like these, from `correct` of `count` right.
+
+    Wilson's score interval (Wilson 1927), which stays within 0..1 and holds for accuracies near 1.
+    scipy has it too, in a module that takes most of a second to import.
+
+    Example:
+        >>> [round(bound, 4) for bound in wilson_interval(98, 100)]
+        [0.93, 0.9945]
+    """
+    z = NormalDist().inv_cdf((1 + level) / 2)
+    share, shrink = correct / count, 1 / (1 + z**2 / count)
+    middle = shrink * (share + z**2 / (2 * count))
+    half = shrink * z * math.sqrt(share * (1 - share) / count + z**2 / (4 * count**2))
+    return max(middle - half, 0.0), min(middle + half, 1.0)

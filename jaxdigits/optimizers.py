@@ -18,8 +18,8 @@ def make_schedule(config: TrainConfig, steps: int) -> optax.Schedule:
 
     Example:
         >>> schedule = make_schedule(TrainConfig(schedule="cosine", learning_rate=0.5), steps=100)
-        >>> float(schedule(0)), float(schedule(50)), float(schedule(100))
-        (0.5, 0.25, 0.0)
+        >>> [round(float(schedule(step)), 4) for step in (0, 50, 100)]
+        [0.5, 0.25, 0.0]
     """
     steps = max(steps, 1)
     if config.schedule == "cosine":
@@ -42,9 +42,7 @@ def make_optimizer(config: TrainConfig, steps: int) -> optax.GradientTransformat
         [-1.0]
     """
     # A plain number where the rate is constant: the schedule would count steps for nothing.
-    rate = (
-        config.learning_rate if config.schedule == "constant" else make_schedule(config, steps)
-    )
+    rate = config.learning_rate if config.schedule == "constant" else make_schedule(config, steps)
     if config.optimizer == "adam":
         return optax.adam(rate)
     if config.optimizer == "adamw":

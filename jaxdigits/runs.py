@@ -135,20 +135,16 @@ class Run:
 
     def score(self, logits: Float32[np.ndarray, "n classes"], dataset: Dataset) -> Evaluation:
         """The same, from logits that are there already."""
-        from scipy.stats import binomtest
-
         labels = jnp.asarray(dataset.labels)
         loss = float(_mean_loss(self.config.loss, jnp.asarray(logits), labels))
         counts = np.asarray(metrics.confusion_matrix(jnp.asarray(logits), labels))
         correct, count = int(np.trace(counts)), len(dataset)
-        interval = binomtest(correct, count).proportion_ci(method="wilson")
+        low, high = metrics.wilson_interval(correct, count)
         per_class = {
             name: int(row[index]) / int(row.sum()) if row.any() else None
             for index, (name, row) in enumerate(zip(dataset.class_names, counts, strict=True))
         }
-        return Evaluation(
-            dataset.split, count, loss, correct / count, interval.low, interval.high, per_class
-        )
+        return Evaluation(dataset.split, count, loss, correct / count, low, high, per_class)
 
 
 @jax.jit(static_argnums=0)
@@ -207,7 +203,7 @@ def load(folder: str | Path) -> Run:
     folder = Path(folder)
     path = folder / RUN_FILE
     if not folder.is_dir():
-        raise RunError(f"there is no run folder {folder}; `jaxdigits train --out {folder}` makes one")
+        raise RunError(f"there is no run folder {folder}; `jaxdigits train --out ...` makes one")
     if not path.is_file():
         raise RunError(
             f"{folder} holds no finished run: it has no {RUN_FILE}, which is written last; "
@@ -217,14 +213,14 @@ def load(folder: str | Path) -> Run:
         document = json.loads(path.read_text())
         if document["format"] > FORMAT:
             raise RunError(
-                f"{path} has format {document['format']}, made by a newer jaxdigits: upgrade this one"
+                f"{path} was written by a newer jaxdigits (format {document['format']}): upgrade"
             )
         config = TrainConfig.from_dict(document["config"])
         fingerprint = Fingerprint(**document["data"])
         class_names = tuple(document["class_names"])
         scaling = Scaling(*(jnp.float32(document["scaling"][name]) for name in ("mean", "std")))
         results = document["results"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ConfigError, ValueError, KeyError, TypeError) as error:
         reason = f"lacks {error}" if isinstance(error, KeyError) else str(error)
         kind = "has an impossible setting" if isinstance(error, ConfigError) else "is damaged"
         raise RunError(f"{path} {kind}: {reason}; train again, with --overwrite") from None

@@ -7,28 +7,30 @@ from jaxdigits import data
 from jaxdigits.commands import note, report
 from jaxdigits.data import embedded
 from jaxdigits.data.dataset import Split, split_counts
-from jaxdigits.data.prepare import find_spec
 from jaxdigits.data.specs import SPECS
 from jaxdigits.errors import ConfigError
 
 
 def list_datasets(*, data_dir: Path | None = None, as_json: bool = False) -> None:
     """Prints every data set: its classes, its counts, and whether it is prepared."""
-    rows = []
-    for name in data.names():
+    rows = [
+        {
+            "name": embedded.NAME,
+            "title": embedded.TITLE,
+            "classes": len(embedded.CLASS_NAMES),
+            "prepared": True,
+            "counts": split_counts(embedded.TRAIN_COUNT, embedded.TEST_COUNT),
+        }
+    ]
+    for name, spec in SPECS.items():
         fingerprint = data.read_fingerprint(name, data_dir)
-        title, class_names, counts = embedded.TITLE, embedded.CLASS_NAMES, None
-        if name in SPECS:
-            spec = SPECS[name]
-            title, class_names, counts = spec.title, spec.class_names, split_counts(*spec.counts)
         rows.append(
             {
                 "name": name,
-                "title": title,
-                "classes": len(class_names),
+                "title": spec.title,
+                "classes": len(spec.class_names),
                 "prepared": fingerprint is not None,
-                "counts": fingerprint.counts if fingerprint else counts,
-                "sha256": fingerprint.sha256 if fingerprint else None,
+                "counts": fingerprint.counts if fingerprint else split_counts(*spec.counts),
             }
         )
     lines = [f"{'name':17}{'classes':>7}   {'train/validation/test':23} {'state':13} what it holds"]
@@ -49,23 +51,18 @@ def prepare(
     as_json: bool = False,
 ) -> None:
     """Prepares a data set and prints what it holds."""
-    document: dict = {"name": name, "folder": None}
-    text = f"{name} needs no preparation"
-    if name != embedded.NAME:
-        spec = find_spec(name)
-        folder = data.prepare(name, data_dir, manual_dir)
-        document["folder"] = str(folder)
-        fingerprint = data.read_fingerprint(name, data_dir)
-        assert fingerprint is not None
-        text = f"{fingerprint} is prepared in {folder}"
-        if fingerprint.counts != split_counts(*spec.counts):
-            note(
-                f"These are not the official {spec.counts[0]:,} training and {spec.counts[1]:,} "
-                "test images: figures measured on them are not comparable with others'."
-            )
+    folder = None if name == embedded.NAME else data.prepare(name, data_dir, manual_dir)
     fingerprint = data.read_fingerprint(name, data_dir)
     assert fingerprint is not None
-    report(text, {**document, **fingerprint.as_dict()}, as_json=as_json)
+    text = f"{fingerprint} " + (f"is prepared in {folder}" if folder else "needs no preparation")
+    if folder and fingerprint.counts != split_counts(*SPECS[name].counts):
+        train, test = SPECS[name].counts
+        note(
+            f"These are not the official {train:,} training and {test:,} test images: figures "
+            "measured on them are not comparable with others'."
+        )
+    document = {"folder": str(folder) if folder else None, **fingerprint.as_dict()}
+    report(text, document, as_json=as_json)
 
 
 def show(

@@ -1,13 +1,17 @@
 """`jaxdigits train`: from a config to a run folder."""
 
+import contextlib
 import dataclasses
+import itertools
 import json
 import math
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from tqdm import tqdm
 
@@ -17,6 +21,7 @@ from jaxdigits.commands.evaluate import results_table
 from jaxdigits.config import TrainConfig
 from jaxdigits.data import Dataset, TrainingData
 from jaxdigits.errors import DataUnavailableError, RunError
+from jaxdigits.losses import softmax
 from jaxdigits.metrics import confusion_matrix
 from jaxdigits.models import count_params, make_model
 from jaxdigits.runs import METRICS_FILE, PARAMS_FILE, RUN_FILE, Run
@@ -26,6 +31,7 @@ SAMPLES = 50
 """Test images in the picture of predictions."""
 
 PICTURES = ("curves.png", "predictions.png", "confusion.png", "mistakes.png")
+RUN_FILES = (RUN_FILE, PARAMS_FILE, METRICS_FILE, *PICTURES)
 
 
 def train(
@@ -51,6 +57,8 @@ def train(
         DataError: the data set is unknown, damaged or not to be had.
         RunError: the run folder cannot be written, or is taken.
     """
+    if out is not None:
+        _check_folder(out, overwrite)
     config = dataclasses.replace(
         config, dataset=choose_dataset(config.dataset, data_dir, manual_dir)
     )
@@ -58,7 +66,7 @@ def train(
         split: data.load(config.dataset, split, data_dir=data_dir, manual_dir=manual_dir)
         for split in ("train", "validation", "test")
     }
-    folder = _open_folder(out, f"{config.dataset.replace('/', '-')}-{config.model}", overwrite)
+    folder = _open_folder(out, f"{config.dataset.replace('/', '-')}-{config.model}")
     run, history, times = _fit(config, splits, folder)
     test = splits["test"]
     test_logits = run.predict_logits(test.images)
@@ -101,9 +109,7 @@ def _fit(
     """Trains epoch by epoch, writing a line of metrics after each."""
     class_names = splits["train"].class_names
     trainer = make_trainer(config, len(class_names))
-    arrays = jax.device_put(
-        TrainingData(splits["train"].examples, splits["validation"].examples)
-    )
+    arrays = jax.device_put(TrainingData(splits["train"].examples, splits["validation"].examples))
     began = time.perf_counter()
     state = jax.jit(trainer.init)(jax.random.key(config.seed), arrays)
     untrained = jax.jit(trainer.evaluate)(state, arrays.validation)
@@ -164,7 +170,8 @@ def _write_line(file: Any, line: dict[str, Any]) -> None:
 def _draw(
     run: Run, history: list[dict[str, Any]], test: Dataset, logits: np.ndarray, folder: Path
 ) -> None:
-    probabilities = run.predict_proba(test.images)
+    probabilities = np.asarray(softmax(jnp.asarray(logits)))
+    confusion = confusion_matrix(jnp.asarray(logits), jnp.asarray(test.labels))
     shown = slice(min(SAMPLES, len(test)))
     name = f"{run.config.model} on {run.config.dataset}"
     accuracy = run.results["test"]["accuracy"]
@@ -178,7 +185,7 @@ def _draw(
             f"{name}: the first {shown.stop} test images, as the network reads them",
         ),
         plots.confusion(
-            np.asarray(confusion_matrix(logits, test.labels)),
+            np.asarray(confusion),
             run.class_names,
             f"{name}: test accuracy {accuracy:.2%}",
         ),
@@ -191,13 +198,15 @@ def _draw(
 
 
 def _summary(run: Run, times: dict[str, float], folder: Path, table: str) -> str:
-    config, images = run.config, run.fingerprint.counts["train"] * run.config.epochs
-    speed = f", {images / times['train']:,.0f} images/s" if times["train"] else ""
+    config = run.config
+    trained = "nothing to train"
+    if times["train"]:
+        rate = run.fingerprint.counts["train"] * config.epochs / times["train"]
+        trained = f"{config.epochs} epochs in {times['train']:.1f} s, {rate:,.0f} images/s"
     return "\n".join(
         (
             f"{config.model} with {count_params(run.params):,} parameters on {run.fingerprint}",
-            f"{config.epochs if times['train'] else 0} epochs in {times['train']:.1f} s{speed}; "
-            f"compiled in {times['compile']:.1f} s",
+            f"{trained}; compiled in {times['compile']:.1f} s",
             "",
             table,
             "",
@@ -207,46 +216,49 @@ def _summary(run: Run, times: dict[str, float], folder: Path, table: str) -> str
     )
 
 
-def _open_folder(out: Path | None, name: str, overwrite: bool) -> Path:
-    """Makes the run folder, or empties that of an older run, before any work is done."""
+def _check_folder(out: Path, overwrite: bool) -> None:
+    """Finds out whether a run can go to a folder, before any work is done; removes nothing."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        present = sorted(path.name for path in out.iterdir())
+        with tempfile.TemporaryFile(dir=out):
+            pass  # the folder can be written
+    except OSError as error:
+        raise _cannot_write(out, error) from None
+    strangers = [name for name in present if name not in RUN_FILES]
+    if strangers:
+        raise RunError(
+            f"{out} holds files that are not of a run, such as {strangers[0]}; "
+            "choose another folder with --out"
+        )
+    if present and not overwrite:
+        raise RunError(f"{out} holds a run already; choose another --out, or give --overwrite")
+
+
+def _open_folder(out: Path | None, name: str) -> Path:
+    """Makes the run folder, or removes an older run's files from it."""
     try:
         if out is None:
             return _first_free(Path("runs"), name)
-        out.mkdir(parents=True, exist_ok=True)
-        _clear(out, overwrite)
-        (out / METRICS_FILE).touch()
+        # run.json goes first: what is left of a run without it does not count as one.
+        for file in RUN_FILES:
+            (out / file).unlink(missing_ok=True)
     except OSError as error:
-        raise RunError(
-            f"cannot write a run to {out or 'runs'}: {error.strerror}; "
-            "choose another folder with --out"
-        ) from None
+        raise _cannot_write(out or Path("runs"), error) from None
     return out
 
 
 def _first_free(parent: Path, name: str) -> Path:
     parent.mkdir(parents=True, exist_ok=True)
-    number = 1
-    while True:
+    for number in itertools.count(1):
         folder = parent / (name if number == 1 else f"{name}-{number}")
-        try:
+        with contextlib.suppress(FileExistsError):
             folder.mkdir()
-        except FileExistsError:
-            number += 1
-        else:
             return folder
+    raise AssertionError("unreachable")
 
 
-def _clear(folder: Path, overwrite: bool) -> None:
-    """Removes an older run's files, and no others."""
-    # run.json goes first: what is left of a run without it does not count as one.
-    known = (RUN_FILE, PARAMS_FILE, METRICS_FILE, *PICTURES)
-    strangers = sorted(path.name for path in folder.iterdir() if path.name not in known)
-    if strangers:
-        raise RunError(
-            f"{folder} holds files that are not of a run, such as {strangers[0]}; "
-            "choose another folder with --out"
-        )
-    if any(folder.iterdir()) and not overwrite:
-        raise RunError(f"{folder} holds a run already; choose another --out, or give --overwrite")
-    for name in known:
-        (folder / name).unlink(missing_ok=True)
+def _cannot_write(folder: Path, error: OSError) -> RunError:
+    return RunError(
+        f"cannot write a run to {folder}: {error.strerror}; choose another folder with --out"
+    )

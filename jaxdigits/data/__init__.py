@@ -11,7 +11,7 @@
 | `idx.py` | reading the IDX format |
 | `builders.py` | builders for tensorflow-datasets, without TensorFlow |
 | `arrays.py` | the prepared arrays |
-| `prepare.py` | preparing: once, safely |
+| `preparation.py` | preparing: once, safely |
 | `embedded.py` | the digits that need no download |
 
 Nothing here imports jax.
@@ -32,7 +32,7 @@ from jaxdigits.data.dataset import (
     check_images,
     from_arrays,
 )
-from jaxdigits.data.prepare import find_spec, is_prepared, prepare, prepared_folder
+from jaxdigits.data.preparation import find_spec, is_prepared, prepare, prepared_folder
 from jaxdigits.data.specs import SPECS
 from jaxdigits.errors import DataError
 

@@ -72,9 +72,7 @@ def read(folder: Path, spec: DatasetSpec, split: Split) -> Dataset:
             raise _damaged(folder, f"{path.name} cannot be read ({error})") from None
         found = array_sum(array)
         if found != sums[role]:
-            raise _damaged(
-                folder, f"{path.name} should have the sum {sums[role]} but has {found}"
-            )
+            raise _damaged(folder, f"{path.name} should have the sum {sums[role]} but has {found}")
         loaded.append(array)
     images, labels = take_split(Examples(*loaded), split)
     return Dataset(images, labels, spec.class_names, split, read_fingerprint(folder, spec))

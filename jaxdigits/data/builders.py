@@ -7,9 +7,10 @@ as plain tensors in array_record files, so that neither writing nor reading impo
     import jaxdigits.data.builders    # registers jaxdigits_mnist, jaxdigits_emnist/letters, ...
     source = tfds.data_source("jaxdigits_mnist", split="train")
 
-`jaxdigits.data.prepare` is the usual way to prepare them: it finds local files, asks first whether the host
-answers, and keeps two processes out of each other's way. Beside the records a builder writes the
-same images as plain arrays, which load in a fraction of a second (see `jaxdigits.data.arrays`).
+`jaxdigits.data.prepare` is the usual way to prepare them: it finds local files, asks first whether
+the host answers, and keeps two processes out of each other's way. Beside the records a builder
+writes the same images as plain arrays, which load in a fraction of a second (see
+`jaxdigits.data.arrays`).
 """
 
 import zipfile

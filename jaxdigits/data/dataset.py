@@ -170,7 +170,7 @@ def validation_mask(count: int) -> np.ndarray:
     """
     mask = np.zeros(count, bool)
     held_out = round(count * VALIDATION_FRACTION)
-    mask[np.random.RandomState(0).permutation(count)[:held_out]] = True  # noqa: NPY002
+    mask[np.random.RandomState(0).permutation(count)[:held_out]] = True
     return mask
 
 

@@ -10,7 +10,6 @@ import math
 import struct
 import zlib
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 from jaxtyping import UInt8
@@ -20,7 +19,7 @@ from jaxdigits.errors import DataError
 _UNSIGNED_BYTE = 8
 
 
-def read_idx(file: Path | IO[bytes], rank: int, name: str = "") -> UInt8[np.ndarray, "..."]:
+def read_idx(file: Path | io.BufferedIOBase, rank: int, name: str = "") -> UInt8[np.ndarray, "..."]:
     """Reads a gzipped IDX file of unsigned bytes.
 
     Args:

@@ -10,9 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-ROLES = MappingProxyType(
-    {"train-images": 3, "train-labels": 1, "test-images": 3, "test-labels": 1}
-)
+ROLES = MappingProxyType({"train-images": 3, "train-labels": 1, "test-images": 3, "test-labels": 1})
 """The four files of a data set in the IDX format, by what they hold, and the rank of each."""
 
 
@@ -209,11 +207,12 @@ SPECS: Mapping[str, DatasetSpec] = MappingProxyType(
                 first_label=1,
             ),
             _emnist(
-                "balanced", "digits and letters, equal numbers of each", _BY_MERGE, (112_800, 18_800)
+                "balanced",
+                "digits and letters, equal numbers of each",
+                _BY_MERGE,
+                (112_800, 18_800),
             ),
-            _emnist(
-                "byclass", "digits, capitals and small letters", _BY_CLASS, (697_932, 116_323)
-            ),
+            _emnist("byclass", "digits, capitals and small letters", _BY_CLASS, (697_932, 116_323)),
             _emnist(
                 "bymerge", "digits and letters, look-alikes merged", _BY_MERGE, (697_932, 116_323)
             ),

@@ -6,7 +6,7 @@ them; a `Model` of your own, with flax or without, goes through the same door.
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import jax
 from jaxtyping import Array, Float, Int, Key
@@ -31,22 +31,11 @@ Params = Any
 """A pytree of arrays."""
 
 
-class Apply(Protocol):
-    """`apply(params, images) -> logits`, images float32 [n, 28, 28], logits float32 [n, classes]."""
+Apply = Callable[[Params, Float[Array, "n 28 28"]], Float[Array, "n classes"]]
+"""`apply(params, images) -> logits`."""
 
-    def __call__(
-        self, params: Params, images: Float[Array, "n 28 28"], /
-    ) -> Float[Array, "n classes"]:
-        """The logits of images."""
-        ...
-
-
-class Fit(Protocol):
-    """`fit(images, labels) -> params`, for a model that has a closed form in place of training."""
-
-    def __call__(self, images: Float[Array, "n 28 28"], labels: Int[Array, " n"], /) -> Params:
-        """The parameters."""
-        ...
+Fit = Callable[[Float[Array, "n 28 28"], Int[Array, " n"]], Params]
+"""`fit(images, labels) -> params`, for a model that has a closed form in place of training."""
 
 
 class Model(NamedTuple):
@@ -56,6 +45,16 @@ class Model(NamedTuple):
         init: `init(key) -> params`.
         apply: `apply(params, images) -> logits`, images scaled as the config says.
         fit: for a model without gradient steps, `fit(images, labels) -> params`.
+
+    Example:
+        >>> import flax.linen as nn, jax, jax.numpy as jnp
+        >>> class Net(nn.Module):
+        ...     @nn.compact
+        ...     def __call__(self, images):
+        ...         return nn.Dense(10)(images.reshape(len(images), -1))
+        >>> model = Model(lambda key: Net().init(key, jnp.zeros((1, 28, 28))), Net().apply)
+        >>> count_params(model.init(jax.random.key(0)))
+        7850
     """
 
     init: Callable[[Key[Array, ""]], Params]

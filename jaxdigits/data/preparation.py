@@ -83,7 +83,7 @@ def _build(spec: DatasetSpec, folder: Path, data_dir: Path, local: dict[str, Pat
 
     from jaxdigits.data.builders import builder_for
 
-    for left_over in folder.parent.glob(f"{folder.name}*"):  # of a preparation that was killed
+    for left_over in folder.parent.glob(f"*{folder.name}"):  # of a preparation that was killed
         shutil.rmtree(left_over)
     builder = builder_for(spec, data_dir)
     builder.local_files = local

@@ -1,0 +1,78 @@
+"""Fixtures. No test touches the user's own data folder, and none reaches the network."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from helpers import write_emnist
+from hypothesis import settings
+
+from jaxdigits import data
+
+# Compilation makes first examples slow, and a test that fails should fail again.
+settings.register_profile("jaxdigits", deadline=None, derandomize=True)
+settings.load_profile("jaxdigits")
+
+TEST_DATA_VARIABLE = "JAXDIGITS_TEST_DATA"
+"""A folder with real data: `mnist/` and `emnist-letters-subset/`, as downloaded."""
+
+
+@pytest.fixture(autouse=True)
+def _isolated(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "datasets"))
+    monkeypatch.delenv("JAXDIGITS_MANUAL_DIR", raising=False)
+    for variable in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
+        monkeypatch.setenv(variable, "http://127.0.0.1:9")  # nobody answers there
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    folder = os.environ.get(TEST_DATA_VARIABLE)
+    if not folder:
+        pytest.skip(f"real data are needed: {TEST_DATA_VARIABLE} does not name their folder")
+    return Path(folder).resolve()
+
+
+@pytest.fixture(scope="session")
+def mnist_dir(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data folder in which the real MNIST is prepared."""
+    folder = tmp_path_factory.mktemp("mnist")
+    data.prepare("mnist", data_dir=folder, manual_dir=real_data / "mnist")
+    return folder
+
+
+@pytest.fixture
+def emnist_files(tmp_path: Path) -> Path:
+    """A folder with small files in the format of emnist/letters."""
+    folder = tmp_path / "files"
+    write_emnist(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def digits() -> data.TrainingData:
+    return data.load_training_data("digits")
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(0)
+
+
+@pytest.fixture
+def python() -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Runs `python *arguments` as a user would, and gives its output."""
+
+    def run(*arguments: str, **options) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, *arguments]
+        return subprocess.run(
+            command, capture_output=True, text=True, check=False, timeout=120, **options
+        )
+
+    return run

@@ -1,0 +1,310 @@
+"""The command line as a user runs it: most tests in this process, some in one of their own."""
+
+import json
+import os
+import re
+import signal
+import stat
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from jaxdigits.cli import main
+
+COMMAND = [sys.executable, "-m", "jaxdigits"]
+
+
+@pytest.fixture
+def cli(capsys):
+    """Runs a command; gives its exit code, standard output and standard error."""
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        try:
+            code = main([str(argument) for argument in arguments])
+        except SystemExit as stop:
+            code = stop.code if isinstance(stop.code, int) else 1
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return run
+
+
+def train_digits(cli, out: Path, *more: object) -> tuple[int, str, str]:
+    return cli("train", "--dataset", "digits", "--epochs", "2", "--out", out, *more)
+
+
+def test_help_imports_nothing_heavy(python):
+    code = (
+        "import sys; from jaxdigits.cli import main\n"
+        "try: main(['train', '--help'])\n"
+        "except SystemExit: pass\n"
+        "print([m for m in ('jax', 'numpy', 'matplotlib', 'sklearn') if m in sys.modules])"
+    )
+    done = python("-c", code)
+    assert done.stdout.splitlines()[-1] == "[]", done.stderr
+    assert "--learning-rate" in done.stdout
+
+
+def test_the_main_job(python):
+    """`jaxdigits train` without MNIST: says so in one line, and trains on what is inside."""
+    done = python("-m", "jaxdigits", "train")
+    assert done.returncode == 0, done.stderr
+    notes = done.stderr.strip().splitlines()
+    assert len(notes) == 1
+    assert notes[0].startswith("MNIST is not prepared and its host does not answer")
+    assert "--manual-dir" in notes[0]
+    assert re.search(r"^test +360 .* %$", done.stdout, re.MULTILINE)
+    assert Path("runs/digits-mlp/run.json").is_file()
+    again = python("-m", "jaxdigits", "train", "--epochs", "1")
+    assert again.returncode == 0
+    assert Path("runs/digits-mlp-2/run.json").is_file()
+
+
+def test_tensorflow_is_not_imported(python):
+    code = (
+        "import sys; from jaxdigits.cli import main; main(['train', '--epochs', '1']);"
+        "assert 'tensorflow' not in sys.modules"
+    )
+    assert python("-c", code).returncode == 0
+
+
+def test_evaluate_gives_the_figures_again(cli, tmp_path):
+    code, out, err = train_digits(cli, tmp_path / "run", "--json")
+    assert (code, err) == (0, "")
+    trained = json.loads(out)
+    code, out, err = cli("evaluate", tmp_path / "run", "--json")
+    assert (code, err) == (0, "")
+    again = json.loads(out)
+    assert again["same_as_recorded"] is True
+    assert again["results"] == trained["results"]
+    code, out, _ = cli("evaluate", tmp_path / "run")
+    assert code == 0
+    assert "the same figures as at the end of training" in out
+    assert f"{100 * trained['results']['test']['accuracy']:.2f} %" in out
+
+
+def test_json_is_one_object_and_nothing_else(python, emnist_files):
+    for arguments in (
+        ("train", "--dataset", "digits", "--epochs", "1", "--out", "run"),
+        ("evaluate", "run"),
+        ("data", "list"),
+        ("data", "prepare", "emnist/letters", "--manual-dir", str(emnist_files)),
+        ("data", "show", "digits"),
+    ):
+        done = python("-m", "jaxdigits", *arguments, "--json")
+        assert done.returncode == 0, done.stderr
+        assert isinstance(json.loads(done.stdout), dict)
+        assert done.stdout.count("\n") == 1
+
+
+def test_a_taken_folder_is_kept(cli, tmp_path):
+    train_digits(cli, tmp_path / "run")
+    before = (tmp_path / "run" / "run.json").read_bytes()
+    code, out, err = train_digits(cli, tmp_path / "run")
+    assert (code, out) == (2, "")
+    assert "holds a run already; choose another --out, or give --overwrite" in err
+    assert (tmp_path / "run" / "run.json").read_bytes() == before
+    code, _, _ = train_digits(cli, tmp_path / "run", "--overwrite", "--seed", "1")
+    assert code == 0
+    assert (tmp_path / "run" / "run.json").read_bytes() != before
+
+
+def test_a_folder_with_other_files_is_kept(cli, tmp_path):
+    (tmp_path / "thesis.txt").write_text("years of work")
+    code, _, err = train_digits(cli, tmp_path, "--overwrite")
+    assert code == 2
+    assert "holds files that are not of a run, such as" in err
+    assert (tmp_path / "thesis.txt").read_text() == "years of work"
+
+
+def test_overwrite_loses_nothing_when_the_data_are_missing(cli, tmp_path):
+    train_digits(cli, tmp_path / "run")
+    before = (tmp_path / "run" / "run.json").read_bytes()
+    code, _, err = cli("train", "--dataset", "mnist", "--out", tmp_path / "run", "--overwrite")
+    assert code == 2
+    assert "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609" in err
+    assert (tmp_path / "run" / "run.json").read_bytes() == before
+
+
+@pytest.fixture
+def read_only(tmp_path):
+    """A folder without write permission, for root too."""
+    folder = tmp_path / "read-only"
+    folder.mkdir()
+    folder.chmod(stat.S_IRUSR | stat.S_IXUSR | stat.S_IROTH | stat.S_IXOTH)
+    was_root = os.geteuid() == 0
+    if was_root:
+        for parent in tmp_path.parents:  # the way to it must be open to others
+            if parent.stat().st_mode & 0o001 == 0:
+                parent.chmod(parent.stat().st_mode | 0o001)
+        tmp_path.chmod(0o777)
+        os.seteuid(65534)
+    yield folder
+    if was_root:
+        os.seteuid(0)
+    folder.chmod(0o700)
+
+
+def test_a_folder_without_write_permission(cli, read_only):
+    code, out, err = train_digits(cli, read_only)
+    assert (code, out) == (2, "")
+    assert "cannot write a run to" in err
+    assert "Permission denied; choose another folder with --out" in err
+    code, _, err = train_digits(cli, read_only / "deeper" / "run")
+    assert code == 2
+    assert "Permission denied" in err
+    code, _, err = cli("data", "show", "digits", "--out", read_only / "digits.png")
+    assert code == 2
+    assert "Permission denied; choose another place with --out" in err
+
+
+def test_out_is_a_file(cli, tmp_path):
+    (tmp_path / "file").write_text("")
+    code, _, err = train_digits(cli, tmp_path / "file")
+    assert code == 2
+    assert "cannot write a run to" in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["train", "--epochs", "-1"], "jaxdigits: epochs must be 0 or more, not -1"),
+        (["train", "--hidden", "0"], "jaxdigits: hidden must be widths of 1 or more, not (0,)"),
+        (["train", "--epochs", "many"], "--epochs"),
+        (["train", "--model", "transformer"], "--model"),
+        (["train", "--no-such-flag"], "no-such-flag"),
+        (["train", "--dataset", "minst"], "jaxdigits: there is no data set 'minst'"),
+        (["train", "--dataset", "kmnist"], "jaxdigits: kmnist is not prepared"),
+        (["train", "--manual-dir", "nowhere"], "nowhere is not a folder"),
+        (["evaluate", "nowhere"], "jaxdigits: there is no run folder nowhere"),
+        (["data", "prepare", "minst"], "there is no data set 'minst'"),
+        (["data", "show", "digits", "--count", "0"], "count must be 1 to 1000, not 0"),
+        (["data", "show", "digits", "--split", "tset"], "--split"),
+        (["bogus"], "bogus"),
+    ],
+)
+def test_wrong_input(cli, arguments, message):
+    code, out, err = cli(*arguments)
+    assert (code, out) == (2, "")
+    assert message in err
+    assert "Traceback" not in err
+    assert not Path("runs").exists()
+
+
+def test_a_named_folder_without_mnist_is_an_error_and_no_fallback(cli, tmp_path):
+    (tmp_path / "empty").mkdir()
+    code, _, err = cli("train", "--manual-dir", tmp_path / "empty")
+    assert code == 2
+    assert "train-images-idx3-ubyte.gz" in err
+
+
+def test_evaluate_refuses_other_data(cli, tmp_path, emnist_files):
+    from helpers import emnist_arrays, write_emnist
+
+    out = tmp_path / "run"
+    files = ("--manual-dir", emnist_files)
+    code, _, err = cli(
+        "train", "--dataset", "emnist/letters", "--epochs", "1", "--out", out, *files
+    )
+    assert code == 0, err
+    write_emnist(tmp_path / "other", train_images=emnist_arrays()["train-images"][::-1])
+    places = ("--data-dir", tmp_path / "elsewhere", "--manual-dir", tmp_path / "other")
+    code, stdout, err = cli("evaluate", out, *places)
+    assert (code, stdout) == (2, "")
+    assert "the run was trained on emnist/letters" in err
+
+
+def test_a_diverged_run_says_so(cli, tmp_path):
+    code, out, err = train_digits(
+        cli, tmp_path / "run", "--optimizer", "sgd", "--schedule", "constant",
+        "--learning-rate", "1e20", "--json",
+    )  # fmt: skip
+    assert code == 0
+    assert "training diverged; try a smaller --learning-rate" in err
+    assert json.loads(out)["results"]["test"]["loss"] is None
+    assert cli("evaluate", tmp_path / "run")[0] == 0
+
+
+def wait_for(path: Path) -> None:
+    deadline = time.monotonic() + 60
+    while not path.exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert path.exists()
+
+
+LONG = ["train", "--dataset", "digits", "--epochs", "100000", "--out", "run"]
+
+
+def test_interrupted(cli):
+    process = subprocess.Popen([*COMMAND, *LONG], stderr=subprocess.PIPE, text=True)
+    wait_for(Path("run/metrics.jsonl"))
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=30) == 130
+    assert process.stderr is not None
+    assert process.stderr.read() == "jaxdigits: interrupted\n"
+
+
+def test_killed(cli):
+    process = subprocess.Popen([*COMMAND, *LONG])
+    wait_for(Path("run/metrics.jsonl"))
+    process.kill()
+    process.wait()
+    code, _, err = cli("evaluate", "run")
+    assert code == 2
+    assert "run holds no finished run" in err
+    assert train_digits(cli, Path("run"))[0] == 2
+    assert train_digits(cli, Path("run"), "--overwrite")[0] == 0
+    assert cli("evaluate", "run")[0] == 0
+
+
+def test_data_list(cli, emnist_files):
+    cli("data", "prepare", "emnist/letters", "--manual-dir", emnist_files)
+    code, out, _ = cli("data", "list")
+    assert code == 0
+    lines = {line.split()[0]: line for line in out.splitlines()[1:]}
+    assert len(lines) == 10
+    assert "always there" in lines["digits"]
+    assert "not prepared" in lines["mnist"]
+    assert "55,000/5,000/10,000" in lines["mnist"]
+    assert "238/22/52" in lines["emnist/letters"]
+
+
+def test_data_prepare_says_when_the_counts_are_not_official(cli, emnist_files):
+    code, out, err = cli("data", "prepare", "emnist/letters", "--manual-dir", emnist_files)
+    assert code == 0
+    assert "238/22/52 images" in out
+    assert "not the official 124,800 training and 20,800 test images" in err
+
+
+def test_data_show(cli, tmp_path):
+    from PIL import Image
+
+    code, out, _ = cli("data", "show", "digits", "--split", "test", "--count", "20")
+    assert code == 0
+    assert "drawn to digits-test.png" in out
+    picture = Image.open("digits-test.png")
+    assert picture.format == "PNG"
+    assert picture.width > 500
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["digits-test.png"]
+
+
+def test_version_and_bare_command(cli):
+    assert cli("--version")[:2] == (0, "jaxdigits 0.1.0\n")
+    code, out, _ = cli()
+    assert code == 0
+    assert "train" in out
+
+
+def test_mnist_from_local_files(python, real_data):
+    """What a user does who copied the files over by hand."""
+    done = python(
+        "-m", "jaxdigits", "train", "--model", "linear", "--epochs", "1", "--out", "run",
+        "--manual-dir", str(real_data / "mnist"), "--json",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    document = json.loads(done.stdout)
+    assert document["data"]["counts"] == {"train": 55_000, "validation": 5_000, "test": 10_000}
+    assert document["results"]["test"]["accuracy"] > 0.9

@@ -1,0 +1,64 @@
+import json
+
+import pytest
+
+import jaxdigits as jd
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"epochs": -1}, "epochs must be 0 or more, not -1"),
+        ({"batch_size": 0}, "batch_size must be 1 or more, not 0"),
+        ({"learning_rate": 0.0}, "learning_rate must be a number above 0, not 0.0"),
+        ({"learning_rate": float("nan")}, "learning_rate must be a number above 0, not nan"),
+        ({"learning_rate": float("inf")}, "learning_rate must be a number above 0, not inf"),
+        ({"momentum": 1.0}, "momentum must be at least 0 and below 1, not 1.0"),
+        ({"weight_decay": -0.1}, "weight_decay must be a number of 0 or more, not -0.1"),
+        ({"hidden": [30, 0]}, r"hidden must be widths of 1 or more, not \(30, 0\)"),
+        ({"seed": -1}, "seed must be 0 to 4294967295, not -1"),
+        ({"dataset": ""}, "dataset must be the name of a data set, not ''"),
+        ({"gradients": "hand", "loss": "softmax_mse"}, "gradients by hand are derived for"),
+        ({"gradients": "hand", "model": "pixel"}, "gradients by hand are derived for"),
+        ({"epoch": 3}, "there is no setting epoch"),
+    ],
+)
+def test_impossible_values_are_refused(settings, message):
+    with pytest.raises(jd.errors.ConfigError, match=message):
+        jd.TrainConfig.from_dict(settings)
+
+
+def test_values_of_the_wrong_type_are_refused(python):
+    """In a process of its own, where the annotations are not checked by other means."""
+    wrong = {
+        "epochs": 1.5,
+        "batch_size": True,
+        "seed": "0",
+        "dataset": 5,
+        "learning_rate": "fast",
+        "hidden": 30,
+        **dict.fromkeys(("model", "loss", "optimizer", "schedule", "activation"), "x"),
+    }
+    code = (
+        "import sys, json; from jaxdigits.config import TrainConfig;"
+        "from jaxdigits.errors import ConfigError\n"
+        "for name, value in json.loads(sys.argv[1]).items():\n"
+        "    try: TrainConfig.from_dict({name: value})\n"
+        "    except ConfigError as error: print(error)"
+    )
+    lines = python("-c", code, json.dumps(wrong)).stdout.splitlines()
+    assert lines[:6] == [
+        "epochs must be a whole number, not 1.5",
+        "batch_size must be a whole number, not True",
+        "seed must be a whole number, not '0'",
+        "dataset must be text, not 5",
+        "learning_rate must be a number, not 'fast'",
+        "hidden must be a tuple of whole numbers, not 30",
+    ]
+    assert lines[6] == "model must be one of mlp, linear, pixel, not 'x'"
+    assert len(lines) == len(wrong)
+
+
+def test_a_config_survives_json():
+    config = jd.TrainConfig(hidden=(64, 32), learning_rate=0.1, optimizer="momentum")
+    assert jd.TrainConfig.from_dict(json.loads(json.dumps(config.as_dict()))) == config

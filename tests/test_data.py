@@ -1,0 +1,394 @@
+"""Data sets from files: what is loaded, and what happens to files that are not right."""
+
+import dataclasses
+import http.server
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from helpers import emnist_arrays, write_emnist
+
+from jaxdigits import data
+from jaxdigits.data import arrays, sources, specs
+from jaxdigits.data.dataset import validation_mask
+from jaxdigits.data.preparation import prepared_folder
+from jaxdigits.data.specs import SPECS, RemoteFile
+from jaxdigits.errors import DataError, DataUnavailableError
+
+LETTERS = SPECS["emnist/letters"]
+
+
+def test_addresses_sizes_and_sums_are_those_of_tensorflow_datasets():
+    from tensorflow_datasets.core.download import checksums
+
+    recorded = checksums.get_all_url_infos()
+    for spec in SPECS.values():
+        for remote in spec.remote.values():
+            info = recorded[remote.url]
+            assert (info.size, info.checksum) == (remote.size, remote.sha256)
+
+
+def test_class_names_are_the_characters():
+    assert "".join(SPECS["emnist/letters"].class_names) == "abcdefghijklmnopqrstuvwxyz"
+    balanced = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabdefghnqrt"
+    assert "".join(SPECS["emnist/balanced"].class_names) == balanced
+    assert "".join(SPECS["emnist/bymerge"].class_names) == balanced
+    assert len(set(SPECS["emnist/byclass"].class_names)) == 62
+    assert len(SPECS["kmnist"].class_names) == len(SPECS["fashion_mnist"].class_names) == 10
+
+
+def test_emnist_is_upright_and_labelled_from_0(emnist_files):
+    stored = emnist_arrays()
+    test = data.load("emnist/letters", "test", manual_dir=emnist_files)
+    np.testing.assert_array_equal(test.images, stored["test-images"].transpose(0, 2, 1))
+    np.testing.assert_array_equal(test.labels, stored["test-labels"] - 1)
+    assert test.images.dtype == np.uint8
+    assert test.labels.dtype == np.int32
+    assert test.class_names[test.labels[0]] == "a"
+    assert test.fingerprint.counts == {"train": 238, "validation": 22, "test": 52}
+
+
+def test_validation_is_held_out_of_the_official_training_data(emnist_files):
+    data.prepare("emnist/letters", manual_dir=emnist_files)
+    whole, train, validation = (
+        data.load("emnist/letters", split) for split in ("train+validation", "train", "validation")
+    )
+    mask = validation_mask(len(whole))
+    np.testing.assert_array_equal(whole.images[mask], validation.images)
+    np.testing.assert_array_equal(whole.labels[~mask], train.labels)
+    assert len(train) + len(validation) == len(whole) == 260
+
+
+def test_validation_is_the_same_images_every_time():
+    held_out = np.flatnonzero(validation_mask(60_000))
+    assert held_out[:5].tolist() == [17, 28, 50, 66, 72]
+    assert len(held_out) == 5_000
+
+
+def test_records_of_tensorflow_datasets_hold_the_same(emnist_files, tmp_path):
+    import tensorflow_datasets as tfds
+
+    import jaxdigits.data.builders  # noqa: F401 (registers the builders)
+
+    data.prepare("emnist/letters", manual_dir=emnist_files)
+    source = tfds.data_source(
+        "jaxdigits_emnist/letters", split="train", data_dir=tmp_path / "datasets", download=False
+    )
+    whole = data.load("emnist/letters", "train+validation")
+    records = source.__getitems__(range(len(source)))
+    np.testing.assert_array_equal(np.stack([r["image"] for r in records]), whole.images)
+    assert [r["label"] for r in records] == whole.labels.tolist()
+
+
+def test_tensorflow_is_never_imported(emnist_files, python):
+    code = (
+        "import sys, pathlib; from jaxdigits import data;"
+        "import tensorflow_datasets as tfds, jaxdigits.data.builders;"
+        f"data.load('emnist/letters', manual_dir=pathlib.Path({str(emnist_files)!r}));"
+        "tfds.data_source('jaxdigits_emnist/letters', split='test')[0];"
+        "assert 'tensorflow' not in sys.modules"
+    )
+    done = python("-c", code)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("replaced", "message"),
+    [
+        ({"test_labels": np.full(52, 27)}, "labels beside .* from 27 to 27, those of .* 1 to 26"),
+        ({"test_labels": np.zeros(52)}, "run from 0 to 0"),
+        ({"train_labels": np.ones(259)}, "holds 260 images, .* 259 labels"),
+        ({"test_images": np.zeros((52, 27, 28))}, r"images of \(27, 28\) pixels"),
+        ({"test_images": np.zeros((0, 28, 28)), "test_labels": np.zeros(0)}, "holds no image"),
+        ({"test_images": np.zeros(52)}, r"test-images.* expected it to begin with 00000803"),
+    ],
+)
+def test_files_that_do_not_fit(tmp_path, replaced, message):
+    write_emnist(tmp_path / "files", **replaced)
+    if "test_images" in replaced and replaced["test_images"].ndim == 1:
+        misnamed = tmp_path / "files" / "emnist-letters-test-images-idx1-ubyte.gz"
+        misnamed.rename(misnamed.with_name(LETTERS.files["test-images"]))
+    with pytest.raises(DataError, match=message):
+        data.load("emnist/letters", manual_dir=tmp_path / "files")
+    assert not prepared_folder(LETTERS).exists()
+
+
+def test_a_truncated_file_is_named_with_expected_and_found(tmp_path):
+    (tmp_path / "t10k-labels-idx1-ubyte.gz").write_bytes(b"x" * 100)
+    with pytest.raises(
+        DataError, match=r"t10k-labels.* is truncated: expected 4,542 bytes, found 100"
+    ):
+        data.prepare("mnist", manual_dir=tmp_path)
+
+
+def test_a_corrupted_file_is_named_with_expected_and_found(tmp_path):
+    (tmp_path / "t10k-labels-idx1-ubyte.gz").write_bytes(b"x" * 4542)
+    with pytest.raises(DataError, match=r"t10k-labels.*expected the SHA-256 sum f7ae60f9.*found "):
+        data.prepare("mnist", manual_dir=tmp_path)
+
+
+def test_files_of_the_same_name_are_told_apart_by_folder(tmp_path):
+    for name, size in (("mnist", 4542), ("kmnist", 5120)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "t10k-labels-idx1-ubyte.gz").write_bytes(b"x" * size)
+    with pytest.raises(DataError, match=r"/kmnist/t10k.*SHA-256 sum 20bb9a0e"):
+        data.prepare("kmnist", manual_dir=tmp_path)
+
+
+def test_missing_files_are_listed_with_sums():
+    with pytest.raises(DataUnavailableError) as caught:
+        data.load("mnist")
+    message = str(caught.value)
+    for remote in SPECS["mnist"].remote.values():
+        assert remote.name in message
+        assert remote.sha256 in message
+    assert "--manual-dir" in message
+    assert "JAXDIGITS_MANUAL_DIR" in message
+
+
+def test_the_environment_names_the_folder(emnist_files, monkeypatch):
+    monkeypatch.setenv("JAXDIGITS_MANUAL_DIR", str(emnist_files))
+    assert len(data.load("emnist/letters", "test")) == 52
+
+
+def test_unknown_names(tmp_path):
+    with pytest.raises(DataError, match="there is no data set 'minst'; there are digits"):
+        data.load("minst")
+    with pytest.raises(DataError, match="nowhere is not a folder"):
+        data.prepare("mnist", manual_dir=tmp_path / "nowhere")
+
+
+def with_remote(monkeypatch, spec, url, files: Path):
+    """Makes a data set's files come one by one from another address."""
+    import hashlib
+
+    remote = {
+        name: RemoteFile(
+            f"{url}/{name}",
+            (files / name).stat().st_size,
+            hashlib.sha256((files / name).read_bytes()).hexdigest(),
+        )
+        for name in spec.files.values()
+    }
+    changed = dict(SPECS) | {spec.name: dataclasses.replace(spec, remote=remote)}
+    for module in ("specs", "preparation", "builders"):
+        monkeypatch.setattr(f"jaxdigits.data.{module}.SPECS", changed)
+
+
+@pytest.fixture
+def server(tmp_path):
+    """A web server on the loopback address, serving `tmp_path / 'www'`."""
+    folder = tmp_path / "www"
+    folder.mkdir()
+
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        def __init__(self, *arguments):
+            super().__init__(*arguments, directory=str(folder))
+
+        def log_message(self, *_):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as running:
+        threading.Thread(target=running.serve_forever, daemon=True).start()
+        yield folder, f"http://127.0.0.1:{running.server_port}"
+        running.shutdown()
+
+
+def test_files_are_downloaded(server, emnist_files, monkeypatch):
+    folder, url = server
+    with_remote(monkeypatch, LETTERS, url, emnist_files)
+    shutil.copytree(emnist_files, folder, dirs_exist_ok=True)
+    np.testing.assert_array_equal(
+        data.load("emnist/letters", "test").labels, emnist_arrays()["test-labels"] - 1
+    )
+
+
+def test_a_corrupted_download_is_refused(server, emnist_files, monkeypatch):
+    folder, url = server
+    with_remote(monkeypatch, LETTERS, url, emnist_files)
+    shutil.copytree(emnist_files, folder, dirs_exist_ok=True)
+    name = LETTERS.files["test-labels"]
+    content = bytearray((folder / name).read_bytes())
+    content[20] ^= 1
+    (folder / name).write_bytes(content)
+    with pytest.raises(DataError, match="corrupted or another file"):
+        data.load("emnist/letters", "test")
+    assert not prepared_folder(LETTERS).exists()
+
+
+def test_a_download_that_is_not_there(server, emnist_files, monkeypatch):
+    _, url = server
+    with_remote(monkeypatch, LETTERS, url, emnist_files)
+    with pytest.raises(DataUnavailableError, match="does not answer"):
+        data.load("emnist/letters")
+
+
+def test_a_host_that_keeps_silent_is_given_up(emnist_files, monkeypatch):
+    # The limit is the subject here: tensorflow-datasets alone would retry for minutes.
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        with_remote(monkeypatch, LETTERS, url, emnist_files)
+        began = time.monotonic()
+        with pytest.raises(DataUnavailableError):
+            data.load("emnist/letters")
+        assert time.monotonic() - began < 3
+
+
+def test_a_folder_that_cannot_be_written(emnist_files, tmp_path):
+    (tmp_path / "occupied").write_text("a file, not a folder")
+    with pytest.raises(DataError, match=r"could not be prepared in .*choose another place"):
+        data.prepare("emnist/letters", data_dir=tmp_path / "occupied", manual_dir=emnist_files)
+
+
+PREPARE = (
+    "import sys; from pathlib import Path; from jaxdigits import data;"
+    "data.prepare('emnist/letters', manual_dir=Path(sys.argv[1]))"
+)
+
+
+def test_a_killed_preparation_is_cleaned_up(tmp_path):
+    count = 200_000
+    write_emnist(
+        tmp_path / "files",
+        train_images=np.zeros((count, 28, 28)),
+        train_labels=np.arange(count) % 26 + 1,
+    )
+    process = subprocess.Popen([sys.executable, "-c", PREPARE, str(tmp_path / "files")])
+    folder = prepared_folder(LETTERS)
+    deadline = time.monotonic() + 60
+    # Killed while it writes records: the arrays are in the unfinished folder already.
+    while not list(folder.parent.glob(f"*/{arrays.INDEX}")) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert [path.name for path in folder.parent.iterdir() if path.name != ".lock"] != []
+    assert not folder.exists()
+    assert not data.is_prepared(LETTERS)
+
+    write_emnist(tmp_path / "files")
+    assert len(data.load("emnist/letters", "test", manual_dir=tmp_path / "files")) == 52
+    assert sorted(path.name for path in folder.parent.iterdir()) == [".lock", folder.name]
+
+
+def test_two_processes_prepare_at_once(emnist_files):
+    processes = [
+        subprocess.Popen([sys.executable, "-c", PREPARE, str(emnist_files)]) for _ in range(2)
+    ]
+    assert [process.wait(timeout=120) for process in processes] == [0, 0]
+    assert len(data.load("emnist/letters", "test")) == 52
+
+
+def test_damaged_arrays_are_found(emnist_files):
+    folder = data.prepare("emnist/letters", manual_dir=emnist_files)
+    path = folder / "test-images.npy"
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=r"test-images.npy should have the sum .* prepare again"):
+        data.load("emnist/letters", "test")
+    path.write_bytes(content[:-100])
+    with pytest.raises(DataError, match=r"test-images.npy cannot be read"):
+        data.load("emnist/letters", "test")
+    (folder / arrays.INDEX).write_text("{")
+    with pytest.raises(DataError, match=r"arrays.json cannot be read"):
+        data.load("emnist/letters", "train")
+
+
+def test_fingerprints_tell_data_apart(emnist_files, tmp_path):
+    first = data.load("emnist/letters", "test", manual_dir=emnist_files).fingerprint
+    changed = emnist_arrays()["train-images"]
+    changed[0, 0, 0] ^= 1
+    write_emnist(tmp_path / "changed", train_images=changed)
+    second = data.load(
+        "emnist/letters", "test", data_dir=tmp_path / "other", manual_dir=tmp_path / "changed"
+    ).fingerprint
+    assert first.counts == second.counts
+    assert first.sha256 != second.sha256
+
+
+def test_an_archive_beside_its_unpacked_files_is_not_read(emnist_files):
+    (emnist_files / "gzip.zip").write_bytes(b"not looked at")
+    assert set(sources.local_files(LETTERS, emnist_files)) == set(LETTERS.files.values())
+
+
+def test_emnist_from_its_archive(emnist_files, tmp_path, monkeypatch):
+    import hashlib
+    import zipfile
+
+    folder = tmp_path / "downloaded"
+    folder.mkdir()
+    path = folder / "gzip.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        for name in LETTERS.files.values():
+            archive.write(emnist_files / name, f"gzip/{name}")
+    remote = RemoteFile(
+        specs.SPECS["emnist/letters"].remote["gzip.zip"].url,
+        path.stat().st_size,
+        hashlib.sha256(path.read_bytes()).hexdigest(),
+    )
+    changed = dict(SPECS) | {
+        LETTERS.name: dataclasses.replace(LETTERS, remote={"gzip.zip": remote})
+    }
+    for module in ("specs", "preparation", "builders"):
+        monkeypatch.setattr(f"jaxdigits.data.{module}.SPECS", changed)
+    assert len(data.load("emnist/letters", "test", manual_dir=folder)) == 52
+
+
+def test_embedded_digits():
+    from scipy.ndimage import center_of_mass
+    from sklearn.datasets import load_digits
+
+    whole, test = data.load("digits", "train+validation"), data.load("digits", "test")
+    labels = np.concatenate([whole.labels, test.labels])
+    np.testing.assert_array_equal(labels, load_digits(return_X_y=True)[1])
+    centres = np.array([center_of_mass(image) for image in whole.images])
+    assert np.abs(centres - 13.5).max() <= 0.6  # in the middle, as MNIST's are, to a pixel
+    assert whole.images.max() == 255
+    assert (whole.images[:, 0] == 0).all()
+
+
+def test_arrays_of_your_own_are_checked():
+    images, labels = np.zeros((3, 28, 28), np.uint8), np.array([0, 1, 2])
+    good = data.Examples(images, labels)
+
+    def refuse(message: str, images: np.ndarray, labels: np.ndarray) -> None:
+        with pytest.raises(DataError, match=message):
+            data.from_arrays("own", data.Examples(images, labels), good, ("a", "b", "c"))
+
+    refuse("label 3 of image 1 is out of range: labels must be 0..2", images, np.array([0, 3, 1]))
+    refuse("label -1 of image 0", images, np.array([-1, 0, 1]))
+    refuse(r"integers of shape \[3\]", images, np.array([0, 1]))
+    refuse("integers", images, np.array([0.0, 1.0, 2.0]))
+    refuse("pixels 0..255; these are float32", images.astype(np.float32), labels)
+    refuse(r"shape \[3, 28, 27\]", images[:, :, :27], labels)
+    refuse("there is no image", images[:0], labels[:0])
+
+
+def test_mnist_is_the_official_one(mnist_dir):
+    whole = data.load("mnist", "train+validation", data_dir=mnist_dir)
+    test = data.load("mnist", "test", data_dir=mnist_dir)
+    assert (len(whole), len(test)) == (60_000, 10_000)
+    assert np.bincount(test.labels).tolist() == [
+        980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009,
+    ]  # fmt: skip
+    # The patch that post A prints of the first training image.
+    assert whole.labels[0] == 5
+    assert whole.images[0, 6:12, 6:12].tolist()[1] == [0, 49, 238, 253, 253, 253]
+
+
+def test_emnist_letters_takes_the_counts_of_the_header(real_data):
+    letters = data.load("emnist/letters", "test", manual_dir=real_data / "emnist-letters-subset")
+    assert letters.fingerprint.counts == {"train": 54_058, "validation": 4_914, "test": 5_200}
+    assert np.bincount(letters.labels).tolist() == [200] * 26
+    # Upright: an "l" or "i" is taller than it is wide.
+    tall = letters.images[np.isin(letters.labels, [8, 11])].mean(axis=0)
+    assert tall.sum(axis=0).std() > 2 * tall.sum(axis=1).std()

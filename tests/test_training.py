@@ -1,0 +1,287 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import jaxdigits as jd
+from jaxdigits.batches import shuffled_batches
+from jaxdigits.optimizers import make_optimizer, make_schedule
+from jaxdigits.preprocess import pixel_statistics, scale_pixels
+from jaxdigits.training import compute_logits
+
+SGD = jd.TrainConfig(
+    model="linear", optimizer="sgd", schedule="constant", learning_rate=0.1, epochs=2
+)
+
+
+def small(data: jd.TrainingData, count: int = 100) -> jd.TrainingData:
+    return data._replace(train=jd.Examples(data.train.images[:count], data.train.labels[:count]))
+
+
+def leaves_close(first, second, rtol=1e-4, atol=1e-5):
+    assert jax.tree.structure(first) == jax.tree.structure(second)
+    for a, b in zip(jax.tree.leaves(first), jax.tree.leaves(second), strict=True):
+        np.testing.assert_allclose(a, b, rtol=rtol, atol=atol)
+
+
+def plain_numpy_run(config, state, examples):
+    """The linear model trained with a Python loop in float64, on the batches of `state`'s epoch."""
+    weight, bias = (np.asarray(state.params[name], np.float64) for name in ("weight", "bias"))
+    mean, std = (float(value) for value in state.scaling)
+    images = (np.asarray(examples.images, np.float64).reshape(-1, 784) / 255 - mean) / std
+    onehot = np.eye(10)[examples.labels]
+    key = jax.random.fold_in(state.key, state.epoch)
+    indices, valid = shuffled_batches(key, len(images), config.batch_size)
+    loss_sum = correct = 0
+    for batch, counts in zip(np.asarray(indices), np.asarray(valid) == 1, strict=True):
+        x, y = images[batch[counts]], onehot[batch[counts]]
+        logits = x @ weight.T + bias
+        shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
+        softmax = shifted / shifted.sum(axis=1, keepdims=True)
+        loss_sum -= np.log((softmax * y).sum(axis=1)).sum()
+        correct += (logits.argmax(axis=1) == y.argmax(axis=1)).sum()
+        gradient = (softmax - y) / (len(x) if config.reduction == "mean" else 1)
+        weight = weight - config.learning_rate * gradient.T @ x
+        bias = bias - config.learning_rate * gradient.sum(axis=0)
+    return {"weight": weight, "bias": bias}, loss_sum / len(images), correct / len(images)
+
+
+@pytest.mark.parametrize(
+    ("reduction", "learning_rate", "gradients"),
+    [("mean", 0.1, "auto"), ("sum", 0.002, "auto"), ("mean", 0.1, "hand"), ("sum", 0.002, "hand")],
+)
+def test_an_epoch_against_plain_numpy(digits, reduction, learning_rate, gradients):
+    """100 examples in batches of 64: the last batch, of 36, counts, and counts right."""
+    config = jd.TrainConfig(
+        model="linear",
+        optimizer="sgd",
+        schedule="constant",
+        reduction=reduction,
+        learning_rate=learning_rate,
+        gradients=gradients,
+    )
+    data = small(digits)
+    trainer = jd.make_trainer(config)
+    state = trainer.init(jax.random.key(3), data)
+    expected, loss, accuracy = plain_numpy_run(config, state, data.train)
+    state, measured = jax.jit(trainer.epoch)(state, data)
+    leaves_close(state.params, expected)
+    assert measured.train.loss == pytest.approx(loss, rel=1e-4)
+    assert measured.train.accuracy == pytest.approx(accuracy)
+
+
+def test_against_torch(digits):
+    """Momentum and Adam over an epoch, the same batches."""
+    torch = pytest.importorskip("torch")
+    data = small(digits, 256)
+    for optimizer, theirs in (
+        ("momentum", lambda p: torch.optim.SGD(p, 0.01, momentum=0.9)),
+        ("adam", lambda p: torch.optim.Adam(p, 0.01)),
+        ("adamw", lambda p: torch.optim.AdamW(p, 0.01, weight_decay=0.1)),
+    ):
+        config = jd.TrainConfig(
+            model="mlp", hidden=(20,), optimizer=optimizer, schedule="constant", learning_rate=0.01
+        )
+        trainer = jd.make_trainer(config)
+        state = trainer.init(jax.random.key(0), data)
+        net = torch.nn.Sequential(
+            torch.nn.Linear(784, 20), torch.nn.ReLU(), torch.nn.Linear(20, 10)
+        )
+        flat = [np.array(layer[name]) for layer in state.params for name in ("weight", "bias")]
+        with torch.no_grad():
+            for parameter, array in zip(net.parameters(), flat, strict=True):
+                parameter.copy_(torch.tensor(array))
+        images = torch.tensor(np.array(scale_pixels(jnp.asarray(data.train.images), state.scaling)))
+        labels = torch.tensor(np.asarray(data.train.labels, np.int64))
+        optimiser = theirs(net.parameters())
+        key = jax.random.fold_in(state.key, 0)
+        for batch in np.array(shuffled_batches(key, 256, 64)[0]):
+            optimiser.zero_grad()
+            logits = net(images[batch].reshape(64, 784))
+            torch.nn.functional.cross_entropy(logits, labels[batch]).backward()
+            optimiser.step()
+        state, _ = jax.jit(trainer.epoch)(state, data)
+        ours = [layer[name] for layer in state.params for name in ("weight", "bias")]
+        for mine, parameter in zip(ours, net.parameters(), strict=True):
+            np.testing.assert_allclose(mine, parameter.detach().numpy(), rtol=1e-3, atol=1e-4)
+
+
+def test_gradients_by_hand_train_the_same_network(digits):
+    results = [
+        jax.jit(jd.make_train(jd.TrainConfig(gradients=gradients, epochs=2)))(
+            jax.random.key(0), digits
+        )
+        for gradients in ("auto", "hand")
+    ]
+    leaves_close(results[0].state.params, results[1].state.params, atol=1e-3)
+
+
+def test_one_trace_per_epoch_function(digits):
+    traces = []
+
+    def apply(params, images):
+        traces.append(images.shape)
+        return jd.models.linear.apply(params, images)
+
+    trainer = jd.make_trainer(SGD, model=jd.Model(jd.models.linear.init, apply))
+    state = trainer.init(jax.random.key(0), digits)
+    epoch = jax.jit(trainer.epoch, donate_argnums=0)
+    state, _ = epoch(state, digits)
+    # Once for training, whatever the size of the last batch, and once for validation.
+    assert traces == [(64, 28, 28), (120, 28, 28)]
+    for _ in range(3):
+        state, _ = epoch(state, digits)
+    assert len(traces) == 2
+    assert epoch._cache_size() == 1
+
+
+def test_nothing_moves_between_host_and_device_in_an_epoch(digits):
+    trainer = jd.make_trainer(SGD)
+    data = jax.device_put(digits)
+    state = jax.jit(trainer.init)(jax.random.key(0), data)
+    epoch = jax.jit(trainer.epoch, donate_argnums=0).lower(state, data).compile()
+    with jax.transfer_guard("disallow"):
+        state, _ = epoch(state, data)
+    assert state.epoch == 1
+
+
+def test_the_images_stay_bytes(digits):
+    """No float copy of the images is made: the program's memory is less than one would take."""
+    trainer = jd.make_trainer(SGD)
+    state = trainer.init(jax.random.key(0), digits)
+    memory = jax.jit(trainer.epoch).lower(state, digits).compile().memory_analysis()
+    assert memory is not None
+    assert memory.temp_size_in_bytes < 4 * digits.train.images.size
+
+
+def test_train_is_the_trainer_in_a_loop(digits):
+    config = jd.TrainConfig(epochs=3)
+    trainer = jd.make_trainer(config)
+    state = jax.jit(trainer.init)(jax.random.key(5), digits)
+    untrained = trainer.evaluate(state, digits.validation)
+    history = []
+    for _ in range(trainer.epochs):
+        state, measured = jax.jit(trainer.epoch)(state, digits)
+        history.append(measured)
+    result = jax.jit(jd.make_train(config))(jax.random.key(5), digits)
+    leaves_close(result.state.params, state.params, atol=1e-4)
+    leaves_close(result.untrained, untrained)
+    leaves_close(result.history, jax.tree.map(lambda *m: jnp.stack(m), *history), atol=1e-3)
+
+
+def test_many_keys_at_once(digits):
+    config = jd.TrainConfig(epochs=2)
+    train = jd.make_train(config)
+    keys = jax.random.split(jax.random.key(0), 3)
+    together = jax.jit(jax.vmap(train, in_axes=(0, None)))(keys, digits)
+    for index in range(3):
+        alone = jax.jit(train)(keys[index], digits)
+        leaves_close(
+            jax.tree.map(lambda leaf, i=index: leaf[i], together.state.params),
+            alone.state.params,
+            atol=1e-3,
+        )
+    assert not np.array_equal(together.history.train.loss[0], together.history.train.loss[1])
+
+
+def test_the_same_key_gives_the_same_bytes(digits):
+    train = jax.jit(jd.make_train(jd.TrainConfig(epochs=2)))
+    first, second = (train(jax.random.key(7), digits) for _ in range(2))
+    for a, b in zip(
+        jax.tree.leaves(first.state.params), jax.tree.leaves(second.state.params), strict=True
+    ):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_an_optimizer_of_your_own(digits):
+    """The post's `BasicOptim`, in a line of optax, is plain SGD."""
+    basic = optax.stateless(lambda grads, _: jax.tree.map(lambda g: -0.1 * g, grads))
+    ours = jd.make_train(SGD, optimizer=basic)(jax.random.key(0), digits)
+    leaves_close(ours.state.params, jd.make_train(SGD)(jax.random.key(0), digits).state.params)
+
+
+def test_a_flax_network_of_your_own(digits):
+    import flax.linen as nn
+
+    net = nn.Sequential([lambda x: x.reshape(len(x), -1), nn.Dense(32), nn.relu, nn.Dense(10)])
+    model = jd.Model(lambda key: net.init(key, jnp.zeros((1, 28, 28))), net.apply)
+    result = jax.jit(jd.make_train(jd.TrainConfig(epochs=5), model=model))(
+        jax.random.key(0), digits
+    )
+    assert result.history.validation.accuracy[-1] > 0.9
+
+
+def test_the_pixel_model_has_no_epochs(digits):
+    result = jax.jit(jd.make_train(jd.TrainConfig(model="pixel")))(jax.random.key(0), digits)
+    assert result.history.train.loss.shape == (0,)
+    assert result.untrained.accuracy > 0.8
+
+
+@pytest.mark.parametrize("activation", ["sigmoid", "tanh", "gelu"])
+@pytest.mark.parametrize("loss", ["sigmoid_mse", "softmax_mse", "clamped_cross_entropy"])
+def test_every_loss_and_activation_learns(digits, loss, activation):
+    config = jd.TrainConfig(loss=loss, activation=activation, epochs=8, optimizer="adam")
+    result = jax.jit(jd.make_train(config))(jax.random.key(0), digits)
+    assert result.history.validation.accuracy[-1] > 0.85
+
+
+@pytest.mark.parametrize("count", [1, 999, 1000, 1001, 2500])
+def test_logits_of_any_number_of_images(count, rng):
+    images = jnp.asarray(rng.integers(0, 256, (count, 28, 28), dtype=np.uint8))
+    scaling = pixel_statistics(images)
+    params = jd.models.linear.init(jax.random.key(0))
+    logits = compute_logits(jd.models.linear.apply, params, scaling, images)
+    expected = jd.models.linear.apply(params, scale_pixels(images, scaling))
+    np.testing.assert_allclose(logits, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_schedules():
+    def at(schedule, *steps):
+        config = jd.TrainConfig(schedule=schedule, learning_rate=0.5)
+        return [float(make_schedule(config, 100)(step)) for step in steps]
+
+    assert at("constant", 0, 50, 100) == [0.5, 0.5, 0.5]
+    assert at("cosine", 0, 50, 100) == pytest.approx([0.5, 0.25, 0.0], abs=1e-6)
+    assert at("one_cycle", 0, 30, 100) == pytest.approx([0.02, 0.5, 0.02 * 1e-4], rel=1e-3)
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "momentum", "adam", "adamw"])
+@pytest.mark.parametrize("schedule", ["constant", "cosine", "one_cycle"])
+def test_every_optimizer_goes_downhill(optimizer, schedule):
+    config = jd.TrainConfig(optimizer=optimizer, schedule=schedule, learning_rate=0.1)
+    transform = make_optimizer(config, 100)
+    params, loss = jnp.array([3.0, -2.0]), lambda p: (p**2).sum()
+    state, start = transform.init(params), loss(params)
+    for _ in range(100):
+        updates, state = transform.update(jax.grad(loss)(params), state, params)
+        params = optax.apply_updates(params, updates)
+    assert loss(params) < start / 10
+
+
+def test_statistics_of_pixels(rng):
+    images = rng.integers(0, 256, (50, 28, 28), dtype=np.uint8)
+    mean, std = pixel_statistics(jnp.asarray(images))
+    assert mean == pytest.approx((images / 255).mean(), rel=1e-5)
+    assert std == pytest.approx((images / 255).std(), rel=1e-5)
+    blank = pixel_statistics(jnp.zeros((2, 28, 28), jnp.uint8))
+    assert np.isfinite(scale_pixels(jnp.zeros((1, 28, 28), jnp.uint8), blank)).all()
+
+
+def test_statistics_of_mnist(mnist_dir):
+    """Row A1: 0.1307 and 0.3081; 0 and 1.0000 when standardised."""
+    images = jnp.asarray(jd.data.load("mnist", "train+validation", data_dir=mnist_dir).images)
+    scaling = pixel_statistics(images)
+    assert f"{scaling.mean:.4f} {scaling.std:.4f}" == "0.1307 0.3081"
+    scaled = np.asarray(scale_pixels(images, scaling), np.float64)
+    assert abs(scaled.mean()) < 1e-4
+    assert f"{scaled.std():.4f}" == "1.0000"
+
+
+def test_mnist_is_learned(mnist_dir):
+    """A short run of the default network: well above what chance or a linear model give."""
+    data = jd.data.load_training_data("mnist", data_dir=mnist_dir)
+    trainer = jd.make_trainer(jd.TrainConfig(epochs=2))
+    result = jax.jit(jd.make_train(jd.TrainConfig(epochs=2)))(jax.random.key(0), data)
+    test = jd.data.load("mnist", "test", data_dir=mnist_dir).examples
+    assert trainer.evaluate(result.state, test).accuracy > 0.965
