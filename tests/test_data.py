@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -79,11 +80,11 @@ def test_records_of_tensorflow_datasets_hold_the_same(emnist_files, tmp_path):
     import jaxdigits.data.builders  # noqa: F401 (registers the builders)
 
     data.prepare("emnist/letters", manual_dir=emnist_files)
-    source = tfds.data_source(
+    source: Any = tfds.data_source(
         "jaxdigits_emnist/letters", split="train", data_dir=tmp_path / "datasets", download=False
     )
     whole = data.load("emnist/letters", "train+validation")
-    records = source.__getitems__(range(len(source)))
+    records = [source[index] for index in range(len(source))]
     np.testing.assert_array_equal(np.stack([r["image"] for r in records]), whole.images)
     assert [r["label"] for r in records] == whole.labels.tolist()
 
@@ -194,7 +195,7 @@ def server(tmp_path):
         def __init__(self, *arguments):
             super().__init__(*arguments, directory=str(folder))
 
-        def log_message(self, *_):
+        def log_message(self, format, *args):
             pass
 
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as running:

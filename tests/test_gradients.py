@@ -1,5 +1,7 @@
 """The formulas of the first post against `jax.grad`, in float64."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -51,7 +53,7 @@ def test_mlp(hidden, activation, batch):
     params = as_float64(mlp.init(jax.random.key(0), 10, hidden))
     check(
         lambda params, images: mlp.apply(params, images, activation),
-        lambda *arguments: gradients.mlp(*arguments, activation),
+        partial(gradients.mlp, activation=activation),
         params,
         batch,
     )

@@ -26,7 +26,7 @@ def test_against_scikit_learn(scored):
     np.testing.assert_array_equal(counts, reference.confusion_matrix(labels, guesses))
     np.testing.assert_allclose(
         metrics.per_class_accuracy(logits, labels),
-        reference.recall_score(labels, guesses, average=None),
+        reference.recall_score(labels, guesses, average=None),  # pyright: ignore[reportArgumentType]
         rtol=1e-6,
     )
     for k in range(1, 8):

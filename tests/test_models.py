@@ -52,10 +52,12 @@ def test_any_function_is_an_activation():
 def test_linear_against_torch(rng):
     torch = pytest.importorskip("torch")
     layer = torch.nn.Linear(784, 10)
-    params = {name: jnp.asarray(p.detach().numpy()) for name, p in layer.named_parameters()}
+    weight, bias = (jnp.asarray(p.detach().numpy()) for p in layer.parameters())
     images = rng.normal(size=(3, 784)).astype(np.float32)
     expected = layer(torch.tensor(images)).detach().numpy()
-    np.testing.assert_allclose(linear.apply(params, images), expected, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(
+        linear.apply({"weight": weight, "bias": bias}, images), expected, rtol=1e-4, atol=1e-5
+    )
 
 
 @pytest.mark.parametrize(
@@ -78,7 +80,11 @@ def test_pixel_model_by_hand(rng):
     params = pixel.fit(jnp.asarray(images), jnp.asarray(labels), num_classes=4)
     np.testing.assert_allclose(params["means"][0], images[[0, 2, 5]].mean(axis=0), rtol=1e-5)
     assert not params["means"][3].any()  # nobody's mean
-    for distance, function in (("absolute", np.abs), ("squared", np.square)):
+    cases: tuple[tuple[pixel.Distance, np.ufunc], ...] = (
+        ("absolute", np.abs),
+        ("squared", np.square),
+    )
+    for distance, function in cases:
         expected = [
             [-function(image - mean).mean() for mean in np.asarray(params["means"])]
             for image in images

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -75,14 +77,12 @@ def test_against_torch(digits):
     """Momentum and Adam over an epoch, the same batches."""
     torch = pytest.importorskip("torch")
     data = small(digits, 256)
-    for optimizer, theirs in (
-        ("momentum", lambda p: torch.optim.SGD(p, 0.01, momentum=0.9)),
-        ("adam", lambda p: torch.optim.Adam(p, 0.01)),
-        ("adamw", lambda p: torch.optim.AdamW(p, 0.01, weight_decay=0.1)),
+    base = jd.TrainConfig(hidden=(20,), schedule="constant", learning_rate=0.01)
+    for config, theirs in (
+        (replace(base, optimizer="momentum"), lambda p: torch.optim.SGD(p, 0.01, momentum=0.9)),
+        (replace(base, optimizer="adam"), lambda p: torch.optim.Adam(p, 0.01)),
+        (replace(base, optimizer="adamw"), lambda p: torch.optim.AdamW(p, 0.01, weight_decay=0.1)),
     ):
-        config = jd.TrainConfig(
-            model="mlp", hidden=(20,), optimizer=optimizer, schedule="constant", learning_rate=0.01
-        )
         trainer = jd.make_trainer(config)
         state = trainer.init(jax.random.key(0), data)
         net = torch.nn.Sequential(
@@ -133,7 +133,6 @@ def test_one_trace_per_epoch_function(digits):
     for _ in range(3):
         state, _ = epoch(state, digits)
     assert len(traces) == 2
-    assert epoch._cache_size() == 1
 
 
 def test_nothing_moves_between_host_and_device_in_an_epoch(digits):
@@ -239,7 +238,7 @@ def test_logits_of_any_number_of_images(count, rng):
 def test_schedules():
     def at(schedule, *steps):
         config = jd.TrainConfig(schedule=schedule, learning_rate=0.5)
-        return [float(make_schedule(config, 100)(step)) for step in steps]
+        return [np.asarray(make_schedule(config, 100)(step)).item() for step in steps]
 
     assert at("constant", 0, 50, 100) == [0.5, 0.5, 0.5]
     assert at("cosine", 0, 50, 100) == pytest.approx([0.5, 0.25, 0.0], abs=1e-6)

@@ -13,6 +13,7 @@ writes the same images as plain arrays, which load in a fraction of a second (se
 `jaxdigits.data.arrays`).
 """
 
+import io
 import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -133,8 +134,9 @@ def read_splits(
         else:
             assert spec.archive is not None
             archive = files[spec.archive.name]
-            with zipfile.ZipFile(archive) as zipped, zipped.open(f"gzip/{name}") as member:
-                raw[role] = read_idx(member, rank, f"{name} in {archive}")
+            with zipfile.ZipFile(archive) as zipped:
+                member = io.BytesIO(zipped.read(f"gzip/{name}"))
+            raw[role] = read_idx(member, rank, f"{name} in {archive}")
     return {
         split: _checked(
             spec, raw[f"{split}-images"], raw[f"{split}-labels"], spec.files[f"{split}-images"]

@@ -31,8 +31,8 @@ Params = Any
 """A pytree of arrays."""
 
 
-Apply = Callable[[Params, Float[Array, "n 28 28"]], Float[Array, "n classes"]]
-"""`apply(params, images) -> logits`."""
+Apply = Callable[[Params, Float[Array, "n 28 28"]], Any]
+"""`apply(params, images) -> logits`; `Any` because flax declares that it may return more."""
 
 Fit = Callable[[Float[Array, "n 28 28"], Int[Array, " n"]], Params]
 """`fit(images, labels) -> params`, for a model that has a closed form in place of training."""
