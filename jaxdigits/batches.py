@@ -23,8 +23,8 @@ def permutation(key: Key[Array, ""], count: int) -> Int[Array, " count"]:
     index in its low bits and random bits above it: sorting them shuffles the indices, but with
     few random bits, between equals of which the order stays. Further rounds sort by fresh random
     bits, equals by the order of the round before, as a radix sort does. The rounds together give
-    at least twice the index's bits: equals in all of them are then rare (less than one pair in
-    two, on average, in an epoch), and cost no more than that pair's order.
+    at least twice the index's bits, so that at most half a pair of indices in an epoch, on
+    average, is equal in all of them and keeps its order.
 
     Args:
         key: a random key.

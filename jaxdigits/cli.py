@@ -107,7 +107,7 @@ def show(
     manual_dir: ManualDir = None,
     as_json: Json = False,
 ) -> None:
-    """Draw the first images of a data set, with their classes, to a PNG.
+    """Draw images of a data set, with their classes, to a PNG.
 
     Args:
         name: as `jaxdigits data list` shows it.

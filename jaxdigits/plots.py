@@ -16,6 +16,8 @@ from jaxdigits.files import replacing
 
 RIGHT, WRONG = "#1a7f37", "#cf222e"
 _GRID_GAP, _GRID_GAP_ABOVE = 8, 11
+_INCHES = 0.027
+"""The width of an image's pixel in a grid."""
 
 
 def save(figure: Figure, path: Path) -> None:
@@ -52,10 +54,11 @@ def image_grid(
     """
     columns = max(min(columns, len(images)), 1)
     rows = max(-(-len(images) // columns), 1)
-    figure = Figure(figsize=(max(columns * 0.95, 4), rows * 1.15 + 0.5), layout="constrained")
+    height, width = 28 + _GRID_GAP_ABOVE, 28 + _GRID_GAP
+    size = (max(columns * width * _INCHES, 4), rows * height * _INCHES + 0.4)
+    figure = Figure(figsize=size, layout="constrained")
     figure.suptitle(heading, fontsize=11)
     # All images in one: a set of axes for each would take 10 times as long to draw.
-    height, width = 28 + _GRID_GAP_ABOVE, 28 + _GRID_GAP
     canvas = np.zeros((rows * height, columns * width), np.uint8)
     axes = figure.add_subplot()
     axes.axis("off")
@@ -66,6 +69,16 @@ def image_grid(
         axes.text(left + 14, top - 2, title, ha="center", fontsize=8, color=color)
     axes.imshow(canvas, cmap="gray_r", vmin=0, vmax=255)
     return figure
+
+
+def spread(count: int, wanted: int) -> Int[np.ndarray, " shown"]:
+    """Indices of at most `wanted` of `count` images, evenly spread: some files are in label order.
+
+    Example:
+        >>> spread(10, 4).tolist(), spread(2, 4).tolist()
+        ([0, 3, 6, 9], [0, 1])
+    """
+    return np.linspace(0, count - 1, min(count, wanted)).round().astype(np.int64)
 
 
 def curves(history: Sequence[Mapping[str, Any]], heading: str = "") -> Figure:

@@ -238,6 +238,26 @@ def wait_for(path: Path) -> None:
 LONG = ["train", "--dataset", "digits", "--epochs", "100000", "--out", "run"]
 
 
+def test_progress_is_shown_on_a_terminal_only(python):
+    pty = pytest.importorskip("pty")
+    import fcntl
+    import struct
+    import termios
+
+    arguments = ["-m", "jaxdigits", "train", "--dataset", "digits", "--epochs", "3"]
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 110, 0, 0))
+    with os.fdopen(ours, "rb", buffering=0) as terminal:
+        done = subprocess.run(
+            [sys.executable, *arguments], stdout=subprocess.PIPE, stderr=theirs, check=True
+        )
+        os.close(theirs)
+        shown = terminal.read(65536)
+    assert re.search(rb"/3 .*loss \d\.\d+, validation accuracy \d", shown)
+    assert b"accuracy" in done.stdout
+    assert python(*arguments).stderr == ""
+
+
 def test_interrupted(cli):
     process = subprocess.Popen([*COMMAND, *LONG], stderr=subprocess.PIPE, text=True)
     wait_for(Path("run/metrics.jsonl"))

@@ -273,7 +273,7 @@ def test_a_killed_preparation_is_cleaned_up(tmp_path):
     process.wait()
     assert [path.name for path in folder.parent.iterdir() if path.name != ".lock"] != []
     assert not folder.exists()
-    assert not data.is_prepared(LETTERS)
+    assert not data.is_prepared("emnist/letters")
 
     write_emnist(tmp_path / "files")
     assert len(data.load("emnist/letters", "test", manual_dir=tmp_path / "files")) == 52
@@ -310,7 +310,10 @@ def test_fingerprints_tell_data_apart(emnist_files, tmp_path):
     changed[0, 0, 0] ^= 1
     write_emnist(tmp_path / "changed", train_images=changed)
     second = data.load(
-        "emnist/letters", "test", data_dir=tmp_path / "other", manual_dir=tmp_path / "changed"
+        "emnist/letters",
+        "test",
+        data_dir=str(tmp_path / "other"),
+        manual_dir=str(tmp_path / "changed"),
     ).fingerprint
     assert first.counts == second.counts
     assert first.sha256 != second.sha256

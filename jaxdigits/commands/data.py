@@ -75,18 +75,18 @@ def show(
     manual_dir: Path | None = None,
     as_json: bool = False,
 ) -> None:
-    """Draws the first images of a split, with their classes, to a PNG."""
+    """Draws images from all over a split, with their classes, to a PNG."""
     if count < 1 or count > 1000:
         raise ConfigError(f"count must be 1 to 1000, not {count}")
     dataset = data.load(name, split, data_dir=data_dir, manual_dir=manual_dir)
     from jaxdigits import plots
 
-    count = min(count, len(dataset))
-    titles = [dataset.class_names[label] for label in dataset.labels[:count]]
+    shown = plots.spread(len(dataset), count)
+    titles = [dataset.class_names[label] for label in dataset.labels[shown]]
     figure = plots.image_grid(
-        dataset.images[:count],
+        dataset.images[shown],
         titles,
-        heading=f"{name}, {split}: the first {count} of {len(dataset):,} images",
+        heading=f"{name}, {split}: {len(shown)} of {len(dataset):,} images",
         columns=max(10, math.isqrt(count)),
     )
     path = out or Path(f"{name.replace('/', '-')}-{split}.png")
@@ -98,4 +98,6 @@ def show(
         "classes": titles,
         "data": dataset.fingerprint.as_dict(),
     }
-    report(f"{count} images of {dataset.fingerprint}, drawn to {path}", document, as_json=as_json)
+    report(
+        f"{len(shown)} images of {dataset.fingerprint}, drawn to {path}", document, as_json=as_json
+    )

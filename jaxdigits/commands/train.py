@@ -172,7 +172,7 @@ def _draw(
 ) -> None:
     probabilities = np.asarray(softmax(jnp.asarray(logits)))
     confusion = confusion_matrix(jnp.asarray(logits), jnp.asarray(test.labels))
-    shown = slice(min(SAMPLES, len(test)))
+    shown = plots.spread(len(test), SAMPLES)
     name = f"{run.config.model} on {run.config.dataset}"
     accuracy = run.results["test"]["accuracy"]
     pictures = (
@@ -182,7 +182,7 @@ def _draw(
             test.labels[shown],
             probabilities[shown],
             run.class_names,
-            f"{name}: the first {shown.stop} test images, as the network reads them",
+            f"{name}: {len(shown)} of {len(test):,} test images, as the network reads them",
         ),
         plots.confusion(
             np.asarray(confusion),

@@ -18,7 +18,6 @@ Nothing here imports jax.
 """
 
 import functools
-from pathlib import Path
 
 from jaxdigits.data import arrays, embedded
 from jaxdigits.data.dataset import (
@@ -32,7 +31,7 @@ from jaxdigits.data.dataset import (
     check_images,
     from_arrays,
 )
-from jaxdigits.data.preparation import find_spec, is_prepared, prepare, prepared_folder
+from jaxdigits.data.preparation import StrPath, find_spec, is_prepared, prepare, prepared_folder
 from jaxdigits.data.specs import SPECS
 from jaxdigits.errors import DataError
 
@@ -67,8 +66,8 @@ def load(
     name: str,
     split: Split = "train",
     *,
-    data_dir: Path | None = None,
-    manual_dir: Path | None = None,
+    data_dir: StrPath | None = None,
+    manual_dir: StrPath | None = None,
 ) -> Dataset:
     """Loads a split of a data set, preparing it first where that was not done yet.
 
@@ -105,7 +104,7 @@ def load(
 
 
 def load_training_data(
-    name: str, *, data_dir: Path | None = None, manual_dir: Path | None = None
+    name: str, *, data_dir: StrPath | None = None, manual_dir: StrPath | None = None
 ) -> TrainingData:
     """The `train` and `validation` splits as the pytree that `jaxdigits.make_train` takes.
 
@@ -121,12 +120,12 @@ def load_training_data(
     return TrainingData(train, validation)
 
 
-def read_fingerprint(name: str, data_dir: Path | None = None) -> Fingerprint | None:
+def read_fingerprint(name: str, data_dir: StrPath | None = None) -> Fingerprint | None:
     """The fingerprint of a data set, or None where it is not prepared."""
     if name == embedded.NAME:
         return _embedded()["test"].fingerprint
     spec = find_spec(name)
-    if not is_prepared(spec, data_dir):
+    if not is_prepared(name, data_dir):
         return None
     return arrays.read_fingerprint(prepared_folder(spec, data_dir), spec)
 

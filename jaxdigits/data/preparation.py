@@ -10,27 +10,38 @@ from jaxdigits.data import arrays, sources
 from jaxdigits.data.specs import SPECS, DatasetSpec
 from jaxdigits.errors import DataError, DataUnavailableError
 
+StrPath = str | os.PathLike[str]
 
-def default_data_dir() -> Path:
-    """Where prepared data sets are kept: as tensorflow-datasets does it.
 
-    The environment variable `TFDS_DATA_DIR` if set, else `~/tensorflow_datasets`.
+def data_root(data_dir: StrPath | None) -> Path:
+    """Where prepared data sets are kept: `data_dir`, or where tensorflow-datasets keeps its own.
+
+    That is what the environment variable `TFDS_DATA_DIR` names, or else `~/tensorflow_datasets`.
     """
-    return Path(os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser()
+    place = data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
+    return Path(place).expanduser().absolute()
 
 
-def prepared_folder(spec: DatasetSpec, data_dir: Path | None = None) -> Path:
+def prepared_folder(spec: DatasetSpec, data_dir: StrPath | None = None) -> Path:
     """Where a data set lies when it is prepared (whether it is or not)."""
     name, _, config = spec.name.partition("/")
-    return (data_dir or default_data_dir()) / f"jaxdigits_{name}" / config / arrays.VERSION
+    return data_root(data_dir) / f"jaxdigits_{name}" / config / arrays.VERSION
 
 
-def is_prepared(spec: DatasetSpec, data_dir: Path | None = None) -> bool:
-    """Whether a data set can be loaded without preparing it."""
-    return (prepared_folder(spec, data_dir) / arrays.INDEX).is_file()
+def is_prepared(name: str, data_dir: StrPath | None = None) -> bool:
+    """Whether a data set that comes from files can be loaded without preparing it.
+
+    Raises:
+        DataError: there is no such data set.
+
+    Example:
+        >>> is_prepared("emnist/letters", data_dir="nowhere")
+        False
+    """
+    return (prepared_folder(find_spec(name), data_dir) / arrays.INDEX).is_file()
 
 
-def prepare(name: str, data_dir: Path | None = None, manual_dir: Path | None = None) -> Path:
+def prepare(name: str, data_dir: StrPath | None = None, manual_dir: StrPath | None = None) -> Path:
     """Prepares a data set, unless it is prepared already.
 
     The files come from `manual_dir` (or the folder that the environment variable
@@ -52,13 +63,13 @@ def prepare(name: str, data_dir: Path | None = None, manual_dir: Path | None = N
     """
     spec = find_spec(name)
     folder = prepared_folder(spec, data_dir)
-    if is_prepared(spec, data_dir):
+    if is_prepared(name, data_dir):
         return folder
-    local = sources.local_files(spec, manual_dir or sources.manual_dir_from_environment())
+    local = sources.local_files(spec, manual_dir or os.environ.get(sources.MANUAL_DIR_VARIABLE))
     missing = sources.missing_files(spec, local)
     if missing and not sources.host_answers(missing[0]):
         raise DataUnavailableError(
-            f"{spec.name} is not prepared in {data_dir or default_data_dir()}, and the host of its "
+            f"{spec.name} is not prepared in {data_root(data_dir)}, and the host of its "
             f"files does not answer; {sources.how_to_get(spec, missing)}"
         )
     from filelock import FileLock
@@ -66,8 +77,8 @@ def prepare(name: str, data_dir: Path | None = None, manual_dir: Path | None = N
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(folder.parent / ".lock"):
-            if not is_prepared(spec, data_dir):
-                _build(spec, folder, data_dir or default_data_dir(), local)
+            if not is_prepared(name, data_dir):
+                _build(spec, folder, data_root(data_dir), local)
     except OSError as error:
         raise DataError(
             f"{spec.name} could not be prepared in {folder.parent}: {error.strerror or error}; "

@@ -16,7 +16,7 @@ PROBE_SECONDS = 2.0
 """How long a host may take to answer before it counts as out of reach."""
 
 
-def local_files(spec: DatasetSpec, manual_dir: Path | None) -> dict[str, Path]:
+def local_files(spec: DatasetSpec, manual_dir: str | os.PathLike[str] | None) -> dict[str, Path]:
     """Those files of a data set that lie in the user's folder, verified.
 
     A file is looked for in `manual_dir` itself and in a folder there of the data set's name, as
@@ -25,7 +25,7 @@ def local_files(spec: DatasetSpec, manual_dir: Path | None) -> dict[str, Path]:
 
     Args:
         spec: the data set.
-        manual_dir: the folder; None looks nowhere.
+        manual_dir: the folder; nothing is looked for if it is not given.
 
     Returns:
         Paths by file name.
@@ -33,16 +33,17 @@ def local_files(spec: DatasetSpec, manual_dir: Path | None) -> dict[str, Path]:
     Raises:
         DataError: the folder is none, or a file in it is truncated, corrupted or another one.
     """
-    if manual_dir is None:
+    if not manual_dir:
         return {}
-    if not manual_dir.is_dir():
+    place = Path(manual_dir).expanduser()
+    if not place.is_dir():
         raise DataError(
-            f"{manual_dir} is not a folder: --manual-dir and {MANUAL_DIR_VARIABLE} name the folder "
+            f"{place} is not a folder: --manual-dir and {MANUAL_DIR_VARIABLE} name the folder "
             "that holds the downloaded files"
         )
     found: dict[str, Path] = {}
     for name in (*spec.files.values(), *spec.remote):
-        for folder in (manual_dir / spec.name, manual_dir / spec.name.split("/")[0], manual_dir):
+        for folder in (place / spec.name, place / spec.name.split("/")[0], place):
             if (folder / name).is_file():
                 found.setdefault(name, folder / name)
     if set(spec.files.values()) <= set(found):
@@ -107,12 +108,6 @@ def host_answers(remote: RemoteFile, seconds: float = PROBE_SECONDS) -> bool:
     thread.start()
     thread.join(seconds)
     return bool(answers and answers[0])
-
-
-def manual_dir_from_environment() -> Path | None:
-    """The folder that the environment variable names, or None."""
-    value = os.environ.get(MANUAL_DIR_VARIABLE)
-    return Path(value).expanduser() if value else None
 
 
 def how_to_get(spec: DatasetSpec, missing: list[RemoteFile]) -> str:
