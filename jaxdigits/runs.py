@@ -31,9 +31,9 @@ from jaxdigits.data.dataset import Dataset, Fingerprint, check_images
 from jaxdigits.errors import ConfigError, RunError
 from jaxdigits.files import replacing
 from jaxdigits.losses import LOSSES, softmax
-from jaxdigits.models import Model, Params, make_model
-from jaxdigits.preprocess import Scaling
-from jaxdigits.training import compute_logits
+from jaxdigits.models import Apply, Model, Params, make_model
+from jaxdigits.preprocess import Scaling, scale_pixels
+from jaxdigits.training import EVALUATION_BATCH
 
 FORMAT = 1
 """Of `run.json`: raised when an older reader could not read it."""
@@ -127,7 +127,16 @@ class Run:
     ) -> Float32[np.ndarray, "n classes"]:
         """The logits of each image; arguments and errors as for `predict`."""
         check_images(images)
-        return np.asarray(_logits(self.model, self.params, self.scaling, jnp.asarray(images)))
+        parts = []
+        for start in range(0, len(images), EVALUATION_BATCH):
+            batch = np.asarray(images[start : start + EVALUATION_BATCH])
+            # Few sizes, so that few programs are compiled, whatever the numbers of images.
+            size = min(1 << (len(batch) - 1).bit_length(), EVALUATION_BATCH)
+            padded = np.zeros((size, 28, 28), np.uint8)
+            padded[: len(batch)] = batch
+            logits = _logits(self.model.apply, self.params, self.scaling, padded)
+            parts.append(np.asarray(logits)[: len(batch)])
+        return np.concatenate(parts)
 
     def evaluate(self, dataset: Dataset) -> Evaluation:
         """Loss and accuracy on a split."""
@@ -149,9 +158,9 @@ class Run:
 
 @jax.jit(static_argnums=0)
 def _logits(
-    model: Model, params: Params, scaling: Scaling, images: Array
+    apply: Apply, params: Params, scaling: Scaling, images: UInt8[Array | np.ndarray, "n 28 28"]
 ) -> Float[Array, "n classes"]:
-    return compute_logits(model.apply, params, scaling, images)
+    return apply(params, scale_pixels(jnp.asarray(images), scaling))
 
 
 @jax.jit(static_argnums=0)

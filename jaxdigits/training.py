@@ -24,6 +24,7 @@ from jaxdigits import gradients, metrics
 from jaxdigits.batches import shuffled_batches, steps_per_epoch
 from jaxdigits.config import TrainConfig
 from jaxdigits.data.dataset import Examples, TrainingData
+from jaxdigits.errors import ConfigError
 from jaxdigits.losses import LOSSES, Loss
 from jaxdigits.models import Apply, Model, Params, make_model
 from jaxdigits.optimizers import make_optimizer
@@ -127,6 +128,9 @@ def make_train(
         model: a network of your own in the place of the config's.
         optimizer: an optimiser of your own in the place of the config's.
 
+    Raises:
+        ConfigError: gradients by hand are asked for with a model of your own.
+
     Example:
         >>> import jax, jaxdigits as jd
         >>> data = jd.data.load_training_data("digits")
@@ -160,7 +164,14 @@ def make_trainer(
     """The parts of which `make_train` makes a run; the arguments are the same.
 
     A model with a `fit` is fitted by `init`, and has no epochs.
+
+    Raises:
+        ConfigError: gradients by hand are asked for with a model of your own.
     """
+    if model is not None and config.gradients == "hand":
+        raise ConfigError(
+            "gradients by hand are derived for linear and mlp, not for your own model"
+        )
     net = model or make_model(config, num_classes)
     loss = LOSSES[config.loss]
     loss_and_gradients = _make_loss_and_gradients(config, net, loss)

@@ -194,6 +194,11 @@ def test_wrong_input(cli, arguments, message):
     assert not Path("runs").exists()
 
 
+def test_wrong_input_makes_no_folder(cli, tmp_path):
+    assert cli("train", "--dataset", "minst", "--out", tmp_path / "a" / "b")[0] == 2
+    assert not (tmp_path / "a").exists()
+
+
 def test_a_named_folder_without_mnist_is_an_error_and_no_fallback(cli, tmp_path):
     (tmp_path / "empty").mkdir()
     code, _, err = cli("train", "--manual-dir", tmp_path / "empty")

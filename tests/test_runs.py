@@ -3,6 +3,7 @@ import json
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import safetensors.numpy
@@ -11,6 +12,7 @@ import jaxdigits as jd
 from jaxdigits import runs
 from jaxdigits.commands.train import RUN_FILES, train
 from jaxdigits.errors import DataError, RunError
+from jaxdigits.preprocess import scale_pixels
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +65,14 @@ def test_predictions(trained):
     assert (probabilities.shape, probabilities.dtype) == ((7, 10), np.float32)
     np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-5)
     np.testing.assert_array_equal(probabilities.argmax(axis=1), labels)
+
+
+@pytest.mark.parametrize("count", [1, 3, 999, 1000, 1001, 2500])
+def test_any_number_of_images(trained, rng, count):
+    run, _ = trained
+    images = rng.integers(0, 256, (count, 28, 28), dtype=np.uint8)
+    expected = run.model.apply(run.params, scale_pixels(jnp.asarray(images), run.scaling))
+    np.testing.assert_allclose(run.predict_logits(images), expected, rtol=1e-3, atol=1e-3)
 
 
 @pytest.mark.parametrize("model", ["linear", "pixel", "mlp"])

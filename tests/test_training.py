@@ -211,6 +211,12 @@ def test_a_flax_network_of_your_own(digits):
     assert result.history.validation.accuracy[-1] > 0.9
 
 
+def test_no_gradients_by_hand_for_a_model_of_your_own():
+    model = jd.Model(jd.models.linear.init, jd.models.linear.apply)
+    with pytest.raises(jd.errors.ConfigError, match="not for your own model"):
+        jd.make_train(jd.TrainConfig(gradients="hand"), model=model)
+
+
 def test_the_pixel_model_has_no_epochs(digits):
     result = jax.jit(jd.make_train(jd.TrainConfig(model="pixel")))(jax.random.key(0), digits)
     assert result.history.train.loss.shape == (0,)

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from tqdm import tqdm
 
-from jaxdigits import data, plots, runs
+from jaxdigits import data, runs
 from jaxdigits.commands import note, report
 from jaxdigits.commands.evaluate import results_table
 from jaxdigits.config import TrainConfig
@@ -170,6 +170,8 @@ def _write_line(file: Any, line: dict[str, Any]) -> None:
 def _draw(
     run: Run, history: list[dict[str, Any]], test: Dataset, logits: np.ndarray, folder: Path
 ) -> None:
+    from jaxdigits import plots  # matplotlib would delay the first epoch
+
     probabilities = np.asarray(softmax(jnp.asarray(logits)))
     confusion = confusion_matrix(jnp.asarray(logits), jnp.asarray(test.labels))
     shown = plots.spread(len(test), SAMPLES)
@@ -219,10 +221,12 @@ def _summary(run: Run, times: dict[str, float], folder: Path, table: str) -> str
 def _check_folder(out: Path, overwrite: bool) -> None:
     """Finds out whether a run can go to a folder, before any work is done; removes nothing."""
     try:
-        out.mkdir(parents=True, exist_ok=True)
-        present = sorted(path.name for path in out.iterdir())
-        with tempfile.TemporaryFile(dir=out):
-            pass  # the folder can be written
+        present = sorted(path.name for path in out.iterdir()) if out.exists() else []
+        place = out
+        while not place.exists():
+            place = place.parent
+        with tempfile.TemporaryFile(dir=place):
+            pass  # it can be written
     except OSError as error:
         raise _cannot_write(out, error) from None
     strangers = [name for name in present if name not in RUN_FILES]
@@ -240,6 +244,7 @@ def _open_folder(out: Path | None, name: str) -> Path:
     try:
         if out is None:
             return _first_free(Path("runs"), name)
+        out.mkdir(parents=True, exist_ok=True)
         # run.json goes first: what is left of a run without it does not count as one.
         for file in RUN_FILES:
             (out / file).unlink(missing_ok=True)
