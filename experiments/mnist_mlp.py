@@ -55,7 +55,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=RESULTS / "mnist_mlp.json")
     arguments = parser.parse_args()
     places = {"data_dir": arguments.data_dir, "manual_dir": arguments.manual_dir}
-    data = jax.device_put(jd.data.load_training_data("mnist", **places))
+    data = jax.device_put(jd.load_training_data("mnist", **places))
     keys = jax.vmap(jax.random.key)(np.arange(arguments.seeds))
 
     trials = []
@@ -74,7 +74,7 @@ def main() -> None:
     _, config, result, validation = max(trials, key=lambda trial: trial[0])
 
     test = jd.data.load("mnist", "test", **places)
-    evaluate = jax.jit(jax.vmap(jd.make_trainer(config).evaluate, in_axes=(0, None)))
+    evaluate = jax.jit(jax.vmap(jd.make_trainer(config, 10).evaluate, in_axes=(0, None)))
     accuracies = np.asarray(evaluate(result.state, test.examples).accuracy, np.float64)
     mean, low, high = mean_and_interval(accuracies)
     document = {

@@ -26,14 +26,41 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from jaxdigits import data, errors, gradients, losses, metrics, models, plots
+    from jaxdigits import (
+        batches,
+        config,
+        data,
+        errors,
+        gradients,
+        losses,
+        metrics,
+        models,
+        optimizers,
+        plots,
+        preprocess,
+        runs,
+        training,
+    )
     from jaxdigits.config import TrainConfig
-    from jaxdigits.data import Dataset, Examples, TrainingData
+    from jaxdigits.data import Dataset, Examples
     from jaxdigits.models import Model
     from jaxdigits.runs import Run, load
-    from jaxdigits.training import make_train, make_trainer
+    from jaxdigits.training import TrainingData, load_training_data, make_train, make_trainer
 
 __version__ = "0.1.0"
+
+_MODULE_OF = {
+    "Dataset": "data",
+    "Examples": "data",
+    "Model": "models",
+    "Run": "runs",
+    "TrainConfig": "config",
+    "TrainingData": "training",
+    "load": "runs",
+    "load_training_data": "training",
+    "make_train": "training",
+    "make_trainer": "training",
+}
 
 __all__ = [
     "Dataset",
@@ -42,37 +69,32 @@ __all__ = [
     "Run",
     "TrainConfig",
     "TrainingData",
+    "batches",
+    "config",
     "data",
     "errors",
     "gradients",
     "load",
+    "load_training_data",
     "losses",
     "make_train",
     "make_trainer",
     "metrics",
     "models",
+    "optimizers",
     "plots",
+    "preprocess",
+    "runs",
+    "training",
 ]
-
-_HOME = {
-    "Dataset": "data",
-    "Examples": "data",
-    "Model": "models",
-    "Run": "runs",
-    "TrainConfig": "config",
-    "TrainingData": "data",
-    "load": "runs",
-    "make_train": "training",
-    "make_trainer": "training",
-}
 
 
 def __getattr__(name: str) -> Any:
     """Imports what is asked for."""
     if name not in __all__:
         raise AttributeError(f"module 'jaxdigits' has no attribute {name!r}")
-    if name in _HOME:
-        return getattr(importlib.import_module(f"jaxdigits.{_HOME[name]}"), name)
+    if name in _MODULE_OF:
+        return getattr(importlib.import_module(f"jaxdigits.{_MODULE_OF[name]}"), name)
     return importlib.import_module(f"jaxdigits.{name}")
 
 

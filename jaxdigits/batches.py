@@ -30,6 +30,9 @@ def permutation(key: Key[Array, ""], count: int) -> Int[Array, " count"]:
         key: a random key.
         count: 1 to 2^24.
 
+    Raises:
+        ValueError: there are more than 2^24.
+
     Example:
         >>> import jax
         >>> sorted(permutation(jax.random.key(0), 5).tolist())
@@ -43,7 +46,7 @@ def permutation(key: Key[Array, ""], count: int) -> Int[Array, " count"]:
     positions = jnp.arange(count, dtype=jnp.uint32)
     order = positions
     for round_key in jax.random.split(key, rounds):
-        random = jax.random.bits(round_key, (count,)) << index_bits
+        random = jax.random.bits(round_key, (count,), jnp.uint32) << index_bits
         picked = jnp.sort(random | positions) & jnp.uint32(2**index_bits - 1)
         order = order[picked]
     return order.astype(jnp.int32)
@@ -60,7 +63,7 @@ def shuffled_batches(
     Args:
         key: a random key.
         count: the number of examples.
-        batch_size: indices a batch.
+        batch_size: indices a batch, or all of them where there are fewer.
 
     Returns:
         Indices, int32, and weights, float32: 1 for an index that counts, 0 for one that does not.
@@ -72,6 +75,7 @@ def shuffled_batches(
         >>> indices.shape, valid.tolist()
         ((3, 2), [[1.0, 1.0], [1.0, 1.0], [1.0, 0.0]])
     """
+    batch_size = min(batch_size, count)
     steps = steps_per_epoch(count, batch_size)
     order = jnp.resize(permutation(key, count), (steps, batch_size))
     valid: Bool[Array, " slots"] = jnp.arange(steps * batch_size) < count

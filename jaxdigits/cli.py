@@ -1,5 +1,7 @@
 """The command line. It is declared here, and nothing heavy is imported before a command runs."""
 
+import os
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -41,7 +43,7 @@ def train(
     Args:
         config: settings of the run.
         out: the run folder (default: runs/DATASET-MODEL, with a number where that is taken).
-        overwrite: replace an older run in that folder.
+        overwrite: replace an older run in that folder, when the new one is complete.
     """
     from jaxdigits.commands.train import train
 
@@ -139,17 +141,32 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         print(f"jaxdigits {__version__}")
         return 0
+    before = signal.signal(signal.SIGINT, _interrupt)
     try:
-        app.cli(
-            prog="jaxdigits",
-            description="Handwritten characters recognised in functional JAX.",
-            args=arguments or ["--help"],
-            config=(FlagCreatePairsOff,),
-        )
+        try:
+            app.cli(
+                prog="jaxdigits",
+                description="Handwritten characters recognised in functional JAX.",
+                args=arguments or ["--help"],
+                config=(FlagCreatePairsOff,),
+            )
+        finally:
+            sys.stdout.flush()
     except JaxdigitsError as error:
         print(f"jaxdigits: {error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print("jaxdigits: interrupted", file=sys.stderr)
-        return 130
+    except BrokenPipeError:
+        # The reader, such as `head`, has seen enough. Python would complain once more at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        print(f"jaxdigits: {error.filename or 'input/output'}: {error.strerror}", file=sys.stderr)
+        return 2
+    finally:
+        signal.signal(signal.SIGINT, before)
     return 0
+
+
+def _interrupt(*_: object) -> None:
+    """Ends the process at once: nothing is half-written, and XLA's threads outlive no exception."""
+    os.write(2, b"\njaxdigits: interrupted\n")
+    os._exit(130)

@@ -5,7 +5,8 @@ jax is not imported here, so that `jaxdigits --help` answers at once.
 
 import dataclasses
 import math
-from collections.abc import Mapping
+import numbers
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, get_args, get_type_hints
 
 from jaxdigits.errors import ConfigError
@@ -20,7 +21,7 @@ class TrainConfig:
         model: mlp, linear, or the pixel baseline (mean images; nothing is trained).
         hidden: widths of the hidden layers of mlp.
         activation: between the layers of mlp.
-        initializer: of weights and biases: uniform in ±1/sqrt(fan_in), or standard normal.
+        initializer: of weights and biases: uniform within 1/sqrt(fan_in) of 0, or normal.
         distance: of the pixel baseline.
         scale: pixels / 255, and then standardised with the training mean and deviation, or not.
         loss: of each example.
@@ -41,7 +42,7 @@ class TrainConfig:
     Example:
         >>> TrainConfig(epochs=-1)
         Traceback (most recent call last):
-        jaxdigits.errors.ConfigError: epochs must be 0 or more, not -1
+        jaxdigits.errors.ConfigError: epochs must be 0 to 1000000, not -1
     """
 
     dataset: str = "auto"
@@ -68,7 +69,7 @@ class TrainConfig:
     def __post_init__(self) -> None:
         """Checks every value."""
         for name, kind in get_type_hints(type(self)).items():
-            _check_type(name, getattr(self, name), kind)
+            object.__setattr__(self, name, _plain(name, getattr(self, name), kind))
         _check(self.dataset != "", "dataset", "the name of a data set", self.dataset)
         wide = all(width >= 1 for width in self.hidden)
         _check(wide, "hidden", "widths of 1 or more", self.hidden)
@@ -78,7 +79,7 @@ class TrainConfig:
         decays = math.isfinite(self.weight_decay) and self.weight_decay >= 0
         _check(decays, "weight_decay", "a number of 0 or more", self.weight_decay)
         _check(self.batch_size >= 1, "batch_size", "1 or more", self.batch_size)
-        _check(self.epochs >= 0, "epochs", "0 or more", self.epochs)
+        _check(0 <= self.epochs <= 10**6, "epochs", "0 to 1000000", self.epochs)
         _check(0 <= self.seed < 2**32, "seed", "0 to 4294967295", self.seed)
         if self.gradients == "hand" and (self.model == "pixel" or self.loss != "cross_entropy"):
             raise ConfigError(
@@ -106,10 +107,8 @@ class TrainConfig:
         unknown = set(values) - {field.name for field in dataclasses.fields(cls)}
         if unknown:
             raise ConfigError(f"there is no setting {', '.join(sorted(unknown))}")
-        plain: dict[str, Any] = {
-            name: tuple(value) if isinstance(value, list) else value
-            for name, value in values.items()
-        }
+        kinds = get_type_hints(cls)
+        plain = {name: _plain(name, value, kinds[name]) for name, value in values.items()}
         return cls(**plain)
 
 
@@ -118,15 +117,22 @@ def _check(holds: bool, name: str, wanted: str, value: object) -> None:
         raise ConfigError(f"{name} must be {wanted}, not {value!r}")
 
 
-def _check_type(name: str, value: object, kind: Any) -> None:
-    choices = get_args(kind)
-    if kind == tuple[int, ...]:
-        good = isinstance(value, tuple) and all(type(item) is int for item in value)
-        _check(good, name, "a tuple of whole numbers", value)
-    elif choices:
+def _plain(name: str, value: Any, kind: Any) -> Any:
+    """The value as a plain int, float, str or tuple, also from numpy's; or a ConfigError."""
+    if choices := get_args(kind) if kind != tuple[int, ...] else ():
         _check(value in choices, name, f"one of {', '.join(choices)}", value)
-    elif kind is float:
-        _check(type(value) in (int, float), name, "a number", value)
-    else:
-        words = {int: "a whole number", str: "text"}
-        _check(type(value) is kind, name, words[kind], value)
+        return value
+    if kind is int:
+        whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
+        _check(whole, name, "a whole number", value)
+        return int(value)
+    if kind is float:
+        number = isinstance(value, numbers.Real) and not isinstance(value, bool)
+        _check(number, name, "a number", value)
+        return float(value)
+    if kind is str:
+        _check(isinstance(value, str), name, "text", value)
+        return value
+    listed = isinstance(value, Sequence) and not isinstance(value, str)
+    _check(listed, name, "a list of whole numbers", value)
+    return tuple(_plain(name, item, int) for item in value)

@@ -24,5 +24,9 @@ class DataUnavailableError(DataError):
     """A data set is neither prepared, nor among local files, nor to be downloaded."""
 
 
+class OutputError(JaxdigitsError):
+    """A file or a folder cannot be written, or is taken."""
+
+
 class RunError(JaxdigitsError):
-    """A run folder cannot be written, or holds no run that can be read."""
+    """A folder holds no run that can be read."""

@@ -118,13 +118,14 @@ def mlp(
         The logits, and the gradients, shaped like `params`.
     """
     function, derivative = ACTIVATIONS[activation], DERIVATIVES[activation]
-    # Forward, keeping each layer's inputs and its outputs before the activation.
-    inputs = [images.reshape(len(images), -1)]
-    outputs = []
-    for params_of_layer in params:
-        outputs.append(layer_forward(params_of_layer, inputs[-1]))
-        inputs.append(function(outputs[-1]))
-    logits = outputs[-1]
+    # Forward, keeping each layer's inputs, and its outputs before the activation.
+    inputs, outputs = [], []
+    values = images.reshape(len(images), -1)
+    for index, params_of_layer in enumerate(params):
+        inputs.append(values if index == 0 else function(values))
+        values = layer_forward(params_of_layer, inputs[-1])
+        outputs.append(values)
+    logits = values
     # Backward.
     d_outputs = cross_entropy_of_logits(logits, labels, weights)
     gradients = []

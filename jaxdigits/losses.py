@@ -1,7 +1,9 @@
 """The losses of the posts.
 
-Each takes logits and labels and gives one value per example; the caller takes the mean or the sum.
-Labels must be in range, which `jaxdigits.data.check_examples` sees to: a compiled program cannot.
+Each takes logits, float [n, classes], and labels, int [n] in 0..classes-1, and gives one value per
+example, float [n]; the caller takes the mean or the sum. Each raises TypeError where the labels are
+not whole numbers, one for each example. Whether they are in range a compiled program cannot say:
+`jaxdigits.data` sees to it where data come in.
 """
 
 from collections.abc import Callable, Mapping
@@ -26,6 +28,14 @@ def softmax(logits: Float[Array, "*n classes"]) -> Float[Array, "*n classes"]:
     return jax.nn.softmax(logits)
 
 
+def _check(scores: Array, labels: Array) -> None:
+    if not jnp.issubdtype(labels.dtype, jnp.integer) or labels.shape != scores.shape[:-1]:
+        raise TypeError(
+            f"labels must be whole numbers of shape {list(scores.shape[:-1])}, one for each row of "
+            f"{list(scores.shape)}; these are {labels.dtype} of shape {list(labels.shape)}"
+        )
+
+
 def cross_entropy(
     logits: Float[Array, "n classes"], labels: Int[Array, " n"]
 ) -> Float[Array, " n"]:
@@ -39,6 +49,7 @@ def cross_entropy(
         >>> [f"{x:.4f}" for x in losses]
         ['0.6931', '1000.0000']
     """
+    _check(logits, labels)
     return optax.softmax_cross_entropy_with_integer_labels(logits, labels)
 
 
@@ -62,6 +73,7 @@ def cross_entropy_from_probabilities(
         >>> [f"{x:.4f}" for x in cross_entropy_from_probabilities(p, jnp.array([0, 0, 0]))]
         ['0.2231', '1.6094', '23.0259']
     """
+    _check(probabilities, labels)
     right = jnp.take_along_axis(probabilities, labels[:, None], axis=1)[:, 0]
     inside = (right >= floor) & (right <= 1)
     clamped = jnp.where(inside, right, jax.lax.stop_gradient(jnp.clip(right, floor, 1)))
@@ -90,6 +102,7 @@ def sigmoid_mse(logits: Float[Array, "n classes"], labels: Int[Array, " n"]) -> 
         >>> sigmoid_mse(jnp.zeros((1, 2)), jnp.array([0])).tolist()
         [0.25]
     """
+    _check(logits, labels)
     onehot = jax.nn.one_hot(labels, logits.shape[-1], dtype=logits.dtype)
     return jnp.mean((onehot - jax.nn.sigmoid(logits)) ** 2, axis=-1)
 
@@ -102,6 +115,7 @@ def softmax_mse(logits: Float[Array, "n classes"], labels: Int[Array, " n"]) -> 
         >>> softmax_mse(jnp.zeros((1, 4)), jnp.array([0])).tolist()
         [0.1875]
     """
+    _check(logits, labels)
     onehot = jax.nn.one_hot(labels, logits.shape[-1], dtype=logits.dtype)
     return jnp.mean((onehot - softmax(logits)) ** 2, axis=-1)
 

@@ -74,6 +74,11 @@ def wilson_interval(correct: int, count: int, level: float = 0.95) -> tuple[floa
     Wilson's score interval (Wilson 1927), which stays within 0..1 and holds for accuracies near 1.
     scipy has it too, in a module that takes most of a second to import.
 
+    Args:
+        correct: 0..count.
+        count: 1 or more.
+        level: of confidence, 0..1.
+
     Example:
         >>> [round(bound, 4) for bound in wilson_interval(98, 100)]
         [0.93, 0.9945]

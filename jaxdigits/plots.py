@@ -15,16 +15,17 @@ from matplotlib.ticker import MaxNLocator
 from jaxdigits.files import replacing
 
 RIGHT, WRONG = "#1a7f37", "#cf222e"
-_GRID_GAP, _GRID_GAP_ABOVE = 8, 11
+_GAP, _ONE_LINE, _TWO_LINES = 8, 11, 17
+"""Room beside an image, and above it for a title, in pixels of the image."""
 _INCHES = 0.027
-"""The width of an image's pixel in a grid."""
+"""The width of such a pixel."""
 
 
 def save(figure: Figure, path: Path) -> None:
     """Writes a figure as a PNG, whole or not at all.
 
     Raises:
-        RunError: the file cannot be written.
+        OutputError: the file cannot be written.
     """
     with replacing(path) as temporary:
         figure.savefig(temporary, format="png", dpi=120)
@@ -41,7 +42,7 @@ def image_grid(
 
     Args:
         images: pixels 0..255, drawn as dark ink on white.
-        titles: one for each image.
+        titles: one for each image, of one line or two.
         colors: of the titles; black if not given.
         heading: above them all.
         columns: images a row.
@@ -52,9 +53,12 @@ def image_grid(
         >>> [text.get_text() for text in figure.axes[0].texts]
         ['a', 'b', 'c']
     """
+    lines = [line for title in titles for line in title.splitlines()]
+    # In pixels of an image: as wide as the longest line needs, as high as the number of lines.
+    width = max(28 + _GAP, 3 * max(map(len, lines), default=0))
+    height = 28 + (_TWO_LINES if any("\n" in title for title in titles) else _ONE_LINE)
     columns = max(min(columns, len(images)), 1)
     rows = max(-(-len(images) // columns), 1)
-    height, width = 28 + _GRID_GAP_ABOVE, 28 + _GRID_GAP
     size = (max(columns * width * _INCHES, 4), rows * height * _INCHES + 0.4)
     figure = Figure(figsize=size, layout="constrained")
     figure.suptitle(heading, fontsize=11)
@@ -63,10 +67,11 @@ def image_grid(
     axes = figure.add_subplot()
     axes.axis("off")
     for index, (image, title) in enumerate(zip(images, titles, strict=True)):
-        top, left = index // columns * height + _GRID_GAP_ABOVE, index % columns * width
-        canvas[top : top + 28, left : left + 28] = image
+        bottom = (index // columns + 1) * height
+        left = index % columns * width + (width - 28) // 2
+        canvas[bottom - 28 : bottom, left : left + 28] = image
         color = colors[index] if colors else "black"
-        axes.text(left + 14, top - 2, title, ha="center", fontsize=8, color=color)
+        axes.text(left + 14, bottom - 30, title, ha="center", fontsize=8, color=color)
     axes.imshow(canvas, cmap="gray_r", vmin=0, vmax=255)
     return figure
 
@@ -105,6 +110,8 @@ def curves(history: Sequence[Mapping[str, Any]], heading: str = "") -> Figure:
                 axes.plot(*zip(*points, strict=True), style, marker=".", label=part)
         axes.set_xlabel("epoch")
         axes.set_ylabel(quantity + unit)
+        if len(history) == 1:
+            axes.set_xlim(-0.5, 0.5)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(alpha=0.3)
         if axes.lines:
@@ -123,7 +130,7 @@ def confusion(
         heading: above it.
     """
     classes = len(class_names)
-    size = min(max(classes * 0.42, 4.5), 14)
+    size = min(max(classes * 0.5, 4.5), 16)
     figure = Figure(figsize=(size + 1, size), layout="constrained")
     axes = figure.add_subplot()
     shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
@@ -132,10 +139,10 @@ def confusion(
     bar = figure.colorbar(picture, ax=axes, shrink=0.8, ticks=range(-4, 1))
     bar.set_ticklabels(["0.01 %", "0.1 %", "1 %", "10 %", "100 %"])
     if classes <= 26:
-        font = 8 if classes <= 10 else 5
+        font = 8 if classes <= 10 else 7
         for (row, column), count in np.ndenumerate(matrix):
             if count:
-                color = "white" if shares[row, column] > 0.03 else "black"
+                color = "white" if shares[row, column] > 0.1 else "black"
                 axes.text(
                     column, row, str(count), ha="center", va="center", fontsize=font, color=color
                 )
@@ -150,16 +157,30 @@ def confusion(
 def predictions(
     images: UInt8[np.ndarray, "n 28 28"],
     labels: Int[np.ndarray, " n"],
-    probabilities: Float[np.ndarray, "n classes"],
+    logits: Float[np.ndarray, "n classes"],
     class_names: Sequence[str],
     heading: str = "",
+    *,
+    confidence: bool = True,
 ) -> Figure:
-    """Images with what the network says: green where right; red with the truth where wrong."""
-    guesses = probabilities.argmax(axis=-1)
+    """Images with what the network says: green where right; red with the truth where wrong.
+
+    Args:
+        images: pixels 0..255.
+        labels: the truth.
+        logits: of the network.
+        class_names: by label.
+        heading: above them all.
+        confidence: whether to write the probability, the softmax of the logits.
+    """
     titles, colors = [], []
-    for guess, label, row in zip(guesses, labels, probabilities, strict=True):
-        truth = "" if guess == label else f" (is {class_names[label]})"
-        titles.append(f"{class_names[guess]} {row[guess]:.0%}{truth}")
+    for label, row in zip(labels, logits, strict=True):
+        guess = int(row.argmax())
+        probability = 1 / np.exp(row - row[guess]).sum()
+        title = class_names[guess]
+        if confidence and np.isfinite(probability):
+            title += f" {probability:.0%}"
+        titles.append(title if guess == label else f"{title}\n(is {class_names[label]})")
         colors.append(RIGHT if guess == label else WRONG)
     return image_grid(images, titles, colors, heading)
 
@@ -167,15 +188,25 @@ def predictions(
 def worst_mistakes(
     images: UInt8[np.ndarray, "n 28 28"],
     labels: Int[np.ndarray, " n"],
-    probabilities: Float[np.ndarray, "n classes"],
+    logits: Float[np.ndarray, "n classes"],
     class_names: Sequence[str],
     heading: str = "",
+    *,
     count: int = 40,
+    confidence: bool = True,
 ) -> Figure:
-    """The wrong predictions that the network was surest of, the surest first."""
-    confidence = probabilities.max(axis=-1)
-    wrong = np.flatnonzero(probabilities.argmax(axis=-1) != labels)
-    worst = wrong[np.argsort(-confidence[wrong], kind="stable")][:count]
+    """The wrong predictions of the least probability for the truth, the worst first.
+
+    Arguments as of `predictions`, and the greatest number of images to show.
+    """
+    logits = logits.astype(np.float64)
+    peak = logits.max(axis=-1)
+    surprise = peak + np.log(np.exp(logits - peak[:, None]).sum(axis=-1))
+    surprise -= logits[np.arange(len(labels)), labels]
+    wrong = np.flatnonzero(logits.argmax(axis=-1) != labels)
+    worst = wrong[np.argsort(-surprise[wrong], kind="stable")][:count]
     if not len(worst):
         return image_grid(images[:0], [], heading=f"{heading}: none")
-    return predictions(images[worst], labels[worst], probabilities[worst], class_names, heading)
+    return predictions(
+        images[worst], labels[worst], logits[worst], class_names, heading, confidence=confidence
+    )

@@ -7,7 +7,7 @@
 | `params.safetensors` | the parameters: plain arrays, nothing that could run |
 | `*.png` | loss and accuracy, sample predictions, confusion matrix, worst mistakes |
 
-`run.json` is written last: a folder that has it is whole.
+The folder gets its name when all is written.
 """
 
 import importlib.metadata
@@ -28,7 +28,7 @@ from jaxtyping import Array, Float, Float32, Int, Int32, UInt8
 from jaxdigits import metrics
 from jaxdigits.config import TrainConfig
 from jaxdigits.data.dataset import Dataset, Fingerprint, check_images
-from jaxdigits.errors import ConfigError, RunError
+from jaxdigits.errors import ConfigError, DataError, RunError
 from jaxdigits.files import replacing
 from jaxdigits.losses import LOSSES, softmax
 from jaxdigits.models import Apply, Model, Params, make_model
@@ -88,6 +88,7 @@ class Run:
         class_names: by label.
         fingerprint: of the data it was trained on.
         results: what was measured at the end of training, by split, as in `run.json`.
+        environment: the versions and the device that it was trained with.
     """
 
     config: TrainConfig
@@ -97,6 +98,7 @@ class Run:
     class_names: tuple[str, ...]
     fingerprint: Fingerprint
     results: Mapping[str, Any]
+    environment: Mapping[str, Any]
 
     def predict(self, images: UInt8[np.ndarray | Array, "n 28 28"]) -> Int32[np.ndarray, " n"]:
         """The most probable label of each image.
@@ -139,11 +141,20 @@ class Run:
         return np.concatenate(parts)
 
     def evaluate(self, dataset: Dataset) -> Evaluation:
-        """Loss and accuracy on a split."""
+        """Loss and accuracy on a split.
+
+        Raises:
+            DataError: the data have other classes than the network.
+        """
         return self.score(self.predict_logits(dataset.images), dataset)
 
     def score(self, logits: Float32[np.ndarray, "n classes"], dataset: Dataset) -> Evaluation:
         """The same, from logits that are there already."""
+        if dataset.class_names != self.class_names:
+            raise DataError(
+                f"the network knows the classes {', '.join(self.class_names)}; the data are of "
+                f"{', '.join(dataset.class_names)}"
+            )
         labels = jnp.asarray(dataset.labels)
         loss = float(_mean_loss(self.config.loss, jnp.asarray(logits), labels))
         counts = np.asarray(metrics.confusion_matrix(jnp.asarray(logits), labels))
@@ -170,11 +181,21 @@ def _mean_loss(
     return LOSSES[loss](logits, labels).mean()
 
 
+def environment() -> dict[str, Any]:
+    """The versions and the device that a result was measured with."""
+    packages = ("jaxdigits", "jax", "jaxlib", "numpy", "optax")
+    versions = {name: importlib.metadata.version(name) for name in packages}
+    return {
+        "versions": {"python": platform.python_version(), **versions},
+        "device": jax.devices()[0].device_kind,
+    }
+
+
 def save(run: Run, folder: Path, times: Mapping[str, float]) -> None:
-    """Writes the parameters and, last, `run.json`.
+    """Writes the parameters and `run.json`.
 
     Raises:
-        RunError: the folder cannot be written.
+        OutputError: the folder cannot be written.
     """
     with replacing(folder / PARAMS_FILE) as path:
         arrays = {name: np.ascontiguousarray(leaf) for name, leaf in _named_leaves(run.params)}
@@ -187,8 +208,7 @@ def save(run: Run, folder: Path, times: Mapping[str, float]) -> None:
         "scaling": {"mean": float(run.scaling.mean), "std": float(run.scaling.std)},
         "results": dict(run.results),
         "seconds": dict(times),
-        "versions": _versions(),
-        "device": jax.devices()[0].device_kind,
+        **run.environment,
     }
     with replacing(folder / RUN_FILE) as path:
         path.write_text(json.dumps(document, indent=1, allow_nan=False) + "\n")
@@ -209,15 +229,8 @@ def load(folder: str | Path) -> Run:
         >>> run.predict(jd.data.load("mnist", "test").images[:5])        # doctest: +SKIP
         array([7, 2, 1, 0, 4], dtype=int32)
     """
-    folder = Path(folder)
+    folder = Path(folder).expanduser()
     path = folder / RUN_FILE
-    if not folder.is_dir():
-        raise RunError(f"there is no run folder {folder}; `jaxdigits train --out ...` makes one")
-    if not path.is_file():
-        raise RunError(
-            f"{folder} holds no finished run: it has no {RUN_FILE}, which is written last; "
-            "train again, with --overwrite"
-        )
     try:
         document = json.loads(path.read_text())
         if document["format"] > FORMAT:
@@ -229,13 +242,20 @@ def load(folder: str | Path) -> Run:
         class_names = tuple(document["class_names"])
         scaling = Scaling(*(jnp.float32(document["scaling"][name]) for name in ("mean", "std")))
         results = document["results"]
-    except (OSError, ConfigError, ValueError, KeyError, TypeError) as error:
+        trained_with = {name: document[name] for name in ("versions", "device")}
+    except (FileNotFoundError, NotADirectoryError):
+        raise RunError(
+            f"there is no run in {folder}: {path} does not exist; `jaxdigits train` makes one"
+        ) from None
+    except OSError as error:
+        raise RunError(f"{path} cannot be read: {error.strerror}") from None
+    except (ConfigError, ValueError, KeyError, TypeError) as error:
         reason = f"lacks {error}" if isinstance(error, KeyError) else str(error)
         kind = "has an impossible setting" if isinstance(error, ConfigError) else "is damaged"
-        raise RunError(f"{path} {kind}: {reason}; train again, with --overwrite") from None
+        raise RunError(f"{path} {kind}: {reason}; train it again") from None
     model = make_model(config, len(class_names))
     params = _load_params(folder / PARAMS_FILE, model)
-    return Run(config, model, params, scaling, class_names, fingerprint, results)
+    return Run(config, model, params, scaling, class_names, fingerprint, results, trained_with)
 
 
 def _load_params(path: Path, model: Model) -> Params:
@@ -244,7 +264,7 @@ def _load_params(path: Path, model: Model) -> Params:
     try:
         arrays = safetensors.numpy.load_file(path)
     except (OSError, safetensors.SafetensorError) as error:
-        raise RunError(f"{path} cannot be read ({error}); train again, with --overwrite") from None
+        raise RunError(f"{path} cannot be read ({error}); train it again") from None
     leaves = []
     for name, leaf in _named_leaves(template):
         array = arrays.pop(name, None)
@@ -264,9 +284,3 @@ def _named_leaves(params: Params) -> list[tuple[str, Any]]:
     """The arrays of a pytree with names such as `0.weight`."""
     leaves = jax.tree_util.tree_leaves_with_path(params)
     return [(jax.tree_util.keystr(path, simple=True, separator="."), leaf) for path, leaf in leaves]
-
-
-def _versions() -> dict[str, str]:
-    packages = ("jaxdigits", "jax", "jaxlib", "numpy", "optax")
-    versions = {name: importlib.metadata.version(name) for name in packages}
-    return {"python": platform.python_version(), **versions}

@@ -11,6 +11,7 @@ epoch, to show its progress.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from functools import partial
 from typing import NamedTuple
 
@@ -23,7 +24,8 @@ from jaxtyping import Array, Float, Int, Key, UInt8
 from jaxdigits import gradients, metrics
 from jaxdigits.batches import shuffled_batches, steps_per_epoch
 from jaxdigits.config import TrainConfig
-from jaxdigits.data.dataset import Examples, TrainingData
+from jaxdigits.data import Dataset, Examples, load
+from jaxdigits.data.preparation import StrPath
 from jaxdigits.errors import ConfigError
 from jaxdigits.losses import LOSSES, Loss
 from jaxdigits.models import Apply, Model, Params, make_model
@@ -32,6 +34,45 @@ from jaxdigits.preprocess import UNIT, Scaling, pixel_statistics, scale_pixels
 
 EVALUATION_BATCH = 1000
 """Images at a time where nothing is learned."""
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True, eq=False)
+class TrainingData:
+    """What a training run sees: a pytree that jitted functions take.
+
+    Attributes:
+        train: examples to learn from.
+        validation: held-out examples to choose by.
+        num_classes: labels are 0..num_classes-1. `from_datasets` and `load_training_data` see to
+            it; a compiled program cannot, and would give a silent `nan`.
+    """
+
+    train: Examples
+    validation: Examples
+    num_classes: int = field(metadata={"static": True})
+
+    @classmethod
+    def from_datasets(cls, train: Dataset, validation: Dataset) -> "TrainingData":
+        """Two splits of a data set; arrays of your own come from `jaxdigits.data.from_arrays`."""
+        return cls(train.examples, validation.examples, len(train.class_names))
+
+
+def load_training_data(
+    name: str, *, data_dir: StrPath | None = None, manual_dir: StrPath | None = None
+) -> TrainingData:
+    """The `train` and `validation` splits of a data set; arguments as of `jaxdigits.data.load`.
+
+    Example:
+        >>> data = load_training_data("digits")
+        >>> data.train.images.shape, data.validation.labels.shape, data.num_classes
+        ((1317, 28, 28), (120,), 10)
+    """
+    train, validation = (
+        load(name, split, data_dir=data_dir, manual_dir=manual_dir)
+        for split in ("train", "validation")
+    )
+    return TrainingData.from_datasets(train, validation)
 
 
 class TrainState(NamedTuple):
@@ -91,7 +132,7 @@ class TrainResult(NamedTuple):
 
 
 class Trainer(NamedTuple):
-    """The two pure functions of which a run consists.
+    """The pure functions of which a run consists.
 
     Attributes:
         init: `init(key, data) -> state`.
@@ -115,25 +156,24 @@ LossAndGradients = Callable[
 
 def make_train(
     config: TrainConfig,
-    num_classes: int = 10,
     *,
     model: Model | None = None,
     optimizer: optax.GradientTransformation | None = None,
 ) -> Callable[[Key[Array, ""], TrainingData], TrainResult]:
-    """A training run as one pure function `train(key, data)`, to be jitted, vmapped or sharded.
+    """A training run as one pure function `train(key, data)`, to be jitted, or vmapped over keys.
 
     Args:
         config: the settings; `dataset` and `seed` are the caller's and not looked at here.
-        num_classes: the number of classes.
         model: a network of your own in the place of the config's.
         optimizer: an optimiser of your own in the place of the config's.
 
     Raises:
-        ConfigError: gradients by hand are asked for with a model of your own.
+        ConfigError: gradients by hand are asked for with a model of your own, or (when the
+            function is traced) that model does not give a logit for each class.
 
     Example:
         >>> import jax, jaxdigits as jd
-        >>> data = jd.data.load_training_data("digits")
+        >>> data = jd.load_training_data("digits")
         >>> train = jax.jit(jd.make_train(jd.TrainConfig(epochs=5)))
         >>> result = train(jax.random.key(0), data)
         >>> result.history.validation.accuracy.shape
@@ -141,9 +181,10 @@ def make_train(
         >>> bool(result.history.validation.accuracy[-1] > 0.9)
         True
     """
-    trainer = make_trainer(config, num_classes, model=model, optimizer=optimizer)
+    _check_gradients(config, model)
 
     def train(key: Key[Array, ""], data: TrainingData) -> TrainResult:
+        trainer = make_trainer(config, data.num_classes, model=model, optimizer=optimizer)
         state = trainer.init(key, data)
         untrained = trainer.evaluate(state, data.validation)
         state, history = lax.scan(
@@ -156,22 +197,17 @@ def make_train(
 
 def make_trainer(
     config: TrainConfig,
-    num_classes: int = 10,
+    num_classes: int,
     *,
     model: Model | None = None,
     optimizer: optax.GradientTransformation | None = None,
 ) -> Trainer:
-    """The parts of which `make_train` makes a run; the arguments are the same.
+    """The parts of which `make_train` makes a run; arguments and errors are the same.
 
-    A model with a `fit` is fitted by `init`, and has no epochs.
-
-    Raises:
-        ConfigError: gradients by hand are asked for with a model of your own.
+    `num_classes` must be that of the data. A model with a `fit` is fitted by `init`, and has no
+    epochs.
     """
-    if model is not None and config.gradients == "hand":
-        raise ConfigError(
-            "gradients by hand are derived for linear and mlp, not for your own model"
-        )
+    _check_gradients(config, model)
     net = model or make_model(config, num_classes)
     loss = LOSSES[config.loss]
     loss_and_gradients = _make_loss_and_gradients(config, net, loss)
@@ -181,6 +217,10 @@ def make_trainer(
         return optimizer or make_optimizer(config, steps)
 
     def init(key: Key[Array, ""], data: TrainingData) -> TrainState:
+        if data.num_classes != num_classes:
+            raise ConfigError(
+                f"the trainer is for {num_classes} classes, the data have {data.num_classes}"
+            )
         images, labels = jax.tree.map(jnp.asarray, data.train)
         init_key, epochs_key = jax.random.split(key)
         standardized = config.scale == "standardized"
@@ -189,6 +229,12 @@ def make_trainer(
             params = net.init(init_key)
         else:
             params = net.fit(scale_pixels(images, scaling), labels)
+        found = jax.eval_shape(net.apply, params, jax.ShapeDtypeStruct((2, 28, 28), jnp.float32))
+        if found.shape != (2, num_classes):
+            raise ConfigError(
+                f"the model gives logits of shape {list(found.shape)} for 2 images; "
+                f"for {num_classes} classes it should be [2, {num_classes}]"
+            )
         opt_state = optimizer_for(images).init(params)
         return TrainState(params, opt_state, scaling, epochs_key, jnp.int32(0))
 
@@ -247,6 +293,11 @@ def compute_logits(
     if whole < len(images):
         parts.append(logits_of(images[whole:]))
     return jnp.concatenate(parts)
+
+
+def _check_gradients(config: TrainConfig, model: Model | None) -> None:
+    if model is not None and config.gradients == "hand":
+        raise ConfigError("gradients by hand are for linear and mlp, not for your own model")
 
 
 def _make_loss_and_gradients(config: TrainConfig, model: Model, loss: Loss) -> LossAndGradients:

@@ -11,6 +11,7 @@ import pytest
 from helpers import write_emnist
 from hypothesis import settings
 
+import jaxdigits as jd
 from jaxdigits import data
 
 # Compilation makes first examples slow, and a test that fails should fail again.
@@ -56,8 +57,8 @@ def emnist_files(tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def digits() -> data.TrainingData:
-    return data.load_training_data("digits")
+def digits() -> jd.TrainingData:
+    return jd.load_training_data("digits")
 
 
 @pytest.fixture

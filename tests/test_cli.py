@@ -105,7 +105,7 @@ def test_a_taken_folder_is_kept(cli, tmp_path):
     before = (tmp_path / "run" / "run.json").read_bytes()
     code, out, err = train_digits(cli, tmp_path / "run")
     assert (code, out) == (2, "")
-    assert "holds a run already; choose another --out, or give --overwrite" in err
+    assert "is taken; choose another --out, or give --overwrite" in err
     assert (tmp_path / "run" / "run.json").read_bytes() == before
     code, _, _ = train_digits(cli, tmp_path / "run", "--overwrite", "--seed", "1")
     assert code == 0
@@ -113,11 +113,17 @@ def test_a_taken_folder_is_kept(cli, tmp_path):
 
 
 def test_a_folder_with_other_files_is_kept(cli, tmp_path):
-    (tmp_path / "thesis.txt").write_text("years of work")
-    code, _, err = train_digits(cli, tmp_path, "--overwrite")
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    (folder / "thesis.txt").write_text("years of work")
+    code, _, err = train_digits(cli, folder, "--overwrite")
     assert code == 2
-    assert "holds files that are not of a run, such as" in err
-    assert (tmp_path / "thesis.txt").read_text() == "years of work"
+    assert "holds other files, such as" in err
+    assert (folder / "thesis.txt").read_text() == "years of work"
+    folder.rename(tmp_path / "run.unfinished")
+    code, _, err = train_digits(cli, tmp_path / "run")
+    assert code == 2
+    assert "holds other files, such as thesis.txt" in err
 
 
 def test_overwrite_loses_nothing_when_the_data_are_missing(cli, tmp_path):
@@ -151,27 +157,27 @@ def read_only(tmp_path):
 def test_a_folder_without_write_permission(cli, read_only):
     code, out, err = train_digits(cli, read_only)
     assert (code, out) == (2, "")
-    assert "cannot write a run to" in err
-    assert "Permission denied; choose another folder with --out" in err
+    assert "cannot write" in err
+    assert "Permission denied; choose another place" in err
     code, _, err = train_digits(cli, read_only / "deeper" / "run")
     assert code == 2
     assert "Permission denied" in err
     code, _, err = cli("data", "show", "digits", "--out", read_only / "digits.png")
     assert code == 2
-    assert "Permission denied; choose another place with --out" in err
+    assert "Permission denied; choose another place" in err
 
 
 def test_out_is_a_file(cli, tmp_path):
     (tmp_path / "file").write_text("")
     code, _, err = train_digits(cli, tmp_path / "file")
     assert code == 2
-    assert "cannot write a run to" in err
+    assert "holds other files" in err or "cannot write" in err
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["train", "--epochs", "-1"], "jaxdigits: epochs must be 0 or more, not -1"),
+        (["train", "--epochs", "-1"], "jaxdigits: epochs must be 0 to 1000000, not -1"),
         (["train", "--hidden", "0"], "jaxdigits: hidden must be widths of 1 or more, not (0,)"),
         (["train", "--epochs", "many"], "--epochs"),
         (["train", "--model", "transformer"], "--model"),
@@ -179,7 +185,7 @@ def test_out_is_a_file(cli, tmp_path):
         (["train", "--dataset", "minst"], "jaxdigits: there is no data set 'minst'"),
         (["train", "--dataset", "kmnist"], "jaxdigits: kmnist is not prepared"),
         (["train", "--manual-dir", "nowhere"], "nowhere is not a folder"),
-        (["evaluate", "nowhere"], "jaxdigits: there is no run folder nowhere"),
+        (["evaluate", "nowhere"], "jaxdigits: there is no run in nowhere"),
         (["data", "prepare", "minst"], "there is no data set 'minst'"),
         (["data", "show", "digits", "--count", "0"], "count must be 1 to 1000, not 0"),
         (["data", "show", "digits", "--split", "tset"], "--split"),
@@ -263,26 +269,88 @@ def test_progress_is_shown_on_a_terminal_only(python):
     assert python(*arguments).stderr == ""
 
 
-def test_interrupted(cli):
-    process = subprocess.Popen([*COMMAND, *LONG], stderr=subprocess.PIPE, text=True)
-    wait_for(Path("run/metrics.jsonl"))
+@pytest.mark.parametrize("delay", [0.0, 0.3, 1.0])
+def test_interrupted(cli, delay):
+    """At once and without a word too many, whatever it is doing; the older run stays."""
+    train_digits(cli, Path("run"))
+    before = Path("run/run.json").read_bytes()
+    process = subprocess.Popen([*COMMAND, *LONG, "--overwrite"], stderr=subprocess.PIPE, text=True)
+    wait_for(Path("run.unfinished/metrics.jsonl"))
+    time.sleep(delay)
     process.send_signal(signal.SIGINT)
     assert process.wait(timeout=30) == 130
     assert process.stderr is not None
-    assert process.stderr.read() == "jaxdigits: interrupted\n"
+    assert process.stderr.read() == "\njaxdigits: interrupted\n"
+    assert Path("run/run.json").read_bytes() == before
 
 
 def test_killed(cli):
     process = subprocess.Popen([*COMMAND, *LONG])
-    wait_for(Path("run/metrics.jsonl"))
+    wait_for(Path("run.unfinished/metrics.jsonl"))
     process.kill()
     process.wait()
+    Path("run.unfinished/.curves-abc.png").touch()  # as if killed while drawing
+    assert not Path("run").exists()
     code, _, err = cli("evaluate", "run")
     assert code == 2
-    assert "run holds no finished run" in err
-    assert train_digits(cli, Path("run"))[0] == 2
-    assert train_digits(cli, Path("run"), "--overwrite")[0] == 0
+    assert "there is no run in run" in err
+    assert train_digits(cli, Path("run"))[0] == 0
     assert cli("evaluate", "run")[0] == 0
+    assert not Path("run.unfinished").exists()
+
+
+def test_two_trainings_into_one_folder(cli):
+    process = subprocess.Popen([*COMMAND, *LONG])
+    wait_for(Path("run.unfinished/metrics.jsonl"))
+    code, _, err = train_digits(cli, Path("run"))
+    process.kill()
+    process.wait()
+    assert code == 2
+    assert "another process is writing to" in err
+
+
+def test_trainings_without_a_folder_are_numbered(cli):
+    for _ in range(2):
+        assert cli("train", "--dataset", "digits", "--epochs", "1")[0] == 0
+    assert sorted(path.name for path in Path("runs").iterdir()) == ["digits-mlp", "digits-mlp-2"]
+    assert cli("train", "--dataset", "digits", "--epochs", "1", "--overwrite")[0] == 0
+    assert len(list(Path("runs").iterdir())) == 2
+
+
+def test_a_reader_that_has_seen_enough(python):
+    for command in (["data", "list"], ["train", "--help"]):
+        line = f"{sys.executable} -m jaxdigits {' '.join(command)} | head -c 10"
+        done = subprocess.run(line, shell=True, capture_output=True, text=True, check=True)
+        assert done.stderr == ""
+        assert len(done.stdout) == 10
+
+
+def test_too_large_for_the_memory(cli, tmp_path):
+    code, _, err = train_digits(cli, tmp_path / "run", "--hidden", "100000000000")
+    assert code == 2
+    assert "does not fit into memory" in err
+    assert not (tmp_path / "run").exists()
+    # Larger than the data is not too large: a batch is then all of them.
+    assert train_digits(cli, tmp_path / "run", "--batch-size", "1000000000000")[0] == 0
+
+
+def test_figures_that_are_not_the_recorded_ones(cli):
+    train_digits(cli, Path("run"))
+    document = json.loads(Path("run/run.json").read_text())
+    document["results"]["test"]["loss"] += 1e-7
+    document["versions"]["jax"] = "0.0.1"
+    Path("run/run.json").write_text(json.dumps(document))
+    code, out, _ = cli("evaluate", "run")
+    assert code == 0
+    assert "NOT the figures that were recorded" in out
+    assert "jax 0.0.1, now" in out
+
+
+def test_paths_from_home(cli, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert train_digits(cli, Path("~/run"))[0] == 0
+    assert (tmp_path / "run" / "run.json").is_file()
+    assert cli("evaluate", "~/run")[0] == 0
 
 
 def test_data_list(cli, emnist_files):
@@ -297,11 +365,21 @@ def test_data_list(cli, emnist_files):
     assert "238/22/52" in lines["emnist/letters"]
 
 
+def test_a_damaged_data_set_does_not_hide_the_others(cli, emnist_files):
+    cli("data", "prepare", "emnist/letters", "--manual-dir", emnist_files)
+    for index in Path("datasets").rglob("arrays.json"):
+        index.write_text("{")
+    code, out, err = cli("data", "list")
+    assert code == 0
+    assert re.search(r"emnist/letters .* damaged", out)
+    assert "delete that folder and prepare again" in err
+
+
 def test_data_prepare_says_when_the_counts_are_not_official(cli, emnist_files):
     code, out, err = cli("data", "prepare", "emnist/letters", "--manual-dir", emnist_files)
     assert code == 0
     assert "238/22/52 images" in out
-    assert "not the official 124,800 training and 20,800 test images" in err
+    assert "is not the official one of 124,800 training and 20,800 test images" in err
 
 
 def test_data_show(cli, tmp_path):

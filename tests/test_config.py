@@ -8,7 +8,8 @@ import jaxdigits as jd
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"epochs": -1}, "epochs must be 0 or more, not -1"),
+        ({"epochs": -1}, "epochs must be 0 to 1000000, not -1"),
+        ({"epochs": 10**20}, "epochs must be 0 to 1000000, not 10"),
         ({"batch_size": 0}, "batch_size must be 1 or more, not 0"),
         ({"learning_rate": 0.0}, "learning_rate must be a number above 0, not 0.0"),
         ({"learning_rate": float("nan")}, "learning_rate must be a number above 0, not nan"),
@@ -53,10 +54,19 @@ def test_values_of_the_wrong_type_are_refused(python):
         "seed must be a whole number, not '0'",
         "dataset must be text, not 5",
         "learning_rate must be a number, not 'fast'",
-        "hidden must be a tuple of whole numbers, not 30",
+        "hidden must be a list of whole numbers, not 30",
     ]
     assert lines[6] == "model must be one of mlp, linear, pixel, not 'x'"
     assert len(lines) == len(wrong)
+
+
+def test_numbers_of_numpy_become_plain(python):
+    code = (
+        "import numpy as np, json; from jaxdigits.config import TrainConfig;"
+        "config = TrainConfig(learning_rate=np.float32(0.5), epochs=np.int64(3), hidden=[30]);"
+        "print(json.dumps([config.learning_rate, config.epochs, config.hidden]))"
+    )
+    assert python("-c", code).stdout == "[0.5, 3, [30]]\n"
 
 
 def test_a_config_survives_json():

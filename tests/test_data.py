@@ -20,6 +20,7 @@ from helpers import emnist_arrays, write_emnist
 from jaxdigits import data
 from jaxdigits.data import arrays, sources, specs
 from jaxdigits.data.dataset import validation_mask
+from jaxdigits.data.idx import read_idx
 from jaxdigits.data.preparation import prepared_folder
 from jaxdigits.data.specs import SPECS, RemoteFile
 from jaxdigits.errors import DataError, DataUnavailableError
@@ -156,6 +157,30 @@ def test_missing_files_are_listed_with_sums():
     assert "JAXDIGITS_MANUAL_DIR" in message
 
 
+def test_other_files_than_those_it_was_prepared_from(emnist_files, tmp_path):
+    data.prepare("emnist/letters", manual_dir=emnist_files)
+    data.prepare("emnist/letters", manual_dir=emnist_files)
+    write_emnist(tmp_path / "fuller", train_images=emnist_arrays()["train-images"][::-1])
+    with pytest.raises(DataError, match="was prepared from another emnist-letters-train-images"):
+        data.prepare("emnist/letters", manual_dir=tmp_path / "fuller")
+    with pytest.raises(DataError, match="nowhere is not a folder"):
+        data.prepare("emnist/letters", manual_dir=tmp_path / "nowhere")
+
+
+def test_a_file_that_cannot_be_read(emnist_files):
+    path = emnist_files / LETTERS.files["test-labels"]
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(DataUnavailableError):  # a folder is no file
+        data.prepare("emnist/letters", manual_dir=emnist_files)
+    with pytest.raises(DataError, match="cannot be read: Is a directory"):
+        read_idx(path, 1)
+    with pytest.raises(DataError, match="cannot be read: File name too long"):
+        data.prepare("emnist/letters", manual_dir=emnist_files / ("x" * 300))
+    with pytest.raises(DataError, match="cannot be read: File name too long"):
+        data.is_prepared("emnist/letters", data_dir=emnist_files / ("x" * 300))
+
+
 def test_the_environment_names_the_folder(emnist_files, monkeypatch):
     monkeypatch.setenv("JAXDIGITS_MANUAL_DIR", str(emnist_files))
     assert len(data.load("emnist/letters", "test")) == 52
@@ -224,6 +249,18 @@ def test_a_corrupted_download_is_refused(server, emnist_files, monkeypatch):
     with pytest.raises(DataError, match="corrupted or another file"):
         data.load("emnist/letters", "test")
     assert not prepared_folder(LETTERS).exists()
+    # Once the server is in order, so is the next try.
+    shutil.copy(emnist_files / name, folder / name)
+    assert len(data.load("emnist/letters", "test")) == 52
+
+
+def test_a_page_that_asks_to_log_in_is_not_the_host(server, emnist_files, monkeypatch):
+    folder, url = server
+    with_remote(monkeypatch, LETTERS, url, emnist_files)
+    for name in LETTERS.files.values():
+        (folder / name).write_text("<html>Please log in</html>")
+    with pytest.raises(DataUnavailableError, match="does not answer"):
+        data.load("emnist/letters")
 
 
 def test_a_download_that_is_not_there(server, emnist_files, monkeypatch):
@@ -248,6 +285,13 @@ def test_a_folder_that_cannot_be_written(emnist_files, tmp_path):
     (tmp_path / "occupied").write_text("a file, not a folder")
     with pytest.raises(DataError, match=r"could not be prepared in .*choose another place"):
         data.prepare("emnist/letters", data_dir=tmp_path / "occupied", manual_dir=emnist_files)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_folder_without_write_permission(emnist_files, tmp_path):
+    (tmp_path / "read-only").mkdir(mode=0o500)
+    with pytest.raises(DataError, match=r"Permission denied; choose another place"):
+        data.prepare("emnist/letters", data_dir=tmp_path / "read-only", manual_dir=emnist_files)
 
 
 PREPARE = (
@@ -375,6 +419,11 @@ def test_arrays_of_your_own_are_checked():
     refuse("pixels 0..255; these are float32", images.astype(np.float32), labels)
     refuse(r"shape \[3, 28, 27\]", images[:, :, :27], labels)
     refuse("there is no image", images[:0], labels[:0])
+    refuse("two training images or more", images[:1], labels[:1])
+    few = data.from_arrays("own", good, good, ("a", "b", "c"))
+    assert {split: len(part) for split, part in few.items()} == {
+        "train": 2, "validation": 1, "test": 3, "train+validation": 3,
+    }  # fmt: skip
 
 
 def test_mnist_is_the_official_one(mnist_dir):

@@ -69,6 +69,19 @@ def test_one_finite_value_and_gradient_per_example(name, rng):
     np.testing.assert_allclose(values, alone, rtol=1e-5)
 
 
+def test_labels_that_are_none_are_refused(python):
+    code = (
+        "import jax.numpy as jnp; from jaxdigits.losses import LOSSES\n"
+        "for loss in LOSSES.values():\n"
+        "    for labels in (jnp.zeros(2), jnp.zeros((2, 1), int), jnp.zeros(3, int)):\n"
+        "        try: loss(jnp.zeros((2, 4)), labels)\n"
+        "        except TypeError as error: print(error)"
+    )
+    lines = python("-c", code).stdout.splitlines()
+    assert len(lines) == 3 * len(losses.LOSSES)
+    assert all(line.startswith("labels must be whole numbers of shape [2]") for line in lines)
+
+
 @pytest.mark.parametrize("name", sorted(losses.LOSSES))
 def test_against_torch(name, rng):
     """The posts' own lines, in PyTorch: values and gradients."""

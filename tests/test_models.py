@@ -56,7 +56,10 @@ def test_linear_against_torch(rng):
     images = rng.normal(size=(3, 784)).astype(np.float32)
     expected = layer(torch.tensor(images)).detach().numpy()
     np.testing.assert_allclose(
-        linear.apply({"weight": weight, "bias": bias}, images), expected, rtol=1e-4, atol=1e-5
+        linear.apply({"weight": weight, "bias": bias}, jnp.asarray(images)),
+        expected,
+        rtol=1e-4,
+        atol=1e-5,
     )
 
 

@@ -9,7 +9,7 @@ import pytest
 import safetensors.numpy
 
 import jaxdigits as jd
-from jaxdigits import runs
+from jaxdigits import data, runs
 from jaxdigits.commands.train import RUN_FILES, train
 from jaxdigits.errors import DataError, RunError
 from jaxdigits.preprocess import scale_pixels
@@ -100,10 +100,19 @@ def test_images_that_are_none_are_refused(python, trained):
 
 
 def test_folders_without_a_run(tmp_path):
-    with pytest.raises(RunError, match="there is no run folder"):
-        jd.load(tmp_path / "nothing")
-    with pytest.raises(RunError, match=r"no finished run: it has no run\.json"):
-        jd.load(tmp_path)
+    (tmp_path / "file").touch()
+    for folder in (tmp_path / "nothing", tmp_path, tmp_path / "file"):
+        with pytest.raises(RunError, match="there is no run in"):
+            jd.load(folder)
+    with pytest.raises(RunError, match="File name too long"):
+        jd.load(tmp_path / ("x" * 300))
+
+
+def test_other_classes_are_refused(trained):
+    letters = data.Examples(np.zeros((30, 28, 28), np.uint8), np.arange(30) % 2)
+    splits = data.from_arrays("other", letters, letters, ("a", "b"))
+    with pytest.raises(DataError, match=r"the network knows the classes 0, 1, .* are of a, b"):
+        trained[0].evaluate(splits["test"])
 
 
 def edit(folder: Path, **changes) -> None:
@@ -128,7 +137,7 @@ def test_damaged_run_files(copied):
         jd.load(copied)
     path.write_text(whole)
     edit(copied, config={**json.loads(whole)["config"], "epochs": -1})
-    with pytest.raises(RunError, match="impossible setting: epochs must be 0 or more"):
+    with pytest.raises(RunError, match="impossible setting: epochs must be 0 to"):
         jd.load(copied)
 
 

@@ -18,7 +18,7 @@ SGD = jd.TrainConfig(
 
 
 def small(data: jd.TrainingData, count: int = 100) -> jd.TrainingData:
-    return data._replace(train=jd.Examples(data.train.images[:count], data.train.labels[:count]))
+    return replace(data, train=jd.Examples(data.train.images[:count], data.train.labels[:count]))
 
 
 def leaves_close(first, second, rtol=1e-4, atol=1e-5):
@@ -64,7 +64,7 @@ def test_an_epoch_against_plain_numpy(digits, reduction, learning_rate, gradient
         gradients=gradients,
     )
     data = small(digits)
-    trainer = jd.make_trainer(config)
+    trainer = jd.make_trainer(config, 10)
     state = trainer.init(jax.random.key(3), data)
     expected, loss, accuracy = plain_numpy_run(config, state, data.train)
     state, measured = jax.jit(trainer.epoch)(state, data)
@@ -83,7 +83,7 @@ def test_against_torch(digits):
         (replace(base, optimizer="adam"), lambda p: torch.optim.Adam(p, 0.01)),
         (replace(base, optimizer="adamw"), lambda p: torch.optim.AdamW(p, 0.01, weight_decay=0.1)),
     ):
-        trainer = jd.make_trainer(config)
+        trainer = jd.make_trainer(config, 10)
         state = trainer.init(jax.random.key(0), data)
         net = torch.nn.Sequential(
             torch.nn.Linear(784, 20), torch.nn.ReLU(), torch.nn.Linear(20, 10)
@@ -124,9 +124,10 @@ def test_one_trace_per_epoch_function(digits):
         traces.append(images.shape)
         return jd.models.linear.apply(params, images)
 
-    trainer = jd.make_trainer(SGD, model=jd.Model(jd.models.linear.init, apply))
+    trainer = jd.make_trainer(SGD, 10, model=jd.Model(jd.models.linear.init, apply))
     state = trainer.init(jax.random.key(0), digits)
     epoch = jax.jit(trainer.epoch, donate_argnums=0)
+    traces.clear()
     state, _ = epoch(state, digits)
     # Once for training, whatever the size of the last batch, and once for validation.
     assert traces == [(64, 28, 28), (120, 28, 28)]
@@ -136,7 +137,7 @@ def test_one_trace_per_epoch_function(digits):
 
 
 def test_nothing_moves_between_host_and_device_in_an_epoch(digits):
-    trainer = jd.make_trainer(SGD)
+    trainer = jd.make_trainer(SGD, 10)
     data = jax.device_put(digits)
     state = jax.jit(trainer.init)(jax.random.key(0), data)
     epoch = jax.jit(trainer.epoch, donate_argnums=0).lower(state, data).compile()
@@ -147,7 +148,7 @@ def test_nothing_moves_between_host_and_device_in_an_epoch(digits):
 
 def test_the_images_stay_bytes(digits):
     """No float copy of the images is made: the program's memory is less than one would take."""
-    trainer = jd.make_trainer(SGD)
+    trainer = jd.make_trainer(SGD, 10)
     state = trainer.init(jax.random.key(0), digits)
     memory = jax.jit(trainer.epoch).lower(state, digits).compile().memory_analysis()
     assert memory is not None
@@ -156,7 +157,7 @@ def test_the_images_stay_bytes(digits):
 
 def test_train_is_the_trainer_in_a_loop(digits):
     config = jd.TrainConfig(epochs=3)
-    trainer = jd.make_trainer(config)
+    trainer = jd.make_trainer(config, 10)
     state = jax.jit(trainer.init)(jax.random.key(5), digits)
     untrained = trainer.evaluate(state, digits.validation)
     history = []
@@ -209,6 +210,24 @@ def test_a_flax_network_of_your_own(digits):
         jax.random.key(0), digits
     )
     assert result.history.validation.accuracy[-1] > 0.9
+
+
+def test_labels_of_more_classes_than_the_network_has(rng):
+    """Integer cross-entropy would give a silent `nan`: the classes come with the data."""
+    images = rng.integers(0, 256, (60, 28, 28), dtype=np.uint8)
+    examples = jd.Examples(images, np.arange(60) % 26)
+    letters = jd.data.from_arrays("letters", examples, examples, tuple(map(chr, range(97, 123))))
+    data = jd.TrainingData.from_datasets(letters["train"], letters["validation"])
+    result = jax.jit(jd.make_train(SGD))(jax.random.key(0), data)
+    assert result.state.params["weight"].shape == (26, 784)
+    assert np.isfinite(result.history.train.loss).all()
+    with pytest.raises(jd.errors.ConfigError, match="for 10 classes, the data have 26"):
+        jd.make_trainer(SGD, 10).init(jax.random.key(0), data)
+    ten = jd.Model(jd.models.linear.init, jd.models.linear.apply)
+    with pytest.raises(jd.errors.ConfigError, match=r"\[2, 10\] for 2 images; .* \[2, 26\]"):
+        jax.jit(jd.make_train(SGD, model=ten))(jax.random.key(0), data)
+    with pytest.raises(jd.errors.DataError, match="label 10 of image 10 is out of range"):
+        jd.data.from_arrays("letters", examples, examples, tuple("0123456789"))
 
 
 def test_no_gradients_by_hand_for_a_model_of_your_own():
@@ -285,8 +304,8 @@ def test_statistics_of_mnist(mnist_dir):
 
 def test_mnist_is_learned(mnist_dir):
     """A short run of the default network: well above what chance or a linear model give."""
-    data = jd.data.load_training_data("mnist", data_dir=mnist_dir)
-    trainer = jd.make_trainer(jd.TrainConfig(epochs=2))
+    data = jd.load_training_data("mnist", data_dir=mnist_dir)
+    trainer = jd.make_trainer(jd.TrainConfig(epochs=2), 10)
     result = jax.jit(jd.make_train(jd.TrainConfig(epochs=2)))(jax.random.key(0), data)
     test = jd.data.load("mnist", "test", data_dir=mnist_dir).examples
     assert trainer.evaluate(result.state, test).accuracy > 0.965

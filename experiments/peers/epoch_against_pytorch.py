@@ -45,8 +45,8 @@ WORKLOADS = {
 def ours(config: jd.TrainConfig, images: np.ndarray, labels: np.ndarray) -> Iterator[float]:
     """Seconds of one epoch after another, one XLA program each."""
     examples = jd.Examples(images, labels)
-    data = jax.device_put(jd.TrainingData(examples, jd.Examples(images[:1], labels[:1])))
-    trainer = jd.make_trainer(config)
+    data = jax.device_put(jd.TrainingData(examples, jd.Examples(images[:1], labels[:1]), 10))
+    trainer = jd.make_trainer(config, 10)
     state = jax.jit(trainer.init)(jax.random.key(0), data)
     epoch = jax.jit(trainer.epoch, donate_argnums=0)
     while True:

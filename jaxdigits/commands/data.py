@@ -4,11 +4,11 @@ import math
 from pathlib import Path
 
 from jaxdigits import data
-from jaxdigits.commands import note, report
+from jaxdigits.commands import note, note_counts, report
 from jaxdigits.data import embedded
 from jaxdigits.data.dataset import Split, split_counts
 from jaxdigits.data.specs import SPECS
-from jaxdigits.errors import ConfigError
+from jaxdigits.errors import ConfigError, DataError
 
 
 def list_datasets(*, data_dir: Path | None = None, as_json: bool = False) -> None:
@@ -18,28 +18,34 @@ def list_datasets(*, data_dir: Path | None = None, as_json: bool = False) -> Non
             "name": embedded.NAME,
             "title": embedded.TITLE,
             "classes": len(embedded.CLASS_NAMES),
-            "prepared": True,
+            "state": "always there",
             "counts": split_counts(embedded.TRAIN_COUNT, embedded.TEST_COUNT),
         }
     ]
     for name, spec in SPECS.items():
-        fingerprint = data.read_fingerprint(name, data_dir)
+        counts, state = split_counts(*spec.counts), "not prepared"
+        try:
+            fingerprint = data.read_fingerprint(name, data_dir)
+            if fingerprint:
+                counts, state = fingerprint.counts, "prepared"
+        except DataError as error:
+            state = "damaged"
+            note(str(error))
         rows.append(
             {
                 "name": name,
                 "title": spec.title,
                 "classes": len(spec.class_names),
-                "prepared": fingerprint is not None,
-                "counts": fingerprint.counts if fingerprint else split_counts(*spec.counts),
+                "state": state,
+                "counts": counts,
             }
         )
     lines = [f"{'name':17}{'classes':>7}   {'train/validation/test':23} {'state':13} what it holds"]
     for row in rows:
         counts = "/".join(f"{count:,}" for count in row["counts"].values())
-        state = "prepared" if row["prepared"] else "not prepared"
-        if row["name"] == embedded.NAME:
-            state = "always there"
-        lines.append(f"{row['name']:17}{row['classes']:7}   {counts:23} {state:13} {row['title']}")
+        lines.append(
+            f"{row['name']:17}{row['classes']:7}   {counts:23} {row['state']:13} {row['title']}"
+        )
     report("\n".join(lines), {"datasets": rows}, as_json=as_json)
 
 
@@ -55,12 +61,7 @@ def prepare(
     fingerprint = data.read_fingerprint(name, data_dir)
     assert fingerprint is not None
     text = f"{fingerprint} " + (f"is prepared in {folder}" if folder else "needs no preparation")
-    if folder and fingerprint.counts != split_counts(*SPECS[name].counts):
-        train, test = SPECS[name].counts
-        note(
-            f"These are not the official {train:,} training and {test:,} test images: figures "
-            "measured on them are not comparable with others'."
-        )
+    note_counts(fingerprint)
     document = {"folder": str(folder) if folder else None, **fingerprint.as_dict()}
     report(text, document, as_json=as_json)
 
@@ -89,7 +90,8 @@ def show(
         heading=f"{name}, {split}: {len(shown)} of {len(dataset):,} images",
         columns=max(10, math.isqrt(count)),
     )
-    path = out or Path(f"{name.replace('/', '-')}-{split}.png")
+    note_counts(dataset.fingerprint)
+    path = out.expanduser() if out else Path(f"{name.replace('/', '-')}-{split}.png")
     plots.save(figure, path)
     document = {
         "name": name,

@@ -34,11 +34,18 @@ def evaluate(
         evaluations.append(run.evaluate(dataset))
     results = {evaluation.split: evaluation.as_dict() for evaluation in evaluations}
     same = results == run.results
-    verdict = (
-        "the same figures as at the end of training"
-        if same
-        else "NOT the figures of the end of training: another device or version (see run.json)?"
-    )
+    verdict = "the same figures as at the end of training"
+    if not same:
+        now, then = runs.environment(), run.environment
+        changed = [
+            f"{name} {then['versions'].get(name)}, now {version}"
+            for name, version in now["versions"].items()
+            if then["versions"].get(name) != version
+        ]
+        if now["device"] != then["device"]:
+            changed.append(f"device {then['device']}, now {now['device']}")
+        reason = "; ".join(changed) or "versions and device are the same: a file was changed"
+        verdict = f"NOT the figures that were recorded at the end of training ({reason})"
     text = f"{run.config.model} on {run.fingerprint}\n\n{results_table(evaluations)}\n\n{verdict}"
     document = {
         "run": str(folder),

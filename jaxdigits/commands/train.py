@@ -1,11 +1,8 @@
 """`jaxdigits train`: from a config to a run folder."""
 
-import contextlib
 import dataclasses
-import itertools
 import json
 import math
-import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -16,16 +13,16 @@ import numpy as np
 from tqdm import tqdm
 
 from jaxdigits import data, runs
-from jaxdigits.commands import note, report
+from jaxdigits.commands import note, note_counts, report
 from jaxdigits.commands.evaluate import results_table
 from jaxdigits.config import TrainConfig
-from jaxdigits.data import Dataset, TrainingData
-from jaxdigits.errors import DataUnavailableError, RunError
-from jaxdigits.losses import softmax
+from jaxdigits.data import Dataset
+from jaxdigits.errors import ConfigError, DataUnavailableError
+from jaxdigits.files import making_folder
 from jaxdigits.metrics import confusion_matrix
 from jaxdigits.models import count_params, make_model
 from jaxdigits.runs import METRICS_FILE, PARAMS_FILE, RUN_FILE, Run
-from jaxdigits.training import EpochMetrics, Metrics, make_trainer
+from jaxdigits.training import EpochMetrics, Metrics, TrainingData, make_trainer
 
 SAMPLES = 50
 """Test images in the picture of predictions."""
@@ -50,23 +47,46 @@ def train(
         out: the run folder; `runs/DATASET-MODEL`, with a number if taken, if not given.
         data_dir: where prepared data sets are kept.
         manual_dir: a folder with data files downloaded by hand.
-        overwrite: whether an older run in `out` may be replaced.
+        overwrite: whether an older run may be replaced, when the new one is complete.
         as_json: whether to print one JSON object.
 
     Raises:
         DataError: the data set is unknown, damaged or not to be had.
-        RunError: the run folder cannot be written, or is taken.
+        OutputError: the run folder cannot be written, or is taken.
+        ConfigError: the run does not fit into memory.
     """
-    if out is not None:
-        _check_folder(out, overwrite)
-    config = dataclasses.replace(
-        config, dataset=choose_dataset(config.dataset, data_dir, manual_dir)
-    )
+    dataset = choose_dataset(config.dataset, data_dir, manual_dir)
+    config = dataclasses.replace(config, dataset=dataset)
     splits: dict[str, Dataset] = {
         split: data.load(config.dataset, split, data_dir=data_dir, manual_dir=manual_dir)
         for split in ("train", "validation", "test")
     }
-    folder = _open_folder(out, f"{config.dataset.replace('/', '-')}-{config.model}")
+    note_counts(splits["train"].fingerprint)
+    name = f"{config.dataset.replace('/', '-')}-{config.model}"
+    with making_folder(
+        out or Path("runs") / name,
+        numbered=out is None and not overwrite,
+        overwrite=overwrite,
+        known=RUN_FILES,
+    ) as folder:
+        try:
+            run, document, summary = _write_run(config, splits, folder.work)
+        except jax.errors.JaxRuntimeError as error:
+            if "RESOURCE_EXHAUSTED" not in str(error) and "Out of memory" not in str(error):
+                raise
+            raise ConfigError(
+                "the run does not fit into memory; choose a smaller --hidden or --batch-size"
+            ) from None
+    where = f"written to {folder.final}: {', '.join(RUN_FILES)}"
+    document = {"run": str(folder.final), **document}
+    report(f"{summary}\n\n{where}", document, as_json=as_json)
+    return run
+
+
+def _write_run(
+    config: TrainConfig, splits: dict[str, Dataset], folder: Path
+) -> tuple[Run, dict[str, Any], str]:
+    """Trains, evaluates, draws and saves; gives the run, `run.json` and a summary in words."""
     run, history, times = _fit(config, splits, folder)
     test = splits["test"]
     test_logits = run.predict_logits(test.images)
@@ -76,9 +96,8 @@ def train(
     )
     _draw(run, history, test, test_logits, folder)
     runs.save(run, folder, times)
-    document = {"run": str(folder), **json.loads((folder / RUN_FILE).read_text())}
-    report(_summary(run, times, folder, results_table(evaluations)), document, as_json=as_json)
-    return run
+    document = json.loads((folder / RUN_FILE).read_text())
+    return run, document, _summary(run, times, results_table(evaluations))
 
 
 def choose_dataset(name: str, data_dir: Path | None, manual_dir: Path | None) -> str:
@@ -109,7 +128,7 @@ def _fit(
     """Trains epoch by epoch, writing a line of metrics after each."""
     class_names = splits["train"].class_names
     trainer = make_trainer(config, len(class_names))
-    arrays = jax.device_put(TrainingData(splits["train"].examples, splits["validation"].examples))
+    arrays = jax.device_put(TrainingData.from_datasets(splits["train"], splits["validation"]))
     began = time.perf_counter()
     state = jax.jit(trainer.init)(jax.random.key(config.seed), arrays)
     untrained = jax.jit(trainer.evaluate)(state, arrays.validation)
@@ -146,6 +165,7 @@ def _fit(
         class_names=class_names,
         fingerprint=splits["train"].fingerprint,
         results={},
+        environment=runs.environment(),
     )
     return run, history, times
 
@@ -172,19 +192,20 @@ def _draw(
 ) -> None:
     from jaxdigits import plots  # matplotlib would delay the first epoch
 
-    probabilities = np.asarray(softmax(jnp.asarray(logits)))
     confusion = confusion_matrix(jnp.asarray(logits), jnp.asarray(test.labels))
     shown = plots.spread(len(test), SAMPLES)
     name = f"{run.config.model} on {run.config.dataset}"
     accuracy = run.results["test"]["accuracy"]
+    trained = run.model.fit is None  # distances are no logarithms of probabilities
     pictures = (
         plots.curves(history, name),
         plots.predictions(
             test.images[shown],
             test.labels[shown],
-            probabilities[shown],
+            logits[shown],
             run.class_names,
             f"{name}: {len(shown)} of {len(test):,} test images, as the network reads them",
+            confidence=trained,
         ),
         plots.confusion(
             np.asarray(confusion),
@@ -192,78 +213,25 @@ def _draw(
             f"{name}: test accuracy {accuracy:.2%}",
         ),
         plots.worst_mistakes(
-            test.images, test.labels, probabilities, run.class_names, f"{name}: worst mistakes"
+            test.images,
+            test.labels,
+            logits,
+            run.class_names,
+            f"{name}: worst mistakes",
+            confidence=trained,
         ),
     )
     for file, figure in zip(PICTURES, pictures, strict=True):
         plots.save(figure, folder / file)
 
 
-def _summary(run: Run, times: dict[str, float], folder: Path, table: str) -> str:
+def _summary(run: Run, times: dict[str, float], table: str) -> str:
     config = run.config
     trained = "nothing to train"
     if times["train"]:
         rate = run.fingerprint.counts["train"] * config.epochs / times["train"]
         trained = f"{config.epochs} epochs in {times['train']:.1f} s, {rate:,.0f} images/s"
-    return "\n".join(
-        (
-            f"{config.model} with {count_params(run.params):,} parameters on {run.fingerprint}",
-            f"{trained}; compiled in {times['compile']:.1f} s",
-            "",
-            table,
-            "",
-            f"written to {folder}: {RUN_FILE}, {METRICS_FILE}, {PARAMS_FILE}, "
-            + ", ".join(PICTURES),
-        )
-    )
-
-
-def _check_folder(out: Path, overwrite: bool) -> None:
-    """Finds out whether a run can go to a folder, before any work is done; removes nothing."""
-    try:
-        present = sorted(path.name for path in out.iterdir()) if out.exists() else []
-        place = out
-        while not place.exists():
-            place = place.parent
-        with tempfile.TemporaryFile(dir=place):
-            pass  # it can be written
-    except OSError as error:
-        raise _cannot_write(out, error) from None
-    strangers = [name for name in present if name not in RUN_FILES]
-    if strangers:
-        raise RunError(
-            f"{out} holds files that are not of a run, such as {strangers[0]}; "
-            "choose another folder with --out"
-        )
-    if present and not overwrite:
-        raise RunError(f"{out} holds a run already; choose another --out, or give --overwrite")
-
-
-def _open_folder(out: Path | None, name: str) -> Path:
-    """Makes the run folder, or removes an older run's files from it."""
-    try:
-        if out is None:
-            return _first_free(Path("runs"), name)
-        out.mkdir(parents=True, exist_ok=True)
-        # run.json goes first: what is left of a run without it does not count as one.
-        for file in RUN_FILES:
-            (out / file).unlink(missing_ok=True)
-    except OSError as error:
-        raise _cannot_write(out or Path("runs"), error) from None
-    return out
-
-
-def _first_free(parent: Path, name: str) -> Path:
-    parent.mkdir(parents=True, exist_ok=True)
-    for number in itertools.count(1):
-        folder = parent / (name if number == 1 else f"{name}-{number}")
-        with contextlib.suppress(FileExistsError):
-            folder.mkdir()
-            return folder
-    raise AssertionError("unreachable")
-
-
-def _cannot_write(folder: Path, error: OSError) -> RunError:
-    return RunError(
-        f"cannot write a run to {folder}: {error.strerror}; choose another folder with --out"
+    return (
+        f"{config.model} with {count_params(run.params):,} parameters on {run.fingerprint}\n"
+        f"{trained}; compiled in {times['compile']:.1f} s\n\n{table}"
     )

@@ -26,7 +26,6 @@ from jaxdigits.data.dataset import (
     Examples,
     Fingerprint,
     Split,
-    TrainingData,
     check_examples,
     check_images,
     from_arrays,
@@ -39,13 +38,11 @@ __all__ = [
     "Dataset",
     "Examples",
     "Fingerprint",
-    "TrainingData",
     "check_examples",
     "check_images",
     "from_arrays",
     "is_prepared",
     "load",
-    "load_training_data",
     "names",
     "prepare",
     "read_fingerprint",
@@ -101,23 +98,6 @@ def load(
         return _embedded()[split]
     spec = find_spec(name)
     return arrays.read(prepare(name, data_dir, manual_dir), spec, split)
-
-
-def load_training_data(
-    name: str, *, data_dir: StrPath | None = None, manual_dir: StrPath | None = None
-) -> TrainingData:
-    """The `train` and `validation` splits as the pytree that `jaxdigits.make_train` takes.
-
-    Example:
-        >>> data = load_training_data("digits")
-        >>> data.train.images.shape, data.validation.labels.shape
-        ((1317, 28, 28), (120,))
-    """
-    train, validation = (
-        load(name, split, data_dir=data_dir, manual_dir=manual_dir).examples
-        for split in ("train", "validation")
-    )
-    return TrainingData(train, validation)
 
 
 def read_fingerprint(name: str, data_dir: StrPath | None = None) -> Fingerprint | None:

@@ -30,9 +30,19 @@ VERSION = "1.0.0"
 
 
 def write(
-    folder: Path, spec: DatasetSpec, splits: Mapping[str, tuple[np.ndarray, np.ndarray]]
+    folder: Path,
+    spec: DatasetSpec,
+    splits: Mapping[str, tuple[np.ndarray, np.ndarray]],
+    source_sums: Mapping[str, str],
 ) -> None:
-    """Writes the arrays of the official splits and their sums into a folder that is being made."""
+    """Writes the arrays of the official splits and their sums into a folder that is being made.
+
+    Args:
+        folder: where to write.
+        spec: the data set.
+        splits: images and labels of `train` and `test`.
+        source_sums: SHA-256 sums of the files that they were read from, by name.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     sums, counts = {}, {}
     for split, (images, labels) in splits.items():
@@ -40,7 +50,7 @@ def write(
         for kind, array in (("images", images), ("labels", labels)):
             np.save(folder / f"{split}-{kind}.npy", array)
             sums[f"{split}-{kind}"] = array_sum(array)
-    index = {"name": spec.name, "counts": counts, "sha256": sums}
+    index = {"name": spec.name, "counts": counts, "sha256": sums, "sources": dict(source_sums)}
     (folder / INDEX).write_text(json.dumps(index, indent=1))
 
 
@@ -53,6 +63,15 @@ def read_fingerprint(folder: Path, spec: DatasetSpec) -> Fingerprint:
     index = _read_index(folder)
     counts = split_counts(index["counts"]["train"], index["counts"]["test"])
     return Fingerprint(spec.name, counts, combined_sum([index["sha256"][role] for role in ROLES]))
+
+
+def read_source_sums(folder: Path) -> dict[str, str]:
+    """The SHA-256 sums of the files that a data set was prepared from, by name.
+
+    Raises:
+        DataError: the folder is damaged.
+    """
+    return _read_index(folder)["sources"]
 
 
 def read(folder: Path, spec: DatasetSpec, split: Split) -> Dataset:
@@ -81,7 +100,8 @@ def read(folder: Path, spec: DatasetSpec, split: Split) -> Dataset:
 def _read_index(folder: Path) -> dict:
     try:
         index = json.loads((folder / INDEX).read_text())
-        missing = set(ROLES) - set(index["sha256"]) or {"train", "test"} - set(index["counts"])
+        missing = set(ROLES) - set(index["sha256"]) or {"sources"} - set(index)
+        split_counts(index["counts"]["train"] + 0, index["counts"]["test"] + 0)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise _damaged(folder, f"{INDEX} cannot be read ({error})") from None
     if missing:

@@ -24,7 +24,7 @@ import tensorflow_datasets as tfds
 
 from jaxdigits.data import arrays
 from jaxdigits.data.idx import read_idx
-from jaxdigits.data.sources import verify
+from jaxdigits.data.sources import file_sum, verify
 from jaxdigits.data.specs import ROLES, SPECS, DatasetSpec
 from jaxdigits.errors import DataError
 
@@ -63,11 +63,18 @@ class _IdxBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         for name, remote in spec.remote.items():
             if name not in local and not set(spec.files.values()) <= set(local):
                 local[name] = Path(dl_manager.download(remote.url))
-                verify(local[name], remote)
+                try:
+                    verify(local[name], remote)
+                except DataError:
+                    # Out of the library's cache, or it would be taken from there for ever.
+                    for path in local[name].parent.glob(f"{local[name].name}*"):
+                        path.unlink()
+                    raise
         splits = read_splits(spec, local)
         # tensorflow-datasets renames the folder to its final name when all is written, so the
         # arrays and the records appear together or not at all.
-        arrays.write(Path(self.data_dir), spec, splits)
+        sums = {name: file_sum(path) for name, path in local.items()}
+        arrays.write(Path(self.data_dir), spec, splits, sums)
         return {split: self._generate_examples(*pair) for split, pair in splits.items()}
 
     def _generate_examples(

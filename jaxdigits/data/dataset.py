@@ -29,13 +29,6 @@ class Examples(NamedTuple):
     labels: Int[Array | np.ndarray, " n"]
 
 
-class TrainingData(NamedTuple):
-    """What a training run sees: examples to learn from, and held-out ones to choose by."""
-
-    train: Examples
-    validation: Examples
-
-
 @dataclass(frozen=True)
 class Fingerprint:
     """Says exactly which data a result was measured on.
@@ -152,9 +145,14 @@ def combined_sum(sums: Sequence[str]) -> str:
     return hashlib.sha256(" ".join(sums).encode()).hexdigest()
 
 
+def held_out_count(train_count: int) -> int:
+    """How many official training images are held out for validation: a twelfth, at least one."""
+    return max(round(train_count * VALIDATION_FRACTION), 1)
+
+
 def split_counts(train_count: int, test_count: int) -> dict[str, int]:
     """How many images each split has, given the counts of the official parts."""
-    held_out = round(train_count * VALIDATION_FRACTION)
+    held_out = held_out_count(train_count)
     return {"train": train_count - held_out, "validation": held_out, "test": test_count}
 
 
@@ -169,8 +167,7 @@ def validation_mask(count: int) -> np.ndarray:
         5000
     """
     mask = np.zeros(count, bool)
-    held_out = round(count * VALIDATION_FRACTION)
-    mask[np.random.RandomState(0).permutation(count)[:held_out]] = True
+    mask[np.random.RandomState(0).permutation(count)[: held_out_count(count)]] = True
     return mask
 
 
@@ -203,7 +200,8 @@ def from_arrays(
         The splits `train`, `validation`, `test` and `train+validation`, as `load` gives them.
 
     Raises:
-        DataError: an array has the wrong shape or dtype, or a label is out of range.
+        DataError: an array has the wrong shape or dtype, a label is out of range, or there is
+            only one training image, of which none can be held out.
 
     Example:
         >>> import numpy as np
@@ -216,6 +214,8 @@ def from_arrays(
     for images, labels in (train, test):
         check_examples(images, labels, num_classes=len(class_names))
         parts.append(Examples(np.asarray(images), np.asarray(labels, np.int32)))
+    if len(train.labels) < 2:
+        raise DataError("there must be two training images or more: one is held out")
     sums = [array_sum(array) for part in parts for array in part]
     counts = split_counts(*(len(part.labels) for part in parts))
     fingerprint = Fingerprint(name, counts, combined_sum(sums))

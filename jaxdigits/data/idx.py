@@ -51,6 +51,8 @@ def read_idx(file: Path | io.BufferedIOBase, rank: int, name: str = "") -> UInt8
         raise DataError(
             f"{name} is not an intact gzip file ({error}); copy or download it again"
         ) from None
+    except OSError as error:
+        raise DataError(f"{name} cannot be read: {error.strerror}") from None
     header = io.BytesIO(content)
     magic = header.read(4)
     expected_magic = bytes([0, 0, _UNSIGNED_BYTE, rank])

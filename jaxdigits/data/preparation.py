@@ -32,13 +32,17 @@ def is_prepared(name: str, data_dir: StrPath | None = None) -> bool:
     """Whether a data set that comes from files can be loaded without preparing it.
 
     Raises:
-        DataError: there is no such data set.
+        DataError: there is no such data set, or its folder cannot be looked into.
 
     Example:
         >>> is_prepared("emnist/letters", data_dir="nowhere")
         False
     """
-    return (prepared_folder(find_spec(name), data_dir) / arrays.INDEX).is_file()
+    path = prepared_folder(find_spec(name), data_dir) / arrays.INDEX
+    try:
+        return path.is_file()
+    except OSError as error:
+        raise DataError(f"{path.parent} cannot be read: {error.strerror}") from None
 
 
 def prepare(name: str, data_dir: StrPath | None = None, manual_dir: StrPath | None = None) -> Path:
@@ -58,12 +62,15 @@ def prepare(name: str, data_dir: StrPath | None = None, manual_dir: StrPath | No
         The folder with the prepared data.
 
     Raises:
-        DataError: unknown name, a damaged or wrong file, or a folder that cannot be written.
+        DataError: unknown name, a damaged or wrong file, a folder that cannot be written, or the
+            data set is prepared from other files than those in `manual_dir`.
         DataUnavailableError: files are missing and the host does not answer.
     """
     spec = find_spec(name)
     folder = prepared_folder(spec, data_dir)
     if is_prepared(name, data_dir):
+        if manual_dir:
+            _check_same_files(spec, folder, sources.local_files(spec, manual_dir))
         return folder
     local = sources.local_files(spec, manual_dir or os.environ.get(sources.MANUAL_DIR_VARIABLE))
     missing = sources.missing_files(spec, local)
@@ -85,6 +92,17 @@ def prepare(name: str, data_dir: StrPath | None = None, manual_dir: StrPath | No
             "choose another place with --data-dir or TFDS_DATA_DIR"
         ) from None
     return folder
+
+
+def _check_same_files(spec: DatasetSpec, folder: Path, local: dict[str, Path]) -> None:
+    """Refuses files other than those that the data set was prepared from."""
+    recorded = arrays.read_source_sums(folder)
+    for name, path in local.items():
+        if name in recorded and sources.file_sum(path) != recorded[name]:
+            raise DataError(
+                f"{spec.name} was prepared from another {name} than {path}: to prepare it again, "
+                f"delete {folder}; to keep both, give another --data-dir"
+            )
 
 
 def _build(spec: DatasetSpec, folder: Path, data_dir: Path, local: dict[str, Path]) -> None:

@@ -36,16 +36,19 @@ def local_files(spec: DatasetSpec, manual_dir: str | os.PathLike[str] | None) ->
     if not manual_dir:
         return {}
     place = Path(manual_dir).expanduser()
-    if not place.is_dir():
-        raise DataError(
-            f"{place} is not a folder: --manual-dir and {MANUAL_DIR_VARIABLE} name the folder "
-            "that holds the downloaded files"
-        )
     found: dict[str, Path] = {}
-    for name in (*spec.files.values(), *spec.remote):
-        for folder in (place / spec.name, place / spec.name.split("/")[0], place):
-            if (folder / name).is_file():
-                found.setdefault(name, folder / name)
+    try:
+        if not place.is_dir():
+            raise DataError(
+                f"{place} is not a folder: --manual-dir and {MANUAL_DIR_VARIABLE} name the folder "
+                "that holds the downloaded files"
+            )
+        for name in (*spec.files.values(), *spec.remote):
+            for folder in (place / spec.name, place / spec.name.split("/")[0], place):
+                if (folder / name).is_file():
+                    found.setdefault(name, folder / name)
+    except OSError as error:
+        raise DataError(f"{place} cannot be read: {error.strerror}") from None
     if set(spec.files.values()) <= set(found):
         # The split's own files are enough: leave a half-gigabyte archive beside them unread.
         found = {name: path for name, path in found.items() if name in spec.files.values()}
@@ -76,8 +79,7 @@ def verify(path: Path, remote: RemoteFile) -> None:
                 f"{path} is {kind}: expected {remote.size:,} bytes, found {size:,}; "
                 f"copy it again from {remote.url}"
             )
-        with path.open("rb") as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest()
+        found = file_sum(path)
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}") from None
     if found != remote.sha256:
@@ -85,6 +87,12 @@ def verify(path: Path, remote: RemoteFile) -> None:
             f"{path} is corrupted or another file: expected the SHA-256 sum {remote.sha256}, "
             f"found {found}; copy it again from {remote.url}"
         )
+
+
+def file_sum(path: Path) -> str:
+    """The SHA-256 sum of a file, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def host_answers(remote: RemoteFile, seconds: float = PROBE_SECONDS) -> bool:
@@ -102,7 +110,9 @@ def host_answers(remote: RemoteFile, seconds: float = PROBE_SECONDS) -> bool:
             response = requests.head(remote.url, timeout=seconds, allow_redirects=True)
         except requests.RequestException:
             return  # no answer is the answer
-        answers.append(response.ok)
+        # A page that asks to log in, or to pay, has another size.
+        length = response.headers.get("Content-Length", str(remote.size))
+        answers.append(response.ok and length == str(remote.size))
 
     thread = threading.Thread(target=ask, daemon=True)
     thread.start()
