@@ -4,7 +4,6 @@ import json
 import os
 import re
 import signal
-import stat
 import subprocess
 import sys
 import time
@@ -133,25 +132,6 @@ def test_overwrite_loses_nothing_when_the_data_are_missing(cli, tmp_path):
     assert code == 2
     assert "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609" in err
     assert (tmp_path / "run" / "run.json").read_bytes() == before
-
-
-@pytest.fixture
-def read_only(tmp_path):
-    """A folder without write permission, for root too."""
-    folder = tmp_path / "read-only"
-    folder.mkdir()
-    folder.chmod(stat.S_IRUSR | stat.S_IXUSR | stat.S_IROTH | stat.S_IXOTH)
-    was_root = os.geteuid() == 0
-    if was_root:
-        for parent in tmp_path.parents:  # the way to it must be open to others
-            if parent.stat().st_mode & 0o001 == 0:
-                parent.chmod(parent.stat().st_mode | 0o001)
-        tmp_path.chmod(0o777)
-        os.seteuid(65534)
-    yield folder
-    if was_root:
-        os.seteuid(0)
-    folder.chmod(0o700)
 
 
 def test_a_folder_without_write_permission(cli, read_only):

@@ -287,11 +287,10 @@ def test_a_folder_that_cannot_be_written(emnist_files, tmp_path):
         data.prepare("emnist/letters", data_dir=tmp_path / "occupied", manual_dir=emnist_files)
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_a_folder_without_write_permission(emnist_files, tmp_path):
-    (tmp_path / "read-only").mkdir(mode=0o500)
-    with pytest.raises(DataError, match=r"Permission denied; choose another place"):
-        data.prepare("emnist/letters", data_dir=tmp_path / "read-only", manual_dir=emnist_files)
+def test_a_folder_without_write_permission(emnist_files, read_only):
+    for place in (read_only, read_only / "deeper"):
+        with pytest.raises(DataError, match=r"Permission denied; choose another place"):
+            data.prepare("emnist/letters", data_dir=place, manual_dir=emnist_files)
 
 
 PREPARE = (
