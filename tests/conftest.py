@@ -1,7 +1,6 @@
 """Fixtures. No test touches the user's own data folder, and none reaches the network."""
 
 import os
-import stat
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -85,9 +84,18 @@ def read_only(tmp_path: Path) -> Iterator[Path]:
     """A folder without write permission, for root too."""
     folder = tmp_path / "read-only"
     folder.mkdir()
-    folder.chmod(stat.S_IRUSR | stat.S_IXUSR | stat.S_IROTH | stat.S_IXOTH)
+    folder.chmod(0o555)
     was_root = os.geteuid() == 0
     if was_root:
+        # Others may not be allowed to read the packages: import what will be needed.
+        import filelock  # noqa: F401
+        import requests  # noqa: F401
+
+        import jaxdigits.commands.data
+        import jaxdigits.commands.train
+        import jaxdigits.plots  # noqa: F401
+
+        data.load("digits")
         for parent in tmp_path.parents:  # the way to it must be open to others
             if parent.stat().st_mode & 0o001 == 0:
                 parent.chmod(parent.stat().st_mode | 0o001)
