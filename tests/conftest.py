@@ -85,7 +85,7 @@ def read_only(tmp_path: Path) -> Iterator[Path]:
     folder = tmp_path / "read-only"
     folder.mkdir()
     folder.chmod(0o555)
-    was_root = os.geteuid() == 0
+    was_root, group = os.geteuid() == 0, os.getegid()
     if was_root:
         # Others may not be allowed to read the packages: import what will be needed.
         import filelock  # noqa: F401
@@ -100,8 +100,10 @@ def read_only(tmp_path: Path) -> Iterator[Path]:
             if parent.stat().st_mode & 0o001 == 0:
                 parent.chmod(parent.stat().st_mode | 0o001)
         tmp_path.chmod(0o777)
+        os.setegid(65534)
         os.seteuid(65534)
     yield folder
     if was_root:
         os.seteuid(0)
+        os.setegid(group)
     folder.chmod(0o700)
