@@ -9,7 +9,11 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from filelock import FileLock, Timeout
+
 from jaxdigits.errors import OutputError
+
+_LOCK = ".lock"
 
 
 @contextlib.contextmanager
@@ -77,58 +81,57 @@ def making_folder(
     Raises:
         OutputError: the folder is taken, locked or cannot be written.
     """
-    from filelock import FileLock, Timeout
+    final, work, lock = _claim(final.expanduser().absolute(), numbered, overwrite, known)
+    try:
+        # What a killed process left; files of others' are not touched.
+        left_over = [path for path in work.iterdir() if path.name != _LOCK]
+        hidden = {path.name for path in left_over if path.name.startswith(".")}
+        _check_free(work, True, {*known, *hidden})
+        for path in left_over:
+            path.unlink()
+        try:
+            yield NewFolder(work, final)
+        except BaseException:
+            if [path.name for path in work.iterdir()] == [_LOCK]:
+                shutil.rmtree(work)  # nothing to look at
+            raise
+        _check_free(final, overwrite, known)
+        try:
+            with tempfile.TemporaryDirectory(prefix=".replaced-", dir=final.parent) as trash:
+                if final.exists():
+                    final.rename(Path(trash) / final.name)
+                (work / _LOCK).unlink()
+                work.rename(final)
+        except OSError as error:
+            raise _cannot_write(final, error) from None
+    finally:
+        lock.release()
 
-    final = final.expanduser().absolute()
+
+def _claim(
+    final: Path, numbered: bool, overwrite: bool, known: Collection[str]
+) -> tuple[Path, Path, FileLock]:
+    """The first name that is free, its unfinished folder, and the lock that is now held there."""
     for number in itertools.count(1):
         name = final if number == 1 else final.with_name(f"{final.name}-{number}")
         if numbered and name.exists():
             continue
         _check_free(name, overwrite, known)
         work = name.with_name(f"{name.name}.unfinished")
-        lock = FileLock(work / ".lock")
+        lock = FileLock(work / _LOCK)
         try:
             work.mkdir(parents=True, exist_ok=True)
             lock.acquire(blocking=False)
         except Timeout:
-            if numbered:
-                continue
-            raise OutputError(
-                f"another process is writing to {work}; wait for it, or choose another --out"
-            ) from None
-        except OSError as error:
-            _remove_if_empty(work)
-            raise _cannot_write(name, error) from None
-        break
-    else:
-        raise AssertionError("unreachable")
-    with lock:
-        # What a killed process left; files of others' are not touched.
-        left_over = [path for path in work.iterdir() if path.name != ".lock"]
-        _check_free(work, True, {*known, *(p.name for p in left_over if p.name.startswith("."))})
-        for path in left_over:
-            path.unlink()
-        try:
-            yield NewFolder(work, name)
-        except BaseException:
-            if [path.name for path in work.iterdir()] == [".lock"]:
-                (work / ".lock").unlink()
-                work.rmdir()
-            raise
-        _check_free(name, overwrite, known)
-        try:
-            (work / ".lock").unlink(missing_ok=True)
-            if name.exists():
-                # Two renames, not one: for a moment the old folder is called NAME.old.
-                old = name.with_name(f"{name.name}.old")
-                shutil.rmtree(old, ignore_errors=True)
-                name.rename(old)
-                work.rename(name)
-                shutil.rmtree(old)
-            else:
-                work.rename(name)
+            if not numbered:
+                raise OutputError(
+                    f"another process is writing to {work}; wait for it, or choose another --out"
+                ) from None
         except OSError as error:
             raise _cannot_write(name, error) from None
+        else:
+            return name, work, lock
+    raise AssertionError("unreachable")
 
 
 def _check_free(folder: Path, overwrite: bool, known: Collection[str]) -> None:
@@ -140,18 +143,13 @@ def _check_free(folder: Path, overwrite: bool, known: Collection[str]) -> None:
         folder, os.W_OK, effective_ids=os.access in os.supports_effective_ids
     ):
         raise OutputError(f"cannot write {folder}: Permission denied; choose another place")
-    strangers = [name for name in present if name not in {*known, ".lock"}]
+    strangers = [name for name in present if name not in {*known, _LOCK}]
     if strangers:
         raise OutputError(
             f"{folder} holds other files, such as {strangers[0]}; choose another --out"
         )
     if present and not overwrite:
         raise OutputError(f"{folder} is taken; choose another --out, or give --overwrite")
-
-
-def _remove_if_empty(folder: Path) -> None:
-    with contextlib.suppress(OSError):
-        folder.rmdir()
 
 
 def _cannot_write(path: Path, error: OSError) -> OutputError:

@@ -94,6 +94,14 @@ def clamped_cross_entropy(
     return cross_entropy_from_probabilities(softmax(logits), labels)
 
 
+def _mean_squared_error(
+    scores: Float[Array, "n classes"], labels: Int[Array, " n"]
+) -> Float[Array, " n"]:
+    _check(scores, labels)
+    onehot = jax.nn.one_hot(labels, scores.shape[-1], dtype=scores.dtype)
+    return jnp.mean((onehot - scores) ** 2, axis=-1)
+
+
 def sigmoid_mse(logits: Float[Array, "n classes"], labels: Int[Array, " n"]) -> Float[Array, " n"]:
     """The mean over classes of (onehot - sigmoid(z))^2. Post B row B3.
 
@@ -102,9 +110,7 @@ def sigmoid_mse(logits: Float[Array, "n classes"], labels: Int[Array, " n"]) -> 
         >>> sigmoid_mse(jnp.zeros((1, 2)), jnp.array([0])).tolist()
         [0.25]
     """
-    _check(logits, labels)
-    onehot = jax.nn.one_hot(labels, logits.shape[-1], dtype=logits.dtype)
-    return jnp.mean((onehot - jax.nn.sigmoid(logits)) ** 2, axis=-1)
+    return _mean_squared_error(jax.nn.sigmoid(logits), labels)
 
 
 def softmax_mse(logits: Float[Array, "n classes"], labels: Int[Array, " n"]) -> Float[Array, " n"]:
@@ -115,9 +121,7 @@ def softmax_mse(logits: Float[Array, "n classes"], labels: Int[Array, " n"]) -> 
         >>> softmax_mse(jnp.zeros((1, 4)), jnp.array([0])).tolist()
         [0.1875]
     """
-    _check(logits, labels)
-    onehot = jax.nn.one_hot(labels, logits.shape[-1], dtype=logits.dtype)
-    return jnp.mean((onehot - softmax(logits)) ** 2, axis=-1)
+    return _mean_squared_error(softmax(logits), labels)
 
 
 LOSSES: Mapping[str, Loss] = MappingProxyType(
