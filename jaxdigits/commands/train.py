@@ -230,7 +230,8 @@ def _summary(run: Run, times: dict[str, float], table: str) -> str:
     trained = "nothing to train"
     if times["train"]:
         rate = run.fingerprint.counts["train"] * config.epochs / times["train"]
-        trained = f"{config.epochs} epochs in {times['train']:.1f} s, {rate:,.0f} images/s"
+        epochs = f"{config.epochs} epoch{'s' * (config.epochs > 1)}"
+        trained = f"{epochs} in {times['train']:.1f} s, {rate:,.0f} images/s"
     return (
         f"{config.model} with {count_params(run.params):,} parameters on {run.fingerprint}\n"
         f"{trained}; compiled in {times['compile']:.1f} s\n\n{table}"
