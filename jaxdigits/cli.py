@@ -16,9 +16,7 @@ from jaxdigits.errors import JaxdigitsError
 Json = Annotated[bool, arg(name="json", help="print one JSON object, and nothing else, on stdout")]
 DataDir = Annotated[
     Path | None,
-    arg(
-        help="where prepared data sets are kept (default: $TFDS_DATA_DIR or ~/tensorflow_datasets)"
-    ),
+    arg(help="where prepared data sets are, if not $TFDS_DATA_DIR or ~/tensorflow_datasets"),
 ]
 ManualDir = Annotated[
     Path | None,
@@ -42,7 +40,7 @@ def train(
 
     Args:
         config: settings of the run.
-        out: the run folder (default: runs/DATASET-MODEL, with a number where that is taken).
+        out: the run folder; if not given, runs/DATASET-MODEL, with a number where that is taken.
         overwrite: replace an older run in that folder, when the new one is complete.
     """
     from jaxdigits.commands.train import train
@@ -115,7 +113,7 @@ def show(
         name: as `jaxdigits data list` shows it.
         split: which images.
         count: how many.
-        out: the picture (default: NAME-SPLIT.png).
+        out: the picture; if not given, NAME-SPLIT.png.
     """
     from jaxdigits.commands.data import show
 
