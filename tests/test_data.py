@@ -103,6 +103,16 @@ def test_tensorflow_is_never_imported(emnist_files, python):
     assert done.stdout == ""
 
 
+def test_loading_does_not_wait_for_jax(emnist_files, python):
+    data.prepare("emnist/letters", manual_dir=emnist_files)
+    code = (
+        "import sys; from jaxdigits import data;"
+        "print(len(data.load('emnist/letters', 'test')), len(data.load('digits', 'test')));"
+        "print([m for m in ('jax', 'tensorflow_datasets', 'matplotlib') if m in sys.modules])"
+    )
+    assert python("-c", code).stdout == "52 360\n[]\n"
+
+
 @pytest.mark.parametrize(
     ("replaced", "message"),
     [

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
-from jaxtyping import Array, Int, Int32, UInt8
+from jaxtyping import Int, Int32, UInt8
 
 from jaxdigits.errors import DataError
 
@@ -25,8 +25,8 @@ class Examples(NamedTuple):
         labels: int32 [n], from 0.
     """
 
-    images: UInt8[Array | np.ndarray, "n 28 28"]
-    labels: Int[Array | np.ndarray, " n"]
+    images: UInt8[Any, "n 28 28"]  # of numpy or, on a device, of jax
+    labels: Int[Any, " n"]
 
 
 @dataclass(frozen=True)
