@@ -2,7 +2,7 @@
 
     python experiments/mnist_mlp.py
 
-Expect: a mean test accuracy of about 98.2 %, after about two minutes on two CPU cores.
+Expect: a mean test accuracy of about 98.4 %, after about two minutes on two CPU cores.
 
 Candidates for the recipe (peak learning rate, weight decay) are trained with five seeds each on
 the 55,000 training images; the five seeds are one XLA program, by `jax.vmap` over the key. The
@@ -55,7 +55,12 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=RESULTS / "mnist_mlp.json")
     arguments = parser.parse_args()
     places = {"data_dir": arguments.data_dir, "manual_dir": arguments.manual_dir}
-    data = jax.device_put(jd.load_training_data("mnist", **places))
+    if arguments.seeds < 2:
+        parser.error("an interval needs --seeds of 2 or more")
+    try:
+        data = jax.device_put(jd.load_training_data("mnist", **places))
+    except jd.errors.DataError as error:
+        parser.error(str(error))
     keys = jax.vmap(jax.random.key)(np.arange(arguments.seeds))
 
     trials = []
