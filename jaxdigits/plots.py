@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Float, Int, UInt8
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
+from scipy.special import log_softmax, softmax
 
 from jaxdigits.files import replacing
 
@@ -174,12 +175,11 @@ def predictions(
         confidence: whether to write the probability, the softmax of the logits.
     """
     titles, colors = [], []
-    for label, row in zip(labels, logits, strict=True):
+    for label, row in zip(labels, softmax(logits, axis=-1), strict=True):
         guess = int(row.argmax())
-        probability = 1 / np.exp(row - row[guess]).sum()
         title = class_names[guess]
-        if confidence and np.isfinite(probability):
-            title += f" {probability:.0%}"
+        if confidence and np.isfinite(row[guess]):
+            title += f" {row[guess]:.0%}"
         titles.append(title if guess == label else f"{title}\n(is {class_names[label]})")
         colors.append(RIGHT if guess == label else WRONG)
     return image_grid(images, titles, colors, heading)
@@ -199,12 +199,9 @@ def worst_mistakes(
 
     Arguments as of `predictions`, and the greatest number of images to show.
     """
-    logits = logits.astype(np.float64)
-    peak = logits.max(axis=-1)
-    surprise = peak + np.log(np.exp(logits - peak[:, None]).sum(axis=-1))
-    surprise -= logits[np.arange(len(labels)), labels]
+    of_truth = log_softmax(logits.astype(np.float64), axis=-1)[np.arange(len(labels)), labels]
     wrong = np.flatnonzero(logits.argmax(axis=-1) != labels)
-    worst = wrong[np.argsort(-surprise[wrong], kind="stable")][:count]
+    worst = wrong[np.argsort(of_truth[wrong], kind="stable")][:count]
     if not len(worst):
         return image_grid(images[:0], [], heading=f"{heading}: none")
     return predictions(

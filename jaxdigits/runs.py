@@ -191,8 +191,8 @@ def environment() -> dict[str, Any]:
     }
 
 
-def save(run: Run, folder: Path, times: Mapping[str, float]) -> None:
-    """Writes the parameters and `run.json`.
+def save(run: Run, folder: Path, times: Mapping[str, float]) -> dict[str, Any]:
+    """Writes the parameters and `run.json`, and gives what stands in the latter.
 
     Raises:
         OutputError: the folder cannot be written.
@@ -212,6 +212,7 @@ def save(run: Run, folder: Path, times: Mapping[str, float]) -> None:
     }
     with replacing(folder / RUN_FILE) as path:
         path.write_text(json.dumps(document, indent=1, allow_nan=False) + "\n")
+    return document
 
 
 def load(folder: str | Path) -> Run:

@@ -24,7 +24,7 @@ from jaxtyping import Array, Float, Int, Key, UInt8
 from jaxdigits import gradients, metrics
 from jaxdigits.batches import shuffled_batches, steps_per_epoch
 from jaxdigits.config import TrainConfig
-from jaxdigits.data import Dataset, Examples, load
+from jaxdigits.data import Dataset, Examples, load_splits
 from jaxdigits.data.preparation import StrPath
 from jaxdigits.errors import ConfigError
 from jaxdigits.losses import LOSSES, Loss
@@ -68,11 +68,8 @@ def load_training_data(
         >>> data.train.images.shape, data.validation.labels.shape, data.num_classes
         ((1317, 28, 28), (120,), 10)
     """
-    train, validation = (
-        load(name, split, data_dir=data_dir, manual_dir=manual_dir)
-        for split in ("train", "validation")
-    )
-    return TrainingData.from_datasets(train, validation)
+    splits = load_splits(name, ("train", "validation"), data_dir=data_dir, manual_dir=manual_dir)
+    return TrainingData.from_datasets(*splits)
 
 
 class TrainState(NamedTuple):

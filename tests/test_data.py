@@ -215,6 +215,10 @@ def with_remote(monkeypatch, spec, url, files: Path):
         )
         for name in spec.files.values()
     }
+    replace_remote(monkeypatch, spec, remote)
+
+
+def replace_remote(monkeypatch, spec, remote: dict[str, RemoteFile]):
     changed = dict(SPECS) | {spec.name: dataclasses.replace(spec, remote=remote)}
     for module in ("specs", "preparation", "builders"):
         monkeypatch.setattr(f"jaxdigits.data.{module}.SPECS", changed)
@@ -392,11 +396,7 @@ def test_emnist_from_its_archive(emnist_files, tmp_path, monkeypatch):
         path.stat().st_size,
         hashlib.sha256(path.read_bytes()).hexdigest(),
     )
-    changed = dict(SPECS) | {
-        LETTERS.name: dataclasses.replace(LETTERS, remote={"gzip.zip": remote})
-    }
-    for module in ("specs", "preparation", "builders"):
-        monkeypatch.setattr(f"jaxdigits.data.{module}.SPECS", changed)
+    replace_remote(monkeypatch, LETTERS, {"gzip.zip": remote})
     assert len(data.load("emnist/letters", "test", manual_dir=folder)) == 52
 
 

@@ -23,9 +23,11 @@ def evaluate(
         DataError: the data are not those that the run was trained on.
     """
     run = runs.load(folder)
+    datasets = data.load_splits(
+        run.config.dataset, ("validation", "test"), data_dir=data_dir, manual_dir=manual_dir
+    )
     evaluations = []
-    for split in ("validation", "test"):
-        dataset = data.load(run.config.dataset, split, data_dir=data_dir, manual_dir=manual_dir)
+    for dataset in datasets:
         if dataset.fingerprint != run.fingerprint:
             raise DataError(
                 f"the run was trained on {run.fingerprint}, but here is {dataset.fingerprint}; "

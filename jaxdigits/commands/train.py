@@ -4,6 +4,7 @@ import dataclasses
 import json
 import math
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -57,10 +58,10 @@ def train(
     """
     dataset = choose_dataset(config.dataset, data_dir, manual_dir)
     config = dataclasses.replace(config, dataset=dataset)
-    splits: dict[str, Dataset] = {
-        split: data.load(config.dataset, split, data_dir=data_dir, manual_dir=manual_dir)
-        for split in ("train", "validation", "test")
-    }
+    datasets = data.load_splits(
+        dataset, ("train", "validation", "test"), data_dir=data_dir, manual_dir=manual_dir
+    )
+    splits = {part.split: part for part in datasets}
     note_counts(splits["train"].fingerprint)
     name = f"{config.dataset.replace('/', '-')}-{config.model}"
     with making_folder(
@@ -84,7 +85,7 @@ def train(
 
 
 def _write_run(
-    config: TrainConfig, splits: dict[str, Dataset], folder: Path
+    config: TrainConfig, splits: Mapping[str, Dataset], folder: Path
 ) -> tuple[Run, dict[str, Any], str]:
     """Trains, evaluates, draws and saves; gives the run, `run.json` and a summary in words."""
     run, history, times = _fit(config, splits, folder)
@@ -95,8 +96,7 @@ def _write_run(
         run, results={evaluation.split: evaluation.as_dict() for evaluation in evaluations}
     )
     _draw(run, history, test, test_logits, folder)
-    runs.save(run, folder, times)
-    document = json.loads((folder / RUN_FILE).read_text())
+    document = runs.save(run, folder, times)
     return run, document, _summary(run, times, results_table(evaluations))
 
 
@@ -123,7 +123,7 @@ def choose_dataset(name: str, data_dir: Path | None, manual_dir: Path | None) ->
 
 
 def _fit(
-    config: TrainConfig, splits: dict[str, Dataset], folder: Path
+    config: TrainConfig, splits: Mapping[str, Dataset], folder: Path
 ) -> tuple[Run, list[dict[str, Any]], dict[str, float]]:
     """Trains epoch by epoch, writing a line of metrics after each."""
     class_names = splits["train"].class_names

@@ -18,6 +18,7 @@ Nothing here imports jax.
 """
 
 import functools
+from collections.abc import Sequence
 
 from jaxdigits.data import arrays, embedded
 from jaxdigits.data.dataset import (
@@ -43,6 +44,7 @@ __all__ = [
     "from_arrays",
     "is_prepared",
     "load",
+    "load_splits",
     "names",
     "prepare",
     "read_fingerprint",
@@ -92,12 +94,29 @@ def load(
         >>> validation.fingerprint.counts
         {'train': 1317, 'validation': 120, 'test': 360}
     """
-    if split not in SPLITS:
-        raise DataError(f"there is no split {split!r}; there are {', '.join(SPLITS)}")
+    return load_splits(name, (split,), data_dir=data_dir, manual_dir=manual_dir)[0]
+
+
+def load_splits(
+    name: str,
+    splits: Sequence[Split],
+    *,
+    data_dir: StrPath | None = None,
+    manual_dir: StrPath | None = None,
+) -> list[Dataset]:
+    """Loads several splits, reading each file once; arguments and errors as of `load`.
+
+    Example:
+        >>> [len(dataset) for dataset in load_splits("digits", ("train", "validation"))]
+        [1317, 120]
+    """
+    for split in splits:
+        if split not in SPLITS:
+            raise DataError(f"there is no split {split!r}; there are {', '.join(SPLITS)}")
     if name == embedded.NAME:
-        return _embedded()[split]
+        return [_embedded()[split] for split in splits]
     spec = find_spec(name)
-    return arrays.read(prepare(name, data_dir, manual_dir), spec, split)
+    return arrays.read(prepare(name, data_dir, manual_dir), spec, splits)
 
 
 def read_fingerprint(name: str, data_dir: StrPath | None = None) -> Fingerprint | None:

@@ -5,7 +5,7 @@ and `arrays.json`, which holds their sums. Every load compares the sums.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -60,7 +60,10 @@ def read_fingerprint(folder: Path, spec: DatasetSpec) -> Fingerprint:
     Raises:
         DataError: the folder is damaged.
     """
-    index = _read_index(folder)
+    return _fingerprint(_read_index(folder), spec)
+
+
+def _fingerprint(index: Mapping, spec: DatasetSpec) -> Fingerprint:
     counts = split_counts(index["counts"]["train"], index["counts"]["test"])
     return Fingerprint(spec.name, counts, combined_sum([index["sha256"][role] for role in ROLES]))
 
@@ -74,14 +77,31 @@ def read_source_sums(folder: Path) -> dict[str, str]:
     return _read_index(folder)["sources"]
 
 
-def read(folder: Path, spec: DatasetSpec, split: Split) -> Dataset:
-    """Reads a split of a prepared data set and compares its sums.
+def read(folder: Path, spec: DatasetSpec, splits: Sequence[Split]) -> list[Dataset]:
+    """Reads splits of a prepared data set, each file once, and compares the sums.
 
     Raises:
         DataError: a file is missing, or its content is not what was written.
     """
-    sums = _read_index(folder)["sha256"]
-    part = "test" if split == "test" else "train"
+    index = _read_index(folder)
+    fingerprint = _fingerprint(index, spec)
+    parts = {
+        part: _read_part(folder, part, index["sha256"])
+        for part in {_part_of(split) for split in splits}
+    }
+    return [
+        Dataset(*take_split(parts[_part_of(split)], split), spec.class_names, split, fingerprint)
+        for split in splits
+    ]
+
+
+def _part_of(split: Split) -> str:
+    """The official part that a split lies in."""
+    return "test" if split == "test" else "train"
+
+
+def _read_part(folder: Path, part: str, sums: Mapping[str, str]) -> Examples:
+    """The images and labels of an official part, `train` or `test`."""
     loaded = []
     for role in (f"{part}-images", f"{part}-labels"):
         path = folder / f"{role}.npy"
@@ -93,8 +113,7 @@ def read(folder: Path, spec: DatasetSpec, split: Split) -> Dataset:
         if found != sums[role]:
             raise _damaged(folder, f"{path.name} should have the sum {sums[role]} but has {found}")
         loaded.append(array)
-    images, labels = take_split(Examples(*loaded), split)
-    return Dataset(images, labels, spec.class_names, split, read_fingerprint(folder, spec))
+    return Examples(*loaded)
 
 
 def _read_index(folder: Path) -> dict:

@@ -73,7 +73,10 @@ class _IdxBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         splits = read_splits(spec, local)
         # tensorflow-datasets renames the folder to its final name when all is written, so the
         # arrays and the records appear together or not at all.
-        sums = {name: file_sum(path) for name, path in local.items()}
+        sums = {
+            name: spec.remote[name].sha256 if name in spec.remote else file_sum(path)
+            for name, path in local.items()
+        }
         arrays.write(Path(self.data_dir), spec, splits, sums)
         return {split: self._generate_examples(*pair) for split, pair in splits.items()}
 

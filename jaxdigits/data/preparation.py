@@ -7,10 +7,9 @@ import sys
 from pathlib import Path
 
 from jaxdigits.data import arrays, sources
+from jaxdigits.data.sources import StrPath
 from jaxdigits.data.specs import SPECS, DatasetSpec
 from jaxdigits.errors import DataError, DataUnavailableError
-
-StrPath = str | os.PathLike[str]
 
 
 def data_root(data_dir: StrPath | None) -> Path:
@@ -98,7 +97,9 @@ def _check_same_files(spec: DatasetSpec, folder: Path, local: dict[str, Path]) -
     """Refuses files other than those that the data set was prepared from."""
     recorded = arrays.read_source_sums(folder)
     for name, path in local.items():
-        if name in recorded and sources.file_sum(path) != recorded[name]:
+        # A file with a known sum has been verified: it cannot be another one.
+        known = name in spec.remote or name not in recorded
+        if not known and sources.file_sum(path) != recorded[name]:
             raise DataError(
                 f"{spec.name} was prepared from another {name} than {path}: to prepare it again, "
                 f"delete {folder}; to keep both, give another --data-dir"

@@ -9,6 +9,8 @@ from pathlib import Path
 from jaxdigits.data.specs import DatasetSpec, RemoteFile
 from jaxdigits.errors import DataError
 
+StrPath = str | os.PathLike[str]
+
 MANUAL_DIR_VARIABLE = "JAXDIGITS_MANUAL_DIR"
 """Environment variable: a folder with files that the user copied over by hand."""
 
@@ -16,7 +18,7 @@ PROBE_SECONDS = 2.0
 """How long a host may take to answer before it counts as out of reach."""
 
 
-def local_files(spec: DatasetSpec, manual_dir: str | os.PathLike[str] | None) -> dict[str, Path]:
+def local_files(spec: DatasetSpec, manual_dir: StrPath | None) -> dict[str, Path]:
     """Those files of a data set that lie in the user's folder, verified.
 
     A file is looked for in `manual_dir` itself and in a folder there of the data set's name, as
