@@ -17,7 +17,8 @@ class TrainConfig:
     """The settings of a training run.
 
     Attributes:
-        dataset: a name that `jaxdigits data list` shows; `auto` is mnist, or digits without it.
+        dataset: a name that `jaxdigits data list` shows, or a folder of images (class/image.png);
+            `auto` is mnist, or digits without it.
         model: mlp, linear, or the pixel baseline (mean images; nothing is trained).
         hidden: widths of the hidden layers of mlp.
         activation: between the layers of mlp.

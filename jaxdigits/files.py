@@ -76,7 +76,7 @@ def making_folder(
         final: the folder to make.
         numbered: if that is taken, take `final-2`, `final-3` and so on instead.
         overwrite: if that is taken, replace it at the end.
-        known: the names of files that may be replaced; a folder with others is never touched.
+        known: the names of what may be replaced; a folder with anything else is never touched.
 
     Raises:
         OutputError: the folder is taken, locked or cannot be written.
@@ -88,7 +88,10 @@ def making_folder(
         hidden = {path.name for path in left_over if path.name.startswith(".")}
         _check_free(work, True, {*known, *hidden})
         for path in left_over:
-            path.unlink()
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
         try:
             yield NewFolder(work, final)
         except BaseException:
@@ -125,7 +128,7 @@ def _claim(
         except Timeout:
             if not numbered:
                 raise OutputError(
-                    f"another process is writing to {work}; wait for it, or choose another --out"
+                    f"another process is writing to {work}; wait for it, or choose another folder"
                 ) from None
         except OSError as error:
             raise _cannot_write(name, error) from None
@@ -146,7 +149,7 @@ def _check_free(folder: Path, overwrite: bool, known: Collection[str]) -> None:
     strangers = [name for name in present if name not in {*known, _LOCK}]
     if strangers:
         raise OutputError(
-            f"{folder} holds other files, such as {strangers[0]}; choose another --out"
+            f"{folder} holds other files, such as {strangers[0]}; choose another folder"
         )
     if present and not overwrite:
         raise OutputError(f"{folder} is taken; choose another --out, or give --overwrite")

@@ -1,4 +1,4 @@
-"""`jaxdigits data list`, `prepare` and `show`."""
+"""`jaxdigits data list`, `prepare`, `show` and `export`."""
 
 import math
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 from jaxdigits import data
 from jaxdigits.commands import note, note_counts, report
 from jaxdigits.data import embedded
-from jaxdigits.data.dataset import Split, split_counts
+from jaxdigits.data.dataset import SPLITS, Split, split_counts
 from jaxdigits.data.specs import SPECS
 from jaxdigits.errors import ConfigError, DataError
 
@@ -57,7 +57,8 @@ def prepare(
     as_json: bool = False,
 ) -> None:
     """Prepares a data set and prints what it holds."""
-    folder = None if name == embedded.NAME else data.prepare(name, data_dir, manual_dir)
+    at_hand = name == embedded.NAME or data.find_folder(name)
+    folder = None if at_hand else data.prepare(name, data_dir, manual_dir)
     fingerprint = data.read_fingerprint(name, data_dir)
     assert fingerprint is not None
     text = f"{fingerprint} " + (f"is prepared in {folder}" if folder else "needs no preparation")
@@ -82,16 +83,17 @@ def show(
     dataset = data.load(name, split, data_dir=data_dir, manual_dir=manual_dir)
     from jaxdigits import plots
 
+    short_name = dataset.fingerprint.name  # of a folder, not its path
     shown = plots.spread(len(dataset), count)
     titles = [dataset.class_names[label] for label in dataset.labels[shown]]
     figure = plots.image_grid(
         dataset.images[shown],
         titles,
-        heading=f"{name}, {split}: {len(shown)} of {len(dataset):,} images",
+        heading=f"{short_name}, {split}: {len(shown)} of {len(dataset):,} images",
         columns=max(10, math.isqrt(count)),
     )
     note_counts(dataset.fingerprint)
-    path = out.expanduser() if out else Path(f"{name.replace('/', '-')}-{split}.png")
+    path = out.expanduser() if out else Path(f"{short_name.replace('/', '-')}-{split}.png")
     plots.save(figure, path)
     document = {
         "name": name,
@@ -103,3 +105,20 @@ def show(
     report(
         f"{len(shown)} images of {dataset.fingerprint}, drawn to {path}", document, as_json=as_json
     )
+
+
+def export(
+    name: str,
+    folder: Path,
+    *,
+    data_dir: Path | None = None,
+    manual_dir: Path | None = None,
+    as_json: bool = False,
+) -> None:
+    """Writes a data set as a folder of PNG images, whole or not at all."""
+    loaded = data.load_splits(name, SPLITS, data_dir=data_dir, manual_dir=manual_dir)
+    fingerprint = loaded[0].fingerprint
+    note_counts(fingerprint)
+    path = data.export_folder(dict(zip(SPLITS, loaded, strict=True)), folder)
+    document = {"folder": str(path), **fingerprint.as_dict()}
+    report(f"{fingerprint} is written to {path}", document, as_json=as_json)

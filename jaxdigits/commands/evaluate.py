@@ -31,7 +31,11 @@ def evaluate(
         if dataset.fingerprint != run.fingerprint:
             raise DataError(
                 f"the run was trained on {run.fingerprint}, but here is {dataset.fingerprint}; "
-                "give the folder of the same data with --data-dir"
+                + (
+                    f"put the same images into {run.config.dataset}, or train again"
+                    if data.find_folder(run.config.dataset)
+                    else "give the folder of the same data with --data-dir"
+                )
             )
         evaluations.append(run.evaluate(dataset))
     results = {evaluation.split: evaluation.as_dict() for evaluation in evaluations}

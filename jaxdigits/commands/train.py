@@ -63,7 +63,7 @@ def train(
     )
     splits = {part.split: part for part in datasets}
     note_counts(splits["train"].fingerprint)
-    name = f"{config.dataset.replace('/', '-')}-{config.model}"
+    name = f"{splits['train'].fingerprint.name.replace('/', '-')}-{config.model}"
     with making_folder(
         out or Path("runs") / name,
         numbered=out is None and not overwrite,
@@ -103,11 +103,13 @@ def _write_run(
 def choose_dataset(name: str, data_dir: Path | None, manual_dir: Path | None) -> str:
     """The data set to train on: `auto` is MNIST, or the digits inside where it cannot be had.
 
+    The path of a folder of images becomes absolute, so that the run's config means it everywhere.
+
     Raises:
         DataUnavailableError: `manual_dir` was given, and lacks files of MNIST.
     """
     if name != "auto":
-        return name
+        return str(data.find_folder(name) or name)
     try:
         data.prepare("mnist", data_dir, manual_dir)
     except DataUnavailableError:
@@ -194,7 +196,7 @@ def _draw(
 
     confusion = confusion_matrix(jnp.asarray(logits), jnp.asarray(test.labels))
     shown = plots.spread(len(test), SAMPLES)
-    name = f"{run.config.model} on {run.config.dataset}"
+    name = f"{run.config.model} on {run.fingerprint.name}"
     accuracy = run.results["test"]["accuracy"]
     trained = run.model.fit is None  # distances are no logarithms of probabilities
     pictures = (

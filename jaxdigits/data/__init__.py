@@ -13,11 +13,14 @@
 | `arrays.py` | the prepared arrays |
 | `preparation.py` | preparing: once, safely |
 | `embedded.py` | the digits that need no download |
+| `folders.py` | folders of images: your own, or exported ones |
+| `images.py` | image files of any kind, brought to 28x28 |
 
 Nothing here imports jax.
 """
 
 import functools
+import os
 from collections.abc import Sequence
 
 from jaxdigits.data import arrays, embedded
@@ -31,6 +34,7 @@ from jaxdigits.data.dataset import (
     check_images,
     from_arrays,
 )
+from jaxdigits.data.folders import export_folder, find_folder, load_folder
 from jaxdigits.data.preparation import StrPath, find_spec, is_prepared, prepare, prepared_folder
 from jaxdigits.data.specs import SPECS
 from jaxdigits.errors import DataError
@@ -41,9 +45,12 @@ __all__ = [
     "Fingerprint",
     "check_examples",
     "check_images",
+    "export_folder",
+    "find_folder",
     "from_arrays",
     "is_prepared",
     "load",
+    "load_folder",
     "load_splits",
     "names",
     "prepare",
@@ -62,7 +69,7 @@ def names() -> tuple[str, ...]:
 
 
 def load(
-    name: str,
+    name: StrPath,
     split: Split = "train",
     *,
     data_dir: StrPath | None = None,
@@ -74,7 +81,8 @@ def load(
     `validation`; `train+validation` is the official training data in the official order.
 
     Args:
-        name: one of `names()`; `digits` is always there, the others come from files.
+        name: one of `names()`; `digits` is always there, the others come from files. Or the path of
+            a folder of images (see `load_folder`), such as `./mnist` if it is called like one.
         split: `train`, `validation`, `test` or `train+validation`.
         data_dir: where prepared data sets are kept; `$TFDS_DATA_DIR` or `~/tensorflow_datasets`.
         manual_dir: a folder with files downloaded by hand.
@@ -98,7 +106,7 @@ def load(
 
 
 def load_splits(
-    name: str,
+    name: StrPath,
     splits: Sequence[Split],
     *,
     data_dir: StrPath | None = None,
@@ -113,16 +121,20 @@ def load_splits(
     for split in splits:
         if split not in SPLITS:
             raise DataError(f"there is no split {split!r}; there are {', '.join(SPLITS)}")
+    name = os.fspath(name)
     if name == embedded.NAME:
         return [_embedded()[split] for split in splits]
+    if folder := find_folder(name):
+        loaded = load_folder(folder)
+        return [loaded[split] for split in splits]
     spec = find_spec(name)
     return arrays.read(prepare(name, data_dir, manual_dir), spec, splits)
 
 
 def read_fingerprint(name: str, data_dir: StrPath | None = None) -> Fingerprint | None:
     """The fingerprint of a data set, or None where it is not prepared."""
-    if name == embedded.NAME:
-        return _embedded()["test"].fingerprint
+    if name == embedded.NAME or find_folder(name):
+        return load(name, "test").fingerprint
     spec = find_spec(name)
     if not is_prepared(name, data_dir):
         return None

@@ -171,12 +171,20 @@ def validation_mask(count: int) -> np.ndarray:
     return mask
 
 
-def take_split(part: Examples, split: Split) -> tuple[np.ndarray, np.ndarray]:
-    """The images and labels of a split from the official part that it lies in."""
+def take_split(
+    part: Examples, split: Split, held_out: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """The images and labels of a split from the official part that it lies in.
+
+    Args:
+        part: the official training or test part.
+        split: which split of it.
+        held_out: which training images are the validation split; the usual ones if not given.
+    """
     images, labels = np.asarray(part.images), np.asarray(part.labels)
     if split in ("test", "train+validation"):
         return images, labels
-    mask = validation_mask(len(labels))
+    mask = validation_mask(len(labels)) if held_out is None else held_out
     if split == "train":
         mask = ~mask
     return images[mask], labels[mask]
@@ -187,6 +195,7 @@ def from_arrays(
     train: Examples,
     test: Examples,
     class_names: tuple[str, ...],
+    validation: Examples | None = None,
 ) -> dict[Split, Dataset]:
     """A data set of your own: checks the arrays, holds out validation, takes the fingerprint.
 
@@ -195,6 +204,7 @@ def from_arrays(
         train: the training part, of which a twelfth becomes the validation split.
         test: the test part.
         class_names: the name of each class, by label.
+        validation: the validation split, if there is one already: nothing is held out then.
 
     Returns:
         The splits `train`, `validation`, `test` and `train+validation`, as `load` gives them.
@@ -211,17 +221,27 @@ def from_arrays(
         {'train': 22, 'validation': 2, 'test': 24, 'train+validation': 24}
     """
     parts = []
-    for images, labels in (train, test):
+    for images, labels in (train, test) if validation is None else (train, test, validation):
         check_examples(images, labels, num_classes=len(class_names))
         parts.append(Examples(np.asarray(images), np.asarray(labels, np.int32)))
-    if len(train.labels) < 2:
+    whole, test, *given = parts
+    if given:
+        held_out = np.repeat([False, True], [len(whole.labels), len(given[0].labels)])
+        whole = Examples(*map(np.concatenate, zip(whole, given[0], strict=True)))
+    elif len(whole.labels) < 2:
         raise DataError("there must be two training images or more: one is held out")
-    sums = [array_sum(array) for part in parts for array in part]
-    counts = split_counts(*(len(part.labels) for part in parts))
+    else:
+        held_out = validation_mask(len(whole.labels))
+    counts = {
+        "train": int((~held_out).sum()),
+        "validation": int(held_out.sum()),
+        "test": len(test.labels),
+    }
+    sums = [array_sum(array) for array in (*whole, *test)]
     fingerprint = Fingerprint(name, counts, combined_sum(sums))
     return {
         split: Dataset(
-            *take_split(parts[1] if split == "test" else parts[0], split),
+            *take_split(test if split == "test" else whole, split, held_out),
             class_names,
             split,
             fingerprint,

@@ -141,5 +141,6 @@ def find_spec(name: str) -> DatasetSpec:
         raise DataError(
             f"there is no data set {name!r}; there are digits (inside, no download), "
             + ", ".join(SPECS)
+            + "; or give the path of a folder of images, class/image.png in it"
         )
     return SPECS[name]

@@ -1,0 +1,379 @@
+"""A data set as a folder of images: `split/class/image.png`, or `class/image.png`.
+
+`load_folder` reads images of your own, whatever their size, colours and ground. `export_folder`
+writes a data set as such a folder, with an index by which exactly the same data are read again.
+"""
+
+import dataclasses
+import itertools
+import json
+import os
+import re
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from jaxdigits.data import embedded
+from jaxdigits.data.dataset import Dataset, Examples, Fingerprint, Split, from_arrays, take_split
+from jaxdigits.data.sources import StrPath
+from jaxdigits.data.specs import SPECS
+from jaxdigits.errors import DataError, OutputError
+from jaxdigits.files import making_folder
+
+INDEX = "jaxdigits.json"
+"""The file in an exported folder that says which data it holds, and the names of their classes."""
+
+FORMAT = 1
+"""Of the index: raised when an older reader could not read it."""
+
+TEST_FRACTION = 1 / 7
+"""The share of each class that becomes the test split where there is none: MNIST's 1 in 7."""
+
+_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff"})
+
+_PARTS = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("validation", "valid", "val"), "validation"),
+    **dict.fromkeys(("test", "testing"), "test"),
+}
+"""What the folders of splits may be called, in small letters, and what they hold."""
+
+_LAYOUT = "images belong in class/image.png or in split/class/image.png, split being train or test"
+
+
+def find_folder(name: str) -> Path | None:
+    """The folder that is meant where a data set is named.
+
+    A data set's name is never a folder: a folder `mnist` is named `./mnist`.
+
+    Returns:
+        Its absolute path, or None for a data set's name or if there is no such folder.
+
+    Example:
+        >>> find_folder("mnist") is None, find_folder("..") == Path.cwd().parent
+        (True, True)
+    """
+    if not name or name == embedded.NAME or name in SPECS:
+        return None
+    path = _absolute(name)
+    return path if os.path.isdir(path) else None  # pathlib would raise for a name too long
+
+
+def load_folder(path: StrPath) -> dict[Split, Dataset]:
+    """A data set from a folder of images, your own or exported ones.
+
+    The tree is `split/class/image.png`, or `class/image.png` without a level of splits. Folders of
+    splits are called train (or training), test (testing) and validation (valid, val), in any case;
+    only train must be there. Without test, a seventh of each class becomes the test split, the same
+    images every time; without validation, a twelfth of the training images, as in `from_arrays`.
+    Classes are in natural order (2 before 10), the images of a split in that of their file names.
+    Hidden files, and those that are no images by their names, are not looked at.
+
+    Images are PNG, JPEG, BMP, GIF (the first frame), WebP or TIFF, of any size and colours.
+    `jaxdigits.data.images` says how they become 28x28 with bright ink on a dark ground. The images
+    of an exported folder are taken as they are, and their sum is compared.
+
+    Args:
+        path: the folder; its own name becomes the name of the data.
+
+    Returns:
+        The splits `train`, `validation`, `test` and `train+validation`, as `load` gives them.
+
+    Raises:
+        DataError: the tree is another one, an image cannot be read, a class has too few images,
+            or a folder does not hold what was exported to it.
+
+    Example:
+        >>> import tempfile
+        >>> drawings = Examples(np.zeros((24, 28, 28), np.uint8), np.arange(24) % 2)
+        >>> shapes = from_arrays("shapes", drawings, drawings, ("box/square", "disc"))
+        >>> folder = export_folder(shapes, Path(tempfile.mkdtemp()) / "shapes")
+        >>> sorted(path.name for path in (folder / "train").iterdir())
+        ['box_square', 'disc']
+        >>> again = load_folder(folder)["validation"]
+        >>> len(again), again.class_names, again.fingerprint == shapes["test"].fingerprint
+        (2, ('box/square', 'disc'), True)
+    """
+    from jaxdigits.data.images import read_images
+
+    root = _absolute(path)
+    parts = _find_parts(root)
+    index = _read_index(root)
+    classes = index.classes if index else {name: name for name in _natural_order(parts["train"])}
+    _check_classes(root, parts, classes, INDEX if index else "train")
+    files = {part: _in_order(folders, list(classes)) for part, folders in parts.items()}
+    if "test" not in files:
+        files["train"], files["test"] = _hold_out_test(files["train"])
+
+    paths = [file.path for part in files.values() for file in part]
+    images = read_images(paths, exact=index is not None)
+    examples, start = {}, 0
+    for part, listed in files.items():
+        labels = np.array([file.label for file in listed], np.int32)
+        examples[part] = Examples(images[start : start + len(listed)], labels)
+        start += len(listed)
+    splits = from_arrays(
+        root.name,
+        examples["train"],
+        examples["test"],
+        tuple(classes.values()),
+        examples.get("validation"),
+    )
+    found = splits["test"].fingerprint
+    if index and found != dataclasses.replace(index.fingerprint, name=root.name):
+        raise DataError(
+            f"{root} does not hold what was exported to it: {found} is not {index.fingerprint}; "
+            f"export it again, or delete its {INDEX} to read the images as they are now"
+        )
+    return splits
+
+
+def export_folder(splits: Mapping[Split, Dataset], folder: StrPath) -> Path:
+    """Writes a data set as a folder of PNG images, from which `load_folder` reads it unchanged.
+
+    The official training images are `train/CLASS/00000.png` and so on, numbered in their order,
+    with the usual twelfth of them that `load_folder` holds out again. Another validation split, of
+    a folder of your own, is written as `validation`. `jaxdigits.json` lists the classes.
+
+    Args:
+        splits: of a data set, as `from_arrays` and `load_folder` give them.
+        folder: a new folder, or an empty one. It is made when all is written.
+
+    Returns:
+        The absolute path of the folder.
+
+    Raises:
+        OutputError: the folder is taken, or cannot be written.
+    """
+    from PIL import Image
+    from tqdm import tqdm
+
+    final = _absolute(folder)
+    if final.exists() and not (final.is_dir() and next(final.iterdir(), None) is None):
+        raise OutputError(f"{final} is taken; choose a folder that is new or empty")
+    parts: dict[str, Dataset] = {"train": splits["train+validation"], "test": splits["test"]}
+    usual, _ = take_split(splits["train+validation"].examples, "validation")
+    if not np.array_equal(usual, splits["validation"].images):
+        parts |= {"train": splits["train"], "validation": splits["validation"]}
+    class_names, fingerprint = splits["test"].class_names, splits["test"].fingerprint
+    folders = _folder_names(class_names)
+    index = {
+        "format": FORMAT,
+        "ink": "bright",
+        "classes": [
+            {"folder": folder, "name": name}
+            for folder, name in zip(folders, class_names, strict=True)
+        ],
+        "data": fingerprint.as_dict(),
+    }
+    known = (INDEX, *_PARTS.values())
+    total = sum(map(len, parts.values()))
+    with (
+        making_folder(final, numbered=False, overwrite=False, known=known) as new,
+        tqdm(desc="writing", total=total, unit="image", disable=None, leave=False) as bar,
+    ):
+        # First, so that a folder with only some of the images can be told from a whole one.
+        (new.work / INDEX).write_text(json.dumps(index, indent=1))
+        for part, dataset in parts.items():
+            for label in np.unique(dataset.labels):
+                (new.work / part / folders[label]).mkdir(parents=True)
+            width = max(len(str(len(dataset) - 1)), 5)
+            for number, (image, label) in enumerate(zip(*dataset.examples, strict=True)):
+                path = new.work / part / folders[label] / f"{number:0{width}}.png"
+                # Threads would only wait for each other: most of the time is spent in Python.
+                Image.fromarray(image).save(path, compress_level=1)
+                bar.update()
+    return final
+
+
+def _natural_order(names: Collection[str]) -> list[str]:
+    """Names sorted as people do: by the numbers in them, and without regard to case.
+
+    Example:
+        >>> _natural_order(["b", "A", "10", "2"])
+        ['2', '10', 'A', 'b']
+    """
+
+    def key(name: str) -> tuple[list[str | int], str]:
+        pieces = enumerate(re.split(r"(\d+)", name.casefold()))  # every second is a number
+        return [int(piece) if place % 2 else piece for place, piece in pieces], name
+
+    return sorted(names, key=key)
+
+
+class _File(NamedTuple):
+    """An image file. They are sorted by their fields: first by name, then by label."""
+
+    name: str
+    label: int
+    path: Path
+
+
+class _Index(NamedTuple):
+    """What the index of an exported folder says.
+
+    Attributes:
+        classes: names of classes by folder, in the order of the labels.
+        fingerprint: of the data that were exported.
+    """
+
+    classes: dict[str, str]
+    fingerprint: Fingerprint
+
+
+def _absolute(path: StrPath) -> Path:
+    return Path(os.path.abspath(os.path.expanduser(path)))  # pathlib would raise for `~nobody`
+
+
+def _find_parts(root: Path) -> dict[str, dict[str, list[Path]]]:
+    """The images by part (`train` is always one) and by class folder."""
+    folders, images = _list(root)
+    if not folders:
+        raise DataError(f"there is no class folder in {root}: {_LAYOUT}")
+    if not all(folder.name.lower() in _PARTS and _list(folder)[0] for folder in folders):
+        return {"train": _find_classes(root)}
+    if images:
+        raise _astray(images[0])
+    parts: dict[str, dict[str, list[Path]]] = {}
+    for folder in folders:
+        part = _PARTS[folder.name.lower()]
+        if part in parts:
+            raise DataError(f"{root} has two folders of {part} images; put them together in one")
+        parts[part] = _find_classes(folder)
+    if "train" not in parts:
+        raise DataError(f"{root} has no folder train beside {folders[0].name}: {_LAYOUT}")
+    return parts
+
+
+def _find_classes(folder: Path) -> dict[str, list[Path]]:
+    """The images by class folder, of which each has some."""
+    folders, images = _list(folder)
+    if images:
+        raise _astray(images[0])
+    classes = {}
+    for path in folders:
+        deeper, classes[path.name] = _list(path)
+        for inner in deeper:
+            if any(_is_image(name) for _, _, names in os.walk(inner) for name in names):
+                raise DataError(
+                    f"{inner} holds images, but lies in {path}, which is taken for a class: "
+                    f"{_LAYOUT}"
+                )
+        if not classes[path.name]:
+            raise DataError(f"there is no image in {path}; delete that folder, or fill it")
+    return classes
+
+
+def _list(folder: Path) -> tuple[list[Path], list[Path]]:
+    """The visible folders in a folder and its images, each in order of their names."""
+    try:
+        with os.scandir(folder) as scan:
+            entries = sorted((entry.name, entry.is_dir()) for entry in scan)
+    except OSError as error:
+        raise DataError(
+            f"{folder} cannot be read as a folder of images: {error.strerror}"
+        ) from None
+    folders = [folder / name for name, is_folder in entries if is_folder and name[0] != "."]
+    images = [folder / name for name, is_folder in entries if not is_folder and _is_image(name)]
+    return folders, images
+
+
+def _is_image(name: str) -> bool:
+    """Whether a file is an image by its name, and visible."""
+    return name[0] != "." and os.path.splitext(name)[1].lower() in _SUFFIXES
+
+
+def _astray(path: Path) -> DataError:
+    return DataError(f"{path} is in no class folder; move it into one: {_LAYOUT}")
+
+
+def _check_classes(
+    root: Path,
+    parts: Mapping[str, Mapping[str, Sequence[Path]]],
+    classes: Collection[str],
+    known_from: str,
+) -> None:
+    """Refuses class folders that are too few, too alike, or not among the known `classes`."""
+    for name in (root.name, *classes):
+        if not name.isprintable():  # a run would fail at its end, when its pictures are drawn
+            raise DataError(f"{str(root)!r}: {name!r} cannot be printed; rename that folder")
+    if len(classes) < 2:
+        raise DataError(f"{root} has only one class, {min(classes)}; there must be two or more")
+    alike: dict[str, str] = {}
+    for name in itertools.chain(classes, *parts.values()):
+        other = alike.setdefault(name.casefold(), name)
+        if other != name:
+            raise DataError(
+                f"the classes {other} and {name} of {root} differ only in case; rename one of "
+                "them, or put their images together"
+            )
+    for part, folders in parts.items():
+        for name in folders:
+            if name not in classes:
+                raise DataError(
+                    f"{root} has a class {name} in {part} that is not in {known_from}; rename or "
+                    "delete that class folder"
+                )
+    for name, paths in parts["train"].items():
+        if "test" not in parts and len(paths) < 2:
+            raise DataError(
+                f"the class {name} of {root} has only one image, but a seventh of each class "
+                "becomes the test split; add images, or a folder test beside a folder train"
+            )
+
+
+def _in_order(folders: Mapping[str, Sequence[Path]], classes: Sequence[str]) -> list[_File]:
+    labels = {name: label for label, name in enumerate(classes)}
+    return sorted(
+        _File(path.name, labels[name], path) for name, paths in folders.items() for path in paths
+    )
+
+
+def _hold_out_test(files: Sequence[_File]) -> tuple[list[_File], list[_File]]:
+    """What remains for training, and the test split: some of each class, the same every time."""
+    labels = np.array([file.label for file in files])
+    held_out = np.zeros(len(files), bool)
+    for label in np.unique(labels):
+        members = np.flatnonzero(labels == label)
+        count = max(round(len(members) * TEST_FRACTION), 1)
+        # Frozen by numpy, as in `validation_mask`.
+        held_out[np.random.RandomState(0).permutation(members)[:count]] = True
+    pairs = list(zip(files, held_out, strict=True))
+    return [file for file, held in pairs if not held], [file for file, held in pairs if held]
+
+
+def _read_index(root: Path) -> _Index | None:
+    path = root / INDEX
+    try:
+        document = json.loads(path.read_text())
+        if (document["format"], document["ink"]) != (FORMAT, "bright"):
+            raise ValueError("it is of another version of jaxdigits")
+        classes = {str(entry["folder"]): str(entry["name"]) for entry in document["classes"]}
+        return _Index(classes, Fingerprint(**document["data"]))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(
+            f"{path} cannot be read ({error}); export the data set again, or delete that file to "
+            "read the images without it"
+        ) from None
+
+
+def _folder_names(class_names: Sequence[str]) -> list[str]:
+    """A folder name for each class; no two are the same where case does not count.
+
+    Example:
+        >>> _folder_names(("T-shirt/top", "A", "a", ".."))
+        ['T-shirt_top', 'A', 'a-2', '_']
+    """
+    names: list[str] = []
+    for class_name in class_names:
+        plain = re.sub(r'[<>:"/\\|?*\x00-\x1f]', "_", class_name).strip(". ") or "_"
+        candidates = (f"{plain}-{number}" for number in itertools.count(2))
+        taken = {name.casefold() for name in names}
+        names.append(
+            next(n for n in itertools.chain([plain], candidates) if n.casefold() not in taken)
+        )
+    return names
