@@ -20,7 +20,6 @@ from pathlib import Path
 
 import jax
 import numpy as np
-from scipy import stats
 
 import jaxdigits as jd
 
@@ -38,12 +37,6 @@ CANDIDATES = [
     )
     for learning_rate, weight_decay in itertools.product((0.001, 0.003, 0.01), (0.01, 0.1, 0.3))
 ]
-
-
-def mean_and_interval(values: np.ndarray) -> tuple[float, float, float]:
-    """The mean over seeds and its 95 % interval, by Student's t."""
-    half = stats.t.ppf(0.975, len(values) - 1) * stats.sem(values)
-    return float(values.mean()), float(values.mean() - half), float(values.mean() + half)
 
 
 def main() -> None:
@@ -81,7 +74,7 @@ def main() -> None:
     test = jd.data.load("mnist", "test", **places)
     evaluate = jax.jit(jax.vmap(jd.make_trainer(config, 10).evaluate, in_axes=(0, None)))
     accuracies = np.asarray(evaluate(result.state, test.examples).accuracy, np.float64)
-    mean, low, high = mean_and_interval(accuracies)
+    mean, low, high = jd.metrics.mean_interval(accuracies.tolist())
     document = {
         "title": "784-128-10, 10 epochs, recipe chosen on validation",
         "command": "python experiments/mnist_mlp.py",

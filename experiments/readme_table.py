@@ -1,6 +1,6 @@
-"""Writes the results table of the README from the files in `experiments/results/`.
+"""Writes the results tables of the README from the files in `experiments/results/`.
 
-python experiments/readme_table.py            # rewrites the table
+python experiments/readme_table.py            # rewrites the tables
 python experiments/readme_table.py --check    # fails if the README is not up to date
 """
 
@@ -9,9 +9,10 @@ import json
 import sys
 from pathlib import Path
 
+from jaxdigits import report
+
 EXPERIMENTS = Path(__file__).parent
 README = EXPERIMENTS.parent / "README.md"
-BEGIN, END = "<!-- results: begin -->", "<!-- results: end -->"
 
 
 def read(name: str) -> dict:
@@ -19,7 +20,7 @@ def read(name: str) -> dict:
     return json.loads((EXPERIMENTS / "results" / name).read_text())
 
 
-def table() -> str:
+def results() -> str:
     """The rows, each with the command that measures it again."""
     mlp, epochs = read("mnist_mlp.json"), read("epoch_against_pytorch.json")
     low, high = mlp["interval_95"]
@@ -49,15 +50,22 @@ def table() -> str:
     return "\n".join(lines)
 
 
+def posts() -> str:
+    """What `jaxdigits reproduce --out experiments/results/posts` has measured."""
+    document = read("posts/report.json")
+    return f"{report.markdown_table(document)}\n\n{report.measured(document)}"
+
+
 def main() -> None:
-    """Rewrites the part of the README between its two marks, or checks it."""
+    """Rewrites the parts of the README between their marks, or checks them."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
     parser.add_argument("--check", action="store_true")
     arguments = parser.parse_args()
-    text = README.read_text()
-    before, rest = text.split(BEGIN)
-    after = rest.split(END)[1]
-    updated = f"{before}{BEGIN}\n{table()}\n{END}{after}"
+    text = updated = README.read_text()
+    for name, table in (("results", results), ("posts", posts)):
+        begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
+        before, rest = updated.split(begin)
+        updated = f"{before}{begin}\n{table()}\n{end}{rest.split(end)[1]}"
     if arguments.check:
         sys.exit(None if updated == text else "README.md: run python experiments/readme_table.py")
     README.write_text(updated)

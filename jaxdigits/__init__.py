@@ -17,6 +17,7 @@ Read on from here:
 | `training` | `make_train`: a run as a pure function of a key and the data |
 | `runs` | the run folder: saving, loading, predicting, evaluating |
 | `plots` | pictures |
+| `reproduction`, `report` | what the experiments on the posts' results share, and their report |
 | `cli` | the command line |
 
 Modules are imported when they are first used, so that `jaxdigits --help` does not wait for jax.
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
         optimizers,
         plots,
         preprocess,
+        report,
+        reproduction,
         runs,
         training,
     )
@@ -84,6 +87,8 @@ __all__ = [
     "optimizers",
     "plots",
     "preprocess",
+    "report",
+    "reproduction",
     "runs",
     "training",
 ]

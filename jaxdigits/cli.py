@@ -72,6 +72,43 @@ def evaluate(
     evaluate(run, data_dir=data_dir, manual_dir=manual_dir, as_json=as_json)
 
 
+@app.command
+def reproduce(
+    rows: Positional[tuple[str, ...]] = (),
+    seeds: int = 10,
+    dataset: str = "auto",
+    out: Path | None = None,
+    overwrite: bool = False,
+    data_dir: DataDir = None,
+    manual_dir: ManualDir = None,
+    as_json: Json = False,
+) -> None:
+    """Measure the results of the posts again, with error bars, beside what was posted.
+
+    Args:
+        rows: such as A4 B5; all rows of A and B if none is given.
+        seeds: how often to repeat what has chance in it.
+        dataset: a name that `jaxdigits data list` shows, or a folder of images; `auto` is mnist, or
+            digits without it.
+        out: a folder for the report and its pictures; if not given, it is only printed.
+        overwrite: replace an older report in that folder, when the new one is complete.
+    """
+    # A device for each core, before jax is imported: the seeds are shared out over the devices.
+    os.environ.setdefault("JAX_NUM_CPU_DEVICES", str(os.cpu_count()))
+    from jaxdigits.commands.reproduce import reproduce
+
+    reproduce(
+        rows,
+        seeds=seeds,
+        dataset=dataset,
+        out=out,
+        overwrite=overwrite,
+        data_dir=data_dir,
+        manual_dir=manual_dir,
+        as_json=as_json,
+    )
+
+
 @data_app.command(name="list")
 def list_datasets(data_dir: DataDir = None, as_json: Json = False) -> None:
     """List the data sets: classes, counts, whether prepared."""
@@ -87,7 +124,7 @@ def prepare(
     manual_dir: ManualDir = None,
     as_json: Json = False,
 ) -> None:
-    """Prepare a data set, from a folder or by download.
+    """Prepare a data set, from downloaded files or by download.
 
     Args:
         name: as `jaxdigits data list` shows it.
@@ -110,7 +147,7 @@ def show(
     """Draw images of a data set, with their classes, to a PNG.
 
     Args:
-        name: as `jaxdigits data list` shows it.
+        name: as `jaxdigits data list` shows it, or a folder of images (class/image.png).
         split: which images.
         count: how many.
         out: the picture; if not given, NAME-SPLIT.png.
@@ -128,7 +165,26 @@ def show(
     )
 
 
-app.command(data_app, name="data", help="List, prepare and show data sets.")
+@data_app.command
+def export(
+    name: Positional[str],
+    folder: Positional[Path],
+    data_dir: DataDir = None,
+    manual_dir: ManualDir = None,
+    as_json: Json = False,
+) -> None:
+    """Write a data set as a folder of PNG images, split/class/image.png.
+
+    Args:
+        name: as `jaxdigits data list` shows it, or a folder of images to be brought to one form.
+        folder: a new folder, or an empty one. It can be given wherever a data set is named.
+    """
+    from jaxdigits.commands.data import export
+
+    export(name, folder, data_dir=data_dir, manual_dir=manual_dir, as_json=as_json)
+
+
+app.command(data_app, name="data", help="List, prepare, show and export data sets.")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

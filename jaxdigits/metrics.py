@@ -1,7 +1,8 @@
 """How good predictions are. Those that take logits and labels can be jitted."""
 
 import math
-from statistics import NormalDist
+from collections.abc import Sequence
+from statistics import NormalDist, fmean, stdev
 
 import jax.numpy as jnp
 from jax import lax
@@ -88,3 +89,48 @@ def wilson_interval(correct: int, count: int, level: float = 0.95) -> tuple[floa
     middle = shrink * (share + z**2 / (2 * count))
     half = shrink * z * math.sqrt(share * (1 - share) / count + z**2 / (4 * count**2))
     return max(middle - half, 0.0), min(middle + half, 1.0)
+
+
+def mean_interval(values: Sequence[float], level: float = 0.95) -> tuple[float, float, float]:
+    """The mean over runs with different seeds, and the interval in which the true mean lies.
+
+    Student's t interval.
+
+    Args:
+        values: one for each run, two or more.
+        level: of confidence, 0..1.
+
+    Returns:
+        The mean, and the ends of its interval.
+
+    Raises:
+        ValueError: there are fewer than two values.
+
+    Example:
+        >>> [round(x, 3) for x in mean_interval([0.91, 0.92, 0.93])]
+        [0.92, 0.895, 0.945]
+    """
+    half = _t_half_width(values, level) / math.sqrt(len(values))
+    return fmean(values), fmean(values) - half, fmean(values) + half
+
+
+def prediction_interval(values: Sequence[float], level: float = 0.95) -> tuple[float, float]:
+    """The interval in which one more run with another seed lies; arguments as of `mean_interval`.
+
+    It is wider than that of the mean, and stays so however many runs there are: it holds the
+    scatter of a single run, such as the one that somebody reports.
+
+    Example:
+        >>> [round(x, 3) for x in prediction_interval([0.91, 0.92, 0.93])]
+        [0.87, 0.97]
+    """
+    half = _t_half_width(values, level) * math.sqrt(1 + 1 / len(values))
+    return fmean(values) - half, fmean(values) + half
+
+
+def _t_half_width(values: Sequence[float], level: float) -> float:
+    if len(values) < 2:
+        raise ValueError(f"an interval over seeds needs two values or more, not {len(values)}")
+    from scipy.special import stdtrit  # a fifth of a second that training need not wait for
+
+    return float(stdtrit(len(values) - 1, (1 + level) / 2)) * stdev(values)

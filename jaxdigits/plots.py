@@ -3,12 +3,14 @@
 No window is opened and no global state is touched: the figures are made without pyplot.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int, UInt8
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from scipy.special import log_softmax, softmax
@@ -20,6 +22,11 @@ _GAP, _ONE_LINE, _TWO_LINES = 8, 11, 17
 """Room beside an image, and above it for a title, in pixels of the image."""
 _INCHES = 0.027
 """The width of such a pixel."""
+
+
+def _plain(text: str) -> str:
+    """Text in which matplotlib sees no mathematics, whatever the class is called."""
+    return text.replace("$", r"\$")
 
 
 def save(figure: Figure, path: Path) -> None:
@@ -62,7 +69,7 @@ def image_grid(
     rows = max(-(-len(images) // columns), 1)
     size = (max(columns * width * _INCHES, 4), rows * height * _INCHES + 0.4)
     figure = Figure(figsize=size, layout="constrained")
-    figure.suptitle(heading, fontsize=11)
+    figure.suptitle(_plain(heading), fontsize=11)
     # All images in one: a set of axes for each would take 10 times as long to draw.
     canvas = np.zeros((rows * height, columns * width), np.uint8)
     axes = figure.add_subplot()
@@ -72,7 +79,7 @@ def image_grid(
         left = index % columns * width + (width - 28) // 2
         canvas[bottom - 28 : bottom, left : left + 28] = image
         color = colors[index] if colors else "black"
-        axes.text(left + 14, bottom - 30, title, ha="center", fontsize=8, color=color)
+        axes.text(left + 14, bottom - 30, _plain(title), ha="center", fontsize=8, color=color)
     axes.imshow(canvas, cmap="gray_r", vmin=0, vmax=255)
     return figure
 
@@ -95,7 +102,7 @@ def curves(history: Sequence[Mapping[str, Any]], heading: str = "") -> Figure:
         heading: above both.
     """
     figure = Figure(figsize=(9, 3.6), layout="constrained")
-    figure.suptitle(heading, fontsize=11)
+    figure.suptitle(_plain(heading), fontsize=11)
     panels = (("loss", 1, ""), ("accuracy", 100, " (%)"))
     for position, (quantity, factor, unit) in enumerate(panels, start=1):
         axes = figure.add_subplot(1, 2, position)
@@ -147,11 +154,12 @@ def confusion(
                 axes.text(
                     column, row, str(count), ha="center", va="center", fontsize=font, color=color
                 )
-    axes.set_xticks(range(classes), class_names, rotation=90 if classes > 10 else 0, fontsize=8)
-    axes.set_yticks(range(classes), class_names, fontsize=8)
+    names = [_plain(name) for name in class_names]
+    axes.set_xticks(range(classes), names, rotation=90 if classes > 10 else 0, fontsize=8)
+    axes.set_yticks(range(classes), names, fontsize=8)
     axes.set_xlabel("predicted")
     axes.set_ylabel("true")
-    axes.set_title(heading, fontsize=11)
+    axes.set_title(_plain(heading), fontsize=11)
     return figure
 
 
@@ -207,3 +215,122 @@ def worst_mistakes(
     return predictions(
         images[worst], labels[worst], logits[worst], class_names, heading, confidence=confidence
     )
+
+
+def seed_curves(
+    panels: Mapping[str, Mapping[str, Float[np.ndarray, "seeds epochs"]]],
+    *,
+    dots: Mapping[str, Sequence[float]] | None = None,
+    levels: Mapping[str, float] | None = None,
+    logarithmic: bool = False,
+) -> Figure:
+    """Curves over the epochs from 1: the mean over the seeds as a line, their range as a band.
+
+    Args:
+        panels: for each quantity, which names its axis, the curves by their names.
+        dots: figures of others, an epoch each, in the colours of the curves of the same names; they
+            belong to the first panel.
+        levels: broken lines across the first panel.
+        logarithmic: the quantities' axes.
+
+    Example:
+        >>> import numpy as np
+        >>> figure = seed_curves({"accuracy": {"A4": np.array([[0.8, 0.9], [0.7, 0.9]])}})
+        >>> [text.get_text() for text in figure.legends[0].get_texts()]
+        ['A4']
+    """
+    dots, levels = dots or {}, levels or {}
+    figure = Figure(figsize=(2 + 5 * len(panels), 4.6), layout="constrained")
+    for position, (quantity, curves) in enumerate(panels.items(), start=1):
+        axes = figure.add_subplot(1, len(panels), position)
+        for name, values in curves.items():
+            epochs = np.arange(1, values.shape[1] + 1)
+            (line,) = axes.plot(epochs, values.mean(axis=0), label=name)
+            color = line.get_color()
+            axes.fill_between(
+                epochs, values.min(axis=0), values.max(axis=0), color=color, alpha=0.2
+            )
+            if position == 1 and name in dots:
+                axes.plot(epochs[: len(dots[name])], dots[name], "o", ms=3, color=color)
+        if position == 1:
+            for name, level in levels.items():
+                axes.axhline(level, ls="--", color="black", lw=1, label=name)
+            if dots:
+                axes.plot([], [], "o", ms=3, color="grey", label="posted")
+            figure.legend(fontsize=8, loc="outside lower center", ncols=3)
+        if logarithmic:
+            axes.set_yscale("log")
+        axes.set_xlabel("epoch")
+        axes.set_ylabel(quantity)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.grid(alpha=0.3)
+    return figure
+
+
+def activations(functions: Mapping[str, Callable[[Any], Any]]) -> Figure:
+    """Functions of one number, from -4 to 4.
+
+    Example:
+        >>> len(activations({"relu": lambda x: np.maximum(x, 0)}).axes)
+        1
+    """
+    figure = Figure(figsize=(3.5 * len(functions), 3), layout="constrained")
+    inputs = np.linspace(-4, 4, 401)
+    for position, (name, function) in enumerate(functions.items(), start=1):
+        axes = figure.add_subplot(1, len(functions), position)
+        axes.plot(inputs, np.asarray(function(inputs)))
+        axes.set_title(name, fontsize=11)
+        axes.grid(alpha=0.3)
+    return figure
+
+
+def weights(images: Float[np.ndarray, "n height width"], titles: Sequence[str]) -> Figure:
+    """Weights as images, all on one scale: red where a bright pixel speaks for it, blue against.
+
+    Example:
+        >>> import numpy as np
+        >>> figure = weights(np.zeros((2, 28, 28)), ["0", "1"])
+        >>> [axes.get_title() for axes in figure.axes[:2]]
+        ['0', '1']
+    """
+    columns = min(len(images), 5)
+    figure = Figure(figsize=(1.6 * columns + 0.6, 1.8 * -(-len(images) // columns)))
+    figure.set_layout_engine("constrained")
+    # The few greatest would leave the others pale.
+    limit = float(np.quantile(np.abs(images), 0.99)) or 1.0
+    grid = figure.subplots(-(-len(images) // columns), columns, squeeze=False).ravel()
+    for axes in grid:
+        axes.axis("off")
+    colors = ScalarMappable(Normalize(-limit, limit), "RdBu_r")
+    for axes, image, title in zip(grid, images, titles, strict=False):
+        axes.imshow(image, colors.cmap, colors.norm)
+        axes.set_title(_plain(title), fontsize=10)
+    figure.colorbar(colors, ax=list(grid), shrink=0.8)
+    return figure
+
+
+def class_bars(
+    accuracy: Mapping[str, Float[np.ndarray, " classes"]], class_names: Sequence[str]
+) -> Figure:
+    """The accuracy of several networks on each class, as bars side by side.
+
+    Args:
+        accuracy: 0..1, by the name of the network.
+        class_names: by label.
+
+    Example:
+        >>> import numpy as np
+        >>> len(class_bars({"linear": np.array([0.9, 0.8])}, ["0", "1"]).axes[0].patches)
+        2
+    """
+    figure = Figure(figsize=(max(6, 0.9 * len(class_names)), 3.6), layout="constrained")
+    axes = figure.add_subplot()
+    width = 0.8 / len(accuracy)
+    for index, (name, values) in enumerate(accuracy.items()):
+        left = np.arange(len(class_names)) + (index - (len(accuracy) - 1) / 2) * width
+        axes.bar(left, 100 * values, width, label=name)
+    axes.set_xticks(range(len(class_names)), [_plain(name) for name in class_names])
+    axes.set_ylabel("accuracy (%)")
+    axes.grid(axis="y", alpha=0.3)
+    axes.legend(fontsize=8, ncols=len(accuracy), loc="upper center", bbox_to_anchor=(0.5, 1.15))
+    return figure

@@ -132,13 +132,14 @@ class Trainer(NamedTuple):
     """The pure functions of which a run consists.
 
     Attributes:
-        init: `init(key, data) -> state`.
+        init: `init(key, data, params=None) -> state`; it starts from `params`, or from the model's
+            own starting values.
         epoch: `epoch(state, data) -> (state, metrics)`; jit it, and donate the state.
         evaluate: `evaluate(state, examples) -> metrics`.
         epochs: how often to call `epoch`.
     """
 
-    init: Callable[[Key[Array, ""], TrainingData], TrainState]
+    init: Callable[..., TrainState]
     epoch: Callable[[TrainState, TrainingData], tuple[TrainState, EpochMetrics]]
     evaluate: Callable[[TrainState, Examples], Metrics]
     epochs: int
@@ -156,13 +157,17 @@ def make_train(
     *,
     model: Model | None = None,
     optimizer: optax.GradientTransformation | None = None,
-) -> Callable[[Key[Array, ""], TrainingData], TrainResult]:
-    """A training run as one pure function `train(key, data)`, to be jitted, or vmapped over keys.
+) -> Callable[..., TrainResult]:
+    """A training run as one pure function of a key and data, to be jitted, or vmapped over keys.
 
     Args:
         config: the settings; `dataset` and `seed` are the caller's and not looked at here.
         model: a network of your own in the place of the config's.
         optimizer: an optimiser of your own in the place of the config's.
+
+    Returns:
+        `train(key, data, params=None) -> TrainResult`: it goes on from `params`, or begins with the
+        model's own starting values.
 
     Raises:
         ConfigError: gradients by hand are asked for with a model of your own, or (when the
@@ -180,9 +185,9 @@ def make_train(
     """
     _check_gradients(config, model)
 
-    def train(key: Key[Array, ""], data: TrainingData) -> TrainResult:
+    def train(key: Key[Array, ""], data: TrainingData, params: Params | None = None) -> TrainResult:
         trainer = make_trainer(config, data.num_classes, model=model, optimizer=optimizer)
-        state = trainer.init(key, data)
+        state = trainer.init(key, data, params)
         untrained = trainer.evaluate(state, data.validation)
         state, history = lax.scan(
             lambda state, _: trainer.epoch(state, data), state, length=trainer.epochs
@@ -213,7 +218,7 @@ def make_trainer(
         steps = config.epochs * steps_per_epoch(len(images), config.batch_size)
         return optimizer or make_optimizer(config, steps)
 
-    def init(key: Key[Array, ""], data: TrainingData) -> TrainState:
+    def init(key: Key[Array, ""], data: TrainingData, params: Params | None = None) -> TrainState:
         if data.num_classes != num_classes:
             raise ConfigError(
                 f"the trainer is for {num_classes} classes, the data have {data.num_classes}"
@@ -222,18 +227,21 @@ def make_trainer(
         init_key, epochs_key = jax.random.split(key)
         standardized = config.scale == "standardized"
         scaling = pixel_statistics(images) if standardized else Scaling(*map(jnp.float32, UNIT))
-        if net.fit is None:
-            params = net.init(init_key)
+        start: Params
+        if params is not None:
+            start = jax.tree.map(jnp.copy, params)  # whoever donates the state keeps these
+        elif net.fit is not None:
+            start = net.fit(scale_pixels(images, scaling), labels)
         else:
-            params = net.fit(scale_pixels(images, scaling), labels)
-        found = jax.eval_shape(net.apply, params, jax.ShapeDtypeStruct((2, 28, 28), jnp.float32))
+            start = net.init(init_key)
+        found = jax.eval_shape(net.apply, start, jax.ShapeDtypeStruct((2, 28, 28), jnp.float32))
         if found.shape != (2, num_classes):
             raise ConfigError(
                 f"the model gives logits of shape {list(found.shape)} for 2 images; "
                 f"for {num_classes} classes it should be [2, {num_classes}]"
             )
-        opt_state = optimizer_for(images).init(params)
-        return TrainState(params, opt_state, scaling, epochs_key, jnp.int32(0))
+        opt_state = optimizer_for(images).init(start)
+        return TrainState(start, opt_state, scaling, epochs_key, jnp.int32(0))
 
     def train_epoch(state: TrainState, examples: Examples) -> tuple[TrainState, Metrics]:
         images, labels = jax.tree.map(jnp.asarray, examples)

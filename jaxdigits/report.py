@@ -1,0 +1,184 @@
+"""The report of `jaxdigits reproduce`, from its JSON document: as text, Markdown and HTML."""
+
+import base64
+import html
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tabulate import tabulate
+
+from jaxdigits.data.dataset import Fingerprint
+
+Document = Mapping[str, Any]
+
+HEADERS = ("row", "what", "posted", "ours", "95 % interval", "range", "agrees")
+
+_STYLE = """
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 70rem; margin: 2rem auto; padding: 0 1rem }
+table { border-collapse: collapse; font-size: 14px; display: block; overflow-x: auto }
+th, td { padding: .2rem .6rem; text-align: left !important; border-bottom: 1px solid #ddd }
+img { max-width: 100%; background: white } figure { margin: 2rem 0 }
+figcaption { white-space: pre-line }
+"""
+
+
+def text(document: Document) -> str:
+    """For a terminal."""
+    widths = [None, 32, 13, 13, None, None, None]  # longer lines are wrapped
+    table = tabulate(_rows(document), HEADERS, "simple", disable_numparse=True, maxcolwidths=widths)
+    parts = [table, *_reasons(document), _speed(document, "simple"), *_footnotes(document)]
+    return "\n\n".join(part for part in parts if part)
+
+
+def markdown_table(document: Document) -> str:
+    """The table and the reasons alone."""
+    table = tabulate(_rows(document, "**"), HEADERS, "pipe", disable_numparse=True)
+    return "\n\n".join([table, *_reasons(document)])
+
+
+def markdown(document: Document, captions: Mapping[str, str]) -> str:
+    """`report.md`.
+
+    Args:
+        document: what the command gives as JSON.
+        captions: of the pictures, by file name.
+    """
+    parts = [f"# {_title(document)}", markdown_table(document)]
+    parts += [f"![{caption}]({name})\n\n{caption}" for name, caption in captions.items()]
+    parts += [_speed(document, "pipe"), *_footnotes(document)]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def html_page(document: Document, captions: Mapping[str, str], folder: Path) -> str:
+    """`report.html`, with the pictures in it.
+
+    Args:
+        document: what the command gives as JSON.
+        captions: of the pictures, by file name.
+        folder: where the pictures lie.
+    """
+    title = html.escape(_title(document))
+    table = tabulate(_rows(document), HEADERS, "html", disable_numparse=True)
+    parts = [f"<h1>{title}</h1>", str(table), *map(_paragraph, _reasons(document))]
+    for name, caption in captions.items():
+        data = base64.b64encode((folder / name).read_bytes()).decode()
+        words = html.escape(caption)
+        parts.append(
+            f'<figure><img alt="{words}" src="data:image/png;base64,{data}">'
+            f"<figcaption>{words}</figcaption></figure>"
+        )
+    parts += [str(_speed(document, "html")), *map(_paragraph, _footnotes(document))]
+    return (
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width">'
+        f"<title>{title}</title><style>{_STYLE}</style></head>\n"
+        "<body>\n" + "\n".join(parts) + "\n</body></html>\n"
+    )
+
+
+def _paragraph(words: str) -> str:
+    return f"<p>{html.escape(words)}</p>"
+
+
+def _title(document: Document) -> str:
+    rows = [row["row"] for row in document["rows"]]
+    return f"The posts' results again: {rows[0]}" + f" to {rows[-1]}" * (len(rows) > 1)
+
+
+def _rows(document: Document, bold: str = "") -> list[Sequence[str]]:
+    """The table's lines: for each row its set-up, then its figures."""
+    lines: list[Sequence[str]] = []
+    number = 0
+    for row in document["rows"]:
+        setup = f"{bold}{row['setup']}{bold}"
+        lines.append((f"{bold}{row['row']}{bold}", setup, "", "", "", "", ""))
+        for figure in row["figures"]:
+            agrees = {True: "yes", None: ""}.get(figure["agrees"])
+            if agrees is None:
+                number += 1
+                agrees = f"no ({number})"
+            elif figure["posted"] and figure["agrees"] is None:
+                agrees = "one seed"
+            interval = figure.get("interval_95")
+            lines.append(
+                (
+                    "",
+                    figure["what"],
+                    figure["posted"] or "",
+                    " ".join(_number(value, figure) for value in figure["ours"]),
+                    _ends(interval, figure) if interval else "",
+                    _ends(figure["range"], figure) if interval else "",
+                    agrees,
+                )
+            )
+    return lines
+
+
+def _number(value: float, figure: Mapping[str, Any]) -> str:
+    # Adding 0 turns a minus zero into a plain one.
+    return f"{round(value, figure['decimals']) + 0:.{figure['decimals']}f}"
+
+
+def _ends(pair: Sequence[float], figure: Mapping[str, Any]) -> str:
+    return " to ".join(_number(end, figure) for end in pair)
+
+
+def _reasons(document: Document) -> list[str]:
+    """Why figures disagree, numbered as in the table."""
+    differing = [
+        (row["row"], figure)
+        for row in document["rows"]
+        for figure in row["figures"]
+        if figure["agrees"] is False
+    ]
+    return [
+        f"({number}) {row}, {figure['what']}: {figure['reason']}."
+        for number, (row, figure) in enumerate(differing, start=1)
+    ]
+
+
+def _speed(document: Document, form: str) -> str:
+    rows = [
+        (
+            entry["training"],
+            str(entry["epochs"]),
+            f"{entry['seconds']:.1f} s",
+            f"{entry['seconds_alone']:.1f} s",
+            f"{entry['seconds_alone'] / entry['seconds']:.1f}",
+        )
+        for entry in document["speed"]
+    ]
+    headers = ("training", "epochs", f"{document['seeds']} seeds together", "one by one", "times")
+    return str(tabulate(rows, headers, form, disable_numparse=True)) if rows else ""
+
+
+def _footnotes(document: Document) -> list[str]:
+    """How to read the table, and what it was measured on."""
+    notes = [
+        f"Ours is the mean over {document['seeds']} seeds with its 95 % interval (Student's t) and "
+        "the range; figures without an interval hold no chance. A posted figure is one run of one "
+        "seed: it agrees if it lies where 95 of 100 further runs of ours would, or, where there is "
+        "no chance, if all its digits are the same. Of 20 figures that agree in truth, about one "
+        "will seem not to.",
+        "Accuracy is over all test images. The posts average over batches, of which the last is "
+        "small but counts as a whole one: that moves their figures by up to about 0.001.",
+        "Seeds together: one program, vmapped over the seeds and spread over the devices (on a "
+        "CPU, a device for each core). One by one: estimated from the fastest of six epochs of "
+        "one seed. Both without compiling.",
+        measured(document),
+    ]
+    return notes if document["compares"] else [NOT_MNIST, *notes]
+
+
+def measured(document: Document) -> str:
+    """When, by which command, in how long, on which data and with what it was measured."""
+    versions = ", ".join(f"{name} {version}" for name, version in document["versions"].items())
+    return (
+        f"Measured on {document['date']} by `{document['command']}` in {document['seconds']:.0f} "
+        f"s, on {Fingerprint(**document['data'])}; {document['device']}, {document['cores']} "
+        f"cores; {versions}."
+    )
+
+
+NOT_MNIST = "The posted figures are for MNIST, and these are other data: nothing is compared."

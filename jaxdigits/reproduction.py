@@ -1,0 +1,260 @@
+"""What the experiments on the posts' results share: data, seeds, and figures side by side.
+
+An experiment is a module such as `experiments/posts/a4.py`. Its docstring says what the post did,
+what it posted and what to expect. It has
+
+- `SETUP`, the set-up in a few words,
+- `run(study)`, which gives a list of `Comparison`,
+- `PICTURES`, if it draws any: functions of the study by file name, captioned by their docstrings.
+
+`jaxdigits reproduce` runs them.
+"""
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from functools import partial
+from itertools import islice
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jaxtyping import Float, UInt8
+
+from jaxdigits.config import TrainConfig
+from jaxdigits.data import Dataset
+from jaxdigits.metrics import mean_interval, per_class_accuracy, prediction_interval
+from jaxdigits.models import Params, make_model
+from jaxdigits.preprocess import Scaling
+from jaxdigits.training import TrainingData, compute_logits, make_train, make_trainer
+
+MNIST = "039f08633ffed019e1a7730847252cf3c05e6c6c4b4ccc31994c09ef6a5b07ad"
+"""The sum over MNIST's images and labels, as `Fingerprint` has it."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A figure of a post beside ours.
+
+    Attributes:
+        what: which figure, in a few words.
+        ours: one for each seed; or only one, where there is no chance in it. One figure may be
+            several numbers, such as the accuracy of each class.
+        posted: the numbers with the digits that the post gives, such as `0.8776`, or a bound, such
+            as `< 0.8173`; None for a row that the post has not.
+        reason: why it disagrees, in a sentence, for when it does.
+        chance: whether other seeds may give other figures.
+        digits: decimals to show; if not given, as many as are posted, or 4.
+
+    Example:
+        >>> Comparison("after 1 epoch", [0.84, 0.86, 0.85], "0.8431").agrees
+        True
+        >>> Comparison("sum", [1.0001], "1.000", chance=False).agrees
+        True
+    """
+
+    what: str
+    ours: Sequence[Any] | Float[np.ndarray, "seeds ..."]
+    posted: str | None = None
+    reason: str = ""
+    chance: bool = True
+    digits: int | None = None
+
+    @property
+    def values(self) -> Float[np.ndarray, "seeds numbers"]:
+        """Ours, float64: a row for each seed, a column for each number."""
+        return np.asarray(self.ours, np.float64).reshape(len(self.ours), -1)
+
+    @property
+    def posted_decimals(self) -> int:
+        """How many decimals are posted; 4 if nothing is."""
+        exponent = Decimal(self.posted.split()[-1]).as_tuple().exponent if self.posted else -4
+        assert isinstance(exponent, int)  # else it were "nan"
+        return max(-exponent, 0)
+
+    @property
+    def agrees(self) -> bool | None:
+        """Whether the posted figure is one that we get; None if nothing is posted, or unknown.
+
+        Without chance: whether all digits are the same. With it: whether the posted figure, give or
+        take half a unit of its last digit, lies where 95 of 100 further runs of ours would; that is
+        not known from one seed.
+        """
+        if self.posted is None:
+            return None
+        numbers, values = self.posted.split(), self.values
+        if not self.chance:
+            return np.round(values[0], self.posted_decimals).tolist() == [float(n) for n in numbers]
+        if len(values) == 1:
+            return None
+        low, high = prediction_interval(values[:, 0].tolist())
+        posted, half_unit = float(numbers[-1]), 0.5 * 10**-self.posted_decimals
+        if numbers[0] == "<":
+            return low < posted
+        return low - half_unit <= posted <= high + half_unit
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON: intervals only where there is chance, and two seeds or more."""
+        ours = self.values.mean(axis=0).tolist()
+        document = {
+            "what": self.what,
+            "posted": self.posted,
+            "ours": ours,
+            "seeds": len(self.values) if self.chance else None,
+            "decimals": self.posted_decimals if self.digits is None else self.digits,
+            "agrees": self.agrees,
+            "reason": self.reason if self.agrees is False else "",
+        }
+        if self.chance:
+            column = self.values[:, 0].tolist()
+            document |= {"values": column, "range": [min(column), max(column)]}
+            if len(column) > 1:
+                document["interval_95"] = mean_interval(column)[1:]
+                document["prediction_interval_95"] = prediction_interval(column)
+        return document
+
+
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """A training with each of the seeds.
+
+    Attributes:
+        config: the settings.
+        params: the parameters at the end, with a leading axis of seeds.
+        scaling: of the pixels.
+        untrained: accuracy on the test images before the first step, float64 [seeds], 0..1.
+        accuracy: the same after each epoch, [seeds, epochs].
+        loss: the mean over the training examples in each epoch, [seeds, epochs].
+        seconds: of all seeds together, without compiling.
+        seconds_alone: of one seed after another, estimated from the fastest of six epochs.
+    """
+
+    config: TrainConfig
+    params: Params
+    scaling: Scaling
+    untrained: Float[np.ndarray, " seeds"]
+    accuracy: Float[np.ndarray, "seeds epochs"]
+    loss: Float[np.ndarray, "seeds epochs"]
+    seconds: float
+    seconds_alone: float
+
+
+class Study:
+    """The data and the seeds of a reproduction, and what has been trained.
+
+    The posts train on all official training images and look at the test images after each epoch;
+    so here too. Nothing is chosen by them.
+
+    Attributes:
+        train_set, test_set: the official parts of the data set.
+        data: both on the device; `validation` is the official test part.
+        seeds: how many.
+        keys: a random key for each, the same in every experiment.
+        trained: by name.
+        compares: whether the data are those of the posts, so that there is something to compare.
+    """
+
+    def __init__(self, train_set: Dataset, test_set: Dataset, seeds: int) -> None:
+        """Puts the data on the device.
+
+        Args:
+            train_set: the split `train+validation`.
+            test_set: the split `test`.
+            seeds: how many, from 0.
+        """
+        self.train_set, self.test_set, self.seeds = train_set, test_set, seeds
+        self.data = jax.device_put(TrainingData.from_datasets(train_set, test_set))
+        self.keys = jax.vmap(jax.random.key)(jnp.arange(seeds))
+        self.trained: dict[str, Trained] = {}
+        self.compares = train_set.fingerprint.sha256 == MNIST
+        # As many devices as divide the seeds evenly, so that all have the same program to run.
+        usable = max(n for n in range(1, jax.device_count() + 1) if seeds % n == 0)
+        self._mesh = Mesh(np.array(jax.devices()[:usable]), ("seeds",))
+        self._data_everywhere = jax.device_put(
+            self.data, NamedSharding(self._mesh, PartitionSpec())
+        )
+
+    def train(
+        self,
+        name: str,
+        config: TrainConfig,
+        *,
+        params: Params | None = None,
+        optimizer: optax.GradientTransformation | None = None,
+    ) -> Trained:
+        """Trains with all seeds as one program, or gives what was trained before by that name.
+
+        The seeds are vmapped, and shared out over the devices.
+
+        Args:
+            name: what to call it, such as the row.
+            config: the settings.
+            params: to start from, with a leading axis of seeds, in the place of the model's own.
+            optimizer: in the place of the config's.
+        """
+        if name not in self.trained:
+            train = make_train(config, optimizer=optimizer)
+            along, whole = PartitionSpec("seeds"), PartitionSpec()
+            together = jax.jit(
+                jax.shard_map(
+                    jax.vmap(train, in_axes=(0, None, None if params is None else 0)),
+                    mesh=self._mesh,
+                    in_specs=(along, whole, along),
+                    out_specs=along,
+                    check_vma=False,
+                )
+            )
+            program = together.lower(self.keys, self._data_everywhere, params).compile()
+            # One seed alone is timed before and after, as other work may slow either moment.
+            alone = self._epochs_alone(config, optimizer)
+            epochs_alone = [*islice(alone, 3)]
+            result, seconds = _timed(program, self.keys, self._data_everywhere, params)
+            epochs_alone += islice(alone, 3)
+            state, untrained, history = jax.device_get(result)
+            self.trained[name] = Trained(
+                config=config,
+                params=state.params,
+                scaling=state.scaling,
+                untrained=untrained.accuracy.astype(np.float64),
+                accuracy=history.validation.accuracy.astype(np.float64),
+                loss=history.train.loss.astype(np.float64),
+                seconds=seconds,
+                seconds_alone=self.seeds * config.epochs * min(epochs_alone, default=0.0),
+            )
+        return self.trained[name]
+
+    def logits(
+        self, trained: Trained, images: UInt8[np.ndarray, "n 28 28"], seed: int = 0
+    ) -> Float[np.ndarray, "n classes"]:
+        """The logits of images, pixels 0..255, by the network of one seed."""
+        params, scaling = jax.tree.map(lambda leaf: leaf[seed], (trained.params, trained.scaling))
+        model = make_model(trained.config, self.data.num_classes)
+        return np.asarray(jax.jit(partial(compute_logits, model.apply))(params, scaling, images))
+
+    def accuracy_per_class(self, trained: Trained, seed: int = 0) -> Float[np.ndarray, " classes"]:
+        """The accuracy on the test images of each class, by the network of one seed."""
+        logits = self.logits(trained, self.test_set.images, seed)
+        return np.asarray(per_class_accuracy(jnp.asarray(logits), self.data.validation.labels))
+
+    def _epochs_alone(
+        self, config: TrainConfig, optimizer: optax.GradientTransformation | None
+    ) -> Iterator[float]:
+        """The seconds of each epoch of one seed, for as long as somebody asks."""
+        trainer = make_trainer(config, self.data.num_classes, optimizer=optimizer)
+        if not trainer.epochs:
+            return
+        state = jax.jit(trainer.init)(self.keys[0], self.data)
+        epoch = jax.jit(trainer.epoch, donate_argnums=0).lower(state, self.data).compile()
+        while True:
+            (state, _), seconds = _timed(epoch, state, self.data)
+            yield seconds
+
+
+def _timed(function: Any, *arguments: Any) -> tuple[Any, float]:
+    began = time.perf_counter()
+    result = jax.block_until_ready(function(*arguments))
+    return result, time.perf_counter() - began

@@ -1,0 +1,248 @@
+"""The experiments on the posts' results, and the report about them."""
+
+import itertools
+import json
+import re
+from dataclasses import replace
+from importlib import import_module
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+import scipy.stats
+
+import jaxdigits as jd
+from jaxdigits.commands.reproduce import EXPERIMENTS, choose_rows, reproduce
+from jaxdigits.metrics import mean_interval, prediction_interval
+from jaxdigits.reproduction import Comparison
+
+a4, a5, a6, a7, a9, b6 = (
+    import_module(f"{EXPERIMENTS}.{row}") for row in ("a4", "a5", "a6", "a7", "a9", "b6")
+)
+
+
+def in_steps(config, data, steps, *, optimizer=None, params=None):
+    """Trains on one batch after another; gives each step's loss and parameters."""
+    trainer = jd.make_trainer(config, data.num_classes, optimizer=optimizer)
+    state = trainer.init(jax.random.key(0), data, params)
+    step = jax.jit(trainer.epoch)  # an epoch of one batch
+    size, count = config.batch_size, len(data.train.labels)
+    starts = itertools.islice(itertools.cycle(range(0, count - size + 1, size)), steps)
+    for start in starts:
+        batch = jd.Examples(*(array[start : start + size] for array in data.train))
+        state, measured = step(state, replace(data, train=batch))
+        yield float(measured.train.loss), state.params
+
+
+def test_autodiff_replaces_the_gradient_by_hand(digits):
+    """A4 and A5, 100 steps, but at a learning rate that does not blow up rounding errors."""
+    config = replace(a4.CONFIG, learning_rate=0.064)
+    by_hand = in_steps(config, digits, 100)
+    by_grad = in_steps(replace(config, gradients="auto"), digits, 100)
+    losses = []
+    for (loss, params), (other_loss, other_params) in zip(by_hand, by_grad, strict=True):
+        losses.append(loss)
+        assert other_loss == pytest.approx(loss, rel=1e-4)
+        np.testing.assert_allclose(other_params["weight"], params["weight"], rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(other_params["bias"], params["bias"], rtol=1e-4, atol=1e-5)
+    assert losses[-1] < losses[0] / 4
+
+
+@pytest.mark.parametrize("config", [a6.CONFIG, replace(a4.CONFIG, gradients="auto")])
+def test_each_optimiser_replaces_the_one_before(config, digits):
+    """A5 to A7 at a learning rate of 1: BasicOptim, optax.sgd and ours by name, to the bit."""
+    runs = (
+        in_steps(config, digits, 60),
+        in_steps(config, digits, 60, optimizer=a6.basic_optim(1.0)),
+        in_steps(config, digits, 60, optimizer=optax.sgd(1.0)),
+    )
+    weights = []
+    for (loss, params), *others in zip(*runs, strict=True):
+        for other_loss, other_params in others:
+            assert other_loss == loss
+            np.testing.assert_array_equal(other_params["weight"], params["weight"])
+            np.testing.assert_array_equal(other_params["bias"], params["bias"])
+        weights.append(params["weight"])
+    assert not np.allclose(weights[0], weights[-1])
+
+
+def test_a5_differs_from_a4_in_reduction_and_clamp_only(digits):
+    config = replace(a5.CONFIG, loss="cross_entropy", reduction="mean", gradients="hand", epochs=21)
+    assert config == a4.CONFIG
+
+
+@pytest.mark.parametrize("row", ["A9", "B6"])
+def test_200_steps_against_torch(row, digits):
+    """The same start and the same batches: the same losses, to 1e-4."""
+    torch = pytest.importorskip("torch")
+    functional = torch.nn.functional
+    config = {"A9": a9, "B6": b6}[row].CONFIG
+    params = jd.models.make_model(config, 10).init(jax.random.key(1))
+    scaling = jd.preprocess.Scaling(jnp.float32(0), jnp.float32(1))
+    if row == "A9":
+        scaling = jd.preprocess.pixel_statistics(jnp.asarray(digits.train.images))
+    layers = [torch.nn.Flatten()]
+    for layer in params:
+        linear = torch.nn.Linear(*layer["weight"].shape[::-1])
+        linear.weight.data = torch.tensor(np.asarray(layer["weight"]))
+        linear.bias.data = torch.tensor(np.asarray(layer["bias"]))
+        layers += [linear, torch.nn.ReLU() if row == "A9" else torch.nn.Sigmoid()]
+    net = torch.nn.Sequential(*layers[:-1])
+    optimizer = torch.optim.SGD(net.parameters(), lr=config.learning_rate)
+
+    # `init` takes the scaling from the training data, the steps keep it.
+    trainer = jd.make_trainer(config, 10)
+    state = trainer.init(jax.random.key(0), digits, params)
+    np.testing.assert_allclose(state.scaling, scaling)
+    step = jax.jit(trainer.epoch)
+    random, size = np.random.default_rng(2), config.batch_size
+    losses = []
+    for _ in range(200):
+        chosen = random.choice(len(digits.train.labels), size, replace=False)
+        images, labels = digits.train.images[chosen], digits.train.labels[chosen]
+        inputs = (torch.tensor(images) / 255 - float(scaling.mean)) / float(scaling.std)
+        probabilities = functional.softmax(net(inputs), dim=1)
+        onehot = torch.eye(10)[torch.tensor(labels).long()]
+        floor = 1e-10 if row == "A9" else 0.0
+        loss = -(onehot * torch.log(torch.clamp(probabilities, floor, 1.0))).sum()
+        optimizer.zero_grad()
+        (loss if row == "A9" else loss / size).backward()
+        optimizer.step()
+        state, measured = step(state, replace(digits, train=jd.Examples(images, labels)))
+        losses.append((float(measured.train.loss), loss.item() / size))
+    ours, theirs = np.array(losses).T
+    np.testing.assert_allclose(ours, theirs, rtol=1e-4)
+    assert ours[-1] < ours[0] / 2
+
+
+def test_intervals_against_scipy(rng):
+    values = rng.normal(0.9, 0.01, 7)
+    expected = scipy.stats.t.interval(0.95, 6, values.mean(), scipy.stats.sem(values))
+    assert mean_interval(values.tolist()) == pytest.approx((values.mean(), *expected))
+    low, high = prediction_interval(values.tolist())
+    assert (low + high) / 2 == pytest.approx(values.mean())
+    # By hand: t(0.975, 6) = 2.4469.
+    assert (high - low) / 2 == pytest.approx(2.4469 * values.std(ddof=1) * (8 / 7) ** 0.5, rel=1e-4)
+    with pytest.raises(ValueError, match="two values or more"):
+        mean_interval([0.9])
+
+
+def test_one_run_in_twenty_is_outside_of_the_prediction_interval(rng):
+    draws = rng.normal(size=(2000, 11))
+    outside = 0
+    for row in draws:
+        low, high = prediction_interval(row[:10].tolist())
+        outside += not low < row[10] < high
+    assert 70 < outside < 130  # of 2,000: 100, give or take three of its standard errors
+
+
+@pytest.mark.parametrize(
+    ("comparison", "agrees"),
+    [
+        (Comparison("", [0.13066], "0.1307", chance=False), True),
+        (Comparison("", [0.13064], "0.1307", chance=False), False),
+        (Comparison("", [[0.1, 0.2]], "0.10 0.20", chance=False), True),
+        (Comparison("", [[0.1, 0.21]], "0.10 0.20", chance=False), False),
+        (Comparison("", [7850], "7850", chance=False), True),
+        (Comparison("", [0.9, 0.92, 0.91], "0.87"), True),
+        (Comparison("", [0.9, 0.92, 0.91], "0.85"), False),
+        (Comparison("", [0.9, 0.9, 0.9], "0.905"), False),
+        (Comparison("", [0.9, 0.9, 0.9], "about 0.90"), True),
+        (Comparison("", [0.9, 0.92, 0.91], "< 0.95"), True),
+        (Comparison("", [0.9, 0.92, 0.91], "< 0.85"), False),
+        (Comparison("", [0.9], "0.9"), None),
+        (Comparison("", [0.9, 0.92]), None),
+    ],
+)
+def test_agreement(comparison, agrees):
+    assert comparison.agrees is agrees
+
+
+def test_rows_are_those_of_the_posts_and_say_what_they_are():
+    assert choose_rows([]) == [*(f"A{n}" for n in range(1, 11)), *(f"B{n}" for n in range(1, 7))]
+    for row in choose_rows([]):
+        module = import_module(f"{EXPERIMENTS}.{row.lower()}")
+        assert module.__doc__ is not None
+        assert module.__doc__.startswith(f"{row}: ")
+        assert "\nPosted: " in module.__doc__
+        assert "\nExpect: " in module.__doc__
+        for draw in getattr(module, "PICTURES", {}).values():
+            assert draw.__doc__
+
+
+@pytest.fixture(scope="module")
+def digits_report(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("report") / "posts"
+    reproduce(seeds=2, dataset="digits", out=folder)
+    return folder
+
+
+def test_all_rows_on_the_digits_inside(digits_report):
+    """Every row works, and nothing is compared."""
+    document = json.loads((digits_report / "report.json").read_text())
+    assert [row["row"] for row in document["rows"]] == choose_rows([])
+    assert document["compares"] is False
+    assert document["data"]["name"] == "digits"
+    figures = [figure for row in document["rows"] for figure in row["figures"]]
+    assert {figure["posted"] for figure in figures} == {None}
+    assert {figure["agrees"] for figure in figures} == {None}
+    for figure in figures:
+        if figure["seeds"]:
+            low, high = figure["interval_95"]
+            assert low <= figure["ours"][0] <= high
+            assert len(figure["values"]) == figure["seeds"] == 2
+    text = (digits_report / "report.md").read_text()
+    assert "The posted figures are for MNIST" in text
+    assert "yes" not in text
+    assert document["data"]["sha256"][:12] in text
+
+
+def test_the_page_holds_its_pictures(digits_report):
+    page = (digits_report / "report.html").read_text()
+    pictures = sorted(path.name for path in digits_report.glob("*.png"))
+    assert {"a4-to-a7.png", "b3-to-b6.png", "b1-means.png", "a9-loss.png"} <= set(pictures)
+    sources = re.findall(r'src="([^"]*)"', page)
+    assert len(sources) == len(pictures)
+    assert all(source.startswith("data:image/png;base64,iVBOR") for source in sources)
+    assert "http" not in page
+    markdown = (digits_report / "report.md").read_text()
+    assert sorted(re.findall(r"\]\((.*?)\)", markdown)) == pictures
+
+
+def test_a_mended_row_learns_what_the_posted_one_does_not(digits_report):
+    rows = {
+        row["row"]: row for row in json.loads((digits_report / "report.json").read_text())["rows"]
+    }
+    figures = {figure["what"]: figure["ours"][0] for figure in rows["A6"]["figures"]}
+    assert figures["highest of 20 epochs"] < 0.5
+    assert figures["corrected, learning rate 0.001: 20 epochs"] > 0.9
+
+
+def test_pixel_rows_agree_to_all_digits(mnist_dir, capsys):
+    """B1 and B2 on the real MNIST: there is no chance in them. A1 too."""
+    reproduce(("A1", "A3", "B1", "B2"), seeds=1, data_dir=mnist_dir, as_json=True)
+    document = json.loads(capsys.readouterr().out)
+    assert document["compares"] is True
+    for row in document["rows"]:
+        for figure in row["figures"]:
+            assert figure["agrees"] is True, figure
+    assert document["rows"][2]["figures"][0]["posted"].startswith("0.8153 0.9982")
+
+
+def test_a_trained_row_on_mnist(mnist_dir, capsys):
+    """B5: within 0.7 points of the 91.5 % that are posted."""
+    reproduce(("b5",), seeds=2, data_dir=mnist_dir)
+    out = capsys.readouterr().out
+    match = re.search(r"after 41 epochs +0\.915 +(0\.\d+) ", out)
+    assert match
+    assert abs(float(match[1]) - 0.915) < 0.007
+    assert re.search(r"^B5 +41 +[\d.]+ s", out, re.MULTILINE)
+
+
+def test_one_seed_has_no_interval(capsys):
+    reproduce(("A8", "B5"), seeds=1, dataset="digits", as_json=True)
+    document = json.loads(capsys.readouterr().out)
+    assert "interval_95" not in document["rows"][1]["figures"][0]
