@@ -93,8 +93,10 @@ def reproduce(
         out: a folder for the report and its pictures; if not given, it is only printed.
         overwrite: replace an older report in that folder, when the new one is complete.
     """
+    from jaxdigits.commands import usable_cores
+
     # A device for each core, before jax is imported: the seeds are shared out over the devices.
-    os.environ.setdefault("JAX_NUM_CPU_DEVICES", str(os.cpu_count()))
+    os.environ["JAX_NUM_CPU_DEVICES"] = os.environ.get("JAX_NUM_CPU_DEVICES") or str(usable_cores())
     from jaxdigits.commands.reproduce import reproduce
 
     reproduce(

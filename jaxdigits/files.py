@@ -81,7 +81,8 @@ def making_folder(
     Raises:
         OutputError: the folder is taken, locked or cannot be written.
     """
-    final, work, lock = _claim(final.expanduser().absolute(), numbered, overwrite, known)
+    absolute = Path(os.path.abspath(os.path.expanduser(final)))  # pathlib's raises for `~nobody`
+    final, work, lock = _claim(absolute, numbered, overwrite, known)
     try:
         # What a killed process left; files of others' are not touched.
         left_over = [path for path in work.iterdir() if path.name != _LOCK]

@@ -3,7 +3,7 @@
 No window is opened and no global state is touched: the figures are made without pyplot.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +69,8 @@ def image_grid(
     rows = max(-(-len(images) // columns), 1)
     size = (max(columns * width * _INCHES, 4), rows * height * _INCHES + 0.4)
     figure = Figure(figsize=size, layout="constrained")
-    figure.suptitle(_plain(heading), fontsize=11)
+    if heading:
+        figure.suptitle(_plain(heading), fontsize=11)
     # All images in one: a set of axes for each would take 10 times as long to draw.
     canvas = np.zeros((rows * height, columns * width), np.uint8)
     axes = figure.add_subplot()
@@ -223,6 +224,8 @@ def seed_curves(
     dots: Mapping[str, Sequence[float]] | None = None,
     levels: Mapping[str, float] | None = None,
     logarithmic: bool = False,
+    each_seed: bool = False,
+    broken: Collection[str] = (),
 ) -> Figure:
     """Curves over the epochs from 1: the mean over the seeds as a line, their range as a band.
 
@@ -232,6 +235,8 @@ def seed_curves(
             belong to the first panel.
         levels: broken lines across the first panel.
         logarithmic: the quantities' axes.
+        each_seed: thin lines for the seeds in the place of a band.
+        broken: the names of curves that are drawn as broken lines.
 
     Example:
         >>> import numpy as np
@@ -245,11 +250,14 @@ def seed_curves(
         axes = figure.add_subplot(1, len(panels), position)
         for name, values in curves.items():
             epochs = np.arange(1, values.shape[1] + 1)
-            (line,) = axes.plot(epochs, values.mean(axis=0), label=name)
+            style = "--" if name in broken else "-"
+            (line,) = axes.plot(epochs, values.mean(axis=0), style, label=name)
             color = line.get_color()
-            axes.fill_between(
-                epochs, values.min(axis=0), values.max(axis=0), color=color, alpha=0.2
-            )
+            if each_seed:
+                axes.plot(epochs, values.T, style, color=color, lw=0.6, alpha=0.5)
+            else:
+                low, high = values.min(axis=0), values.max(axis=0)
+                axes.fill_between(epochs, low, high, color=color, alpha=0.2)
             if position == 1 and name in dots:
                 axes.plot(epochs[: len(dots[name])], dots[name], "o", ms=3, color=color)
         if position == 1:
@@ -304,7 +312,7 @@ def weights(images: Float[np.ndarray, "n height width"], titles: Sequence[str]) 
     colors = ScalarMappable(Normalize(-limit, limit), "RdBu_r")
     for axes, image, title in zip(grid, images, titles, strict=False):
         axes.imshow(image, colors.cmap, colors.norm)
-        axes.set_title(_plain(title), fontsize=10)
+        axes.set_title(_plain(title), fontsize=10 if len(title) < 12 else 6)
     figure.colorbar(colors, ax=list(grid), shrink=0.8)
     return figure
 
@@ -323,14 +331,15 @@ def class_bars(
         >>> len(class_bars({"linear": np.array([0.9, 0.8])}, ["0", "1"]).axes[0].patches)
         2
     """
-    figure = Figure(figsize=(max(6, 0.9 * len(class_names)), 3.6), layout="constrained")
+    figure = Figure(figsize=(max(6, 0.9 * len(class_names)), 4.2), layout="constrained")
     axes = figure.add_subplot()
     width = 0.8 / len(accuracy)
     for index, (name, values) in enumerate(accuracy.items()):
         left = np.arange(len(class_names)) + (index - (len(accuracy) - 1) / 2) * width
         axes.bar(left, 100 * values, width, label=name)
-    axes.set_xticks(range(len(class_names)), [_plain(name) for name in class_names])
+    names = [_plain(name) for name in class_names]
+    axes.set_xticks(range(len(names)), names, rotation=90 if max(map(len, names)) > 3 else 0)
     axes.set_ylabel("accuracy (%)")
     axes.grid(axis="y", alpha=0.3)
-    axes.legend(fontsize=8, ncols=len(accuracy), loc="upper center", bbox_to_anchor=(0.5, 1.15))
+    figure.legend(fontsize=8, ncols=3, loc="outside lower center")
     return figure

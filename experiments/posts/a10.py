@@ -21,7 +21,8 @@ SETUP = "five test images read by the networks of A9; pictures"
 
 def five(study: Study, seed: int) -> np.ndarray:
     """Five test images drawn at random, others for each seed."""
-    return np.random.default_rng(seed).choice(len(study.test_set), 5, replace=False)
+    count = len(study.test_set)
+    return np.random.default_rng(seed).choice(count, min(5, count), replace=False)
 
 
 def run(study: Study) -> list[Comparison]:
@@ -31,7 +32,7 @@ def run(study: Study) -> list[Comparison]:
         chosen = five(study, seed)
         logits = study.logits(trained, study.test_set.images[chosen], seed)
         right.append(float((logits.argmax(axis=1) == study.test_set.labels[chosen]).sum()))
-    return [Comparison("right among five", right, "5", digits=1)]
+    return [Comparison("right among five", right, "5", digits=1, limits=(0.0, 5.0))]
 
 
 def draw_samples(study: Study) -> Figure:

@@ -1,7 +1,8 @@
 """A2: a softmax that no logit is too large for.
 
-Post A, "SoftMax Implementation". The post subtracts the largest logit before it takes exponentials,
-so that none overflows, and checks that the probabilities add up to 1.
+Post A, "SoftMax Implementation". The post subtracts the largest logit of each row of a batch before
+it takes exponentials, so that none overflows. It checks that the probabilities add up to 1 on a
+single vector, for which its function leaves the subtraction out.
 
 Posted: 1.0.
 Expect: 1.0, for the post's own logits and for the same raised by 1000, where exp() would overflow.

@@ -17,7 +17,7 @@ from jaxdigits.reproduction import Comparison, Study, Trained
 
 from . import a5
 
-SETUP = "`BasicOptim`, PyTorch's start U(-1, 1)/28, else as A5"
+SETUP = "as A5, but PyTorch's start U(-1, 1)/28, and the post's BasicOptim"
 
 CONFIG = replace(a5.CONFIG, initializer="uniform")
 

@@ -25,6 +25,6 @@ def run(study: Study) -> list[Comparison]:
         return jd.models.count_params(model.init(jax.random.key(0)))
 
     return [
-        Comparison("linear", [count(a4.CONFIG)], "7850", chance=False),
-        Comparison("784-30-10", [count(a9.CONFIG)], "23860", chance=False),
+        Comparison("A4, linear", [count(a4.CONFIG)], "7850", chance=False, digits=0),
+        Comparison("A9, one hidden layer", [count(a9.CONFIG)], "23860", chance=False, digits=0),
     ]

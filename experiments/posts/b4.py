@@ -13,7 +13,7 @@ from jaxdigits.reproduction import Comparison, Study
 
 from . import b2, b3
 
-SETUP = "the same with softmax"
+SETUP = "linear, N(0, 1), squared error of the softmax, learning rate 1"
 
 CONFIG = replace(b3.CONFIG, loss="softmax_mse")
 

@@ -13,7 +13,7 @@ from jaxdigits.reproduction import Comparison, Study
 
 from . import b3
 
-SETUP = "the same with cross-entropy"
+SETUP = "linear, N(0, 1), cross-entropy, learning rate 1"
 
 CONFIG = replace(b3.CONFIG, loss="cross_entropy")
 

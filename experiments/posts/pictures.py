@@ -1,4 +1,4 @@
-"""Pictures that show several rows beside each other, as far as they were run."""
+"""Pictures that show several rows beside each other, drawn where all of them were run."""
 
 from matplotlib.figure import Figure
 
@@ -8,32 +8,40 @@ from jaxdigits.reproduction import Study
 from . import a4, a5, a6, a7
 
 LESSON = {
-    "A4": ("A4: mean loss, no clamp", a4.POSTED_ACCURACY[:20]),
-    "A5": ("A5: summed loss, clamp", a5.POSTED_ACCURACY),
-    "A6": ("A6: the same, smaller start", a6.POSTED_ACCURACY),
-    "A7": ("A7: going on from A6", a7.POSTED_ACCURACY),
-    "A6, learning rate 0.001": ("A6 at learning rate 0.001", []),
+    "A4": "A4: mean loss, no clamp",
+    "A5": "A5: summed loss, clamp",
+    "A6": "A6: the same, smaller start",
+    "A7": "A7: going on from A6",
+    "A4, learning rate 0.064": "A4 at learning rate 0.064",
+    "A5, learning rate 0.001": "A5 at learning rate 0.001",
+    "A6, learning rate 0.001": "A6 at learning rate 0.001",
 }
+POSTED = {"A4": a4.POSTED_ACCURACY[:20], "A5": a5.POSTED_ACCURACY}
+POSTED |= {"A6": a6.POSTED_ACCURACY, "A7": a7.POSTED_ACCURACY}
 
 
 def draw_lesson(study: Study) -> Figure | None:
-    """A4 to A7: accuracy and loss; line and band are mean and range of the seeds, dots the post's.
+    """A4 to A7: accuracy and loss; a thin line for each seed, a thick one for their mean.
 
     All four take steps at learning rate 1. In A4 the loss is averaged over the batch: restless, but
-    learning. From A5 on it is summed, which makes each step 64 times as long and the logits as
-    large, and it passes a clamp whose gradient is zero for every image that is badly wrong: what
-    is lost stays lost, and the curves are flat. The same loss at 0.001 learns (the highest line).
+    learning. From A5 on it is summed, which makes each step 64 times as long, and it passes a clamp
+    whose gradient is zero for every image that is badly wrong: whole classes are lost and stay
+    lost, how many depends on the seed, and the curves are flat. The same losses at a smaller
+    learning rate learn (broken lines). Dots, on MNIST, are the post's. The loss of A4 has no clamp;
+    that of the others cannot exceed 23.03.
     """
-    names = [name for name in LESSON if name in study.trained]
-    if not names:
+    if not set(LESSON) <= set(study.trained):
         return None
-    titles = {name: title for name, (title, _) in LESSON.items()}
+    trained = {title: study.trained[name] for name, title in LESSON.items()}
+    dots = {LESSON[name]: [100 * x for x in posted] for name, posted in POSTED.items()}
     return plots.seed_curves(
         {
-            "accuracy (%)": {titles[n]: 100 * study.trained[n].accuracy[:, :20] for n in names},
-            "training loss of an image": {titles[n]: study.trained[n].loss[:, :20] for n in names},
+            "accuracy (%)": {title: 100 * t.accuracy[:, :20] for title, t in trained.items()},
+            "training loss of an image": {title: t.loss[:, :20] for title, t in trained.items()},
         },
-        dots={titles[n]: [100 * x for x in LESSON[n][1]] for n in names} if study.compares else {},
+        dots=dots if study.compares else {},
+        each_seed=True,
+        broken=[title for name, title in LESSON.items() if "rate" in name],
     )
 
 
@@ -48,13 +56,11 @@ def draw_losses(study: Study) -> Figure | None:
         "B5": "B5: cross-entropy",
         "B6": "B6: hidden layer, cross-entropy",
     }
-    names = [name for name in titles if name in study.trained]
-    if not names:
+    if not {"B2", *titles} <= set(study.trained):
         return None
-    baseline = study.trained.get("B2")
     return plots.seed_curves(
-        {"accuracy (%)": {titles[n]: 100 * study.trained[n].accuracy for n in names}},
-        levels={"B2: pixel baseline": 100 * baseline.untrained.mean()} if baseline else {},
+        {"accuracy (%)": {titles[n]: 100 * study.trained[n].accuracy for n in titles}},
+        levels={"B2: pixel baseline": 100 * study.trained["B2"].untrained.mean()},
     )
 
 

@@ -4,6 +4,7 @@ Results are printed by `report`: a text for people, or one JSON object and nothi
 """
 
 import json
+import os
 import sys
 from typing import Any
 
@@ -19,6 +20,13 @@ def report(text: str, document: dict[str, Any], *, as_json: bool) -> None:
 def note(text: str) -> None:
     """Prints a line that is not a result: on standard error."""
     print(text, file=sys.stderr)
+
+
+def usable_cores() -> int:
+    """How many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def note_counts(fingerprint: Fingerprint) -> None:

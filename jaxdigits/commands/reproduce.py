@@ -5,9 +5,9 @@ import datetime
 import importlib
 import inspect
 import json
-import os
 import pkgutil
 import re
+import shlex
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from jaxdigits import data, runs
 from jaxdigits import report as reports
-from jaxdigits.commands import note, report
+from jaxdigits.commands import note, report, usable_cores
 from jaxdigits.commands.train import choose_dataset
 from jaxdigits.errors import ConfigError
 from jaxdigits.files import making_folder
@@ -68,14 +68,14 @@ def reproduce(
     if not study.compares:
         note(reports.NOT_MNIST)
     if out is None:
-        document = _run(study, names, began)
+        document = _run(study, names, name, began)
         report(reports.text(document), document, as_json=as_json)
         return document
     pictures = [file for row in choose_rows(()) for file in _pictures(row)]
     with making_folder(
         out, numbered=False, overwrite=overwrite, known=(*REPORT_FILES, *pictures, *_pictures())
     ) as folder:
-        document = _run(study, names, began)
+        document = _run(study, names, name, began)
         _write(document, study, names, folder.work)
     where = f"written to {folder.final}: {', '.join(REPORT_FILES)} and pictures"
     report(f"{reports.text(document)}\n\n{where}", document, as_json=as_json)
@@ -112,7 +112,7 @@ def _pictures(name: str = "pictures") -> dict[str, Callable[[Study], Any]]:
     return getattr(_module(name), "PICTURES", {})
 
 
-def _run(study: Study, names: Sequence[str], began: float) -> dict[str, Any]:
+def _run(study: Study, names: Sequence[str], dataset: str, began: float) -> dict[str, Any]:
     """Runs the rows; gives the report as plain values."""
     rows = []
     # tqdm is silent where standard error is not a terminal.
@@ -122,9 +122,13 @@ def _run(study: Study, names: Sequence[str], began: float) -> dict[str, Any]:
             module = _module(name)
             comparisons: list[Comparison] = module.run(study)
             if not study.compares:
-                comparisons = [dataclasses.replace(one, posted=None) for one in comparisons]
+                comparisons = [
+                    dataclasses.replace(one, posted=None, digits=one.decimals)
+                    for one in comparisons
+                ]
             figures = [comparison.as_dict() for comparison in comparisons]
             rows.append({"row": name, "setup": module.SETUP, "figures": figures})
+    rows_given = [] if names == choose_rows(()) else names
     speed = [
         {
             "training": training,
@@ -136,19 +140,14 @@ def _run(study: Study, names: Sequence[str], began: float) -> dict[str, Any]:
         if trained.accuracy.shape[1]
     ]
     return {
-        "command": " ".join(
-            [
-                "jaxdigits reproduce",
-                *([] if names == choose_rows(()) else names),
-                f"--dataset {study.train_set.fingerprint.name} --seeds {study.seeds}",
-            ]
-        ),
+        "command": f"jaxdigits reproduce {shlex.join([*rows_given, '--dataset', dataset])} "
+        f"--seeds {study.seeds}",
         "date": datetime.date.today().isoformat(),
         "data": study.train_set.fingerprint.as_dict(),
         "compares": study.compares,
         "seeds": study.seeds,
         "seconds": time.perf_counter() - began,
-        "cores": os.cpu_count(),
+        "cores": usable_cores(),
         **runs.environment(),
         "rows": rows,
         "speed": speed,

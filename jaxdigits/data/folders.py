@@ -73,7 +73,8 @@ def load_folder(path: StrPath) -> dict[Split, Dataset]:
 
     Images are PNG, JPEG, BMP, GIF (the first frame), WebP or TIFF, of any size and colours.
     `jaxdigits.data.images` says how they become 28x28 with bright ink on a dark ground. The images
-    of an exported folder are taken as they are, and their sum is compared.
+    of an exported folder are taken as they are, and their sum is compared. Files of more than 4 KB
+    on average are read in parallel; smaller ones are faster one by one.
 
     Args:
         path: the folder; its own name becomes the name of the data.
@@ -270,7 +271,10 @@ def _list(folder: Path) -> tuple[list[Path], list[Path]]:
     """The visible folders in a folder and its images, each in order of their names."""
     try:
         with os.scandir(folder) as scan:
-            entries = sorted((entry.name, entry.is_dir()) for entry in scan)
+            # Neither, such as a pipe, is left out: reading it might never end.
+            entries = sorted(
+                (entry.name, entry.is_dir()) for entry in scan if entry.is_dir() or entry.is_file()
+            )
     except OSError as error:
         raise DataError(
             f"{folder} cannot be read as a folder of images: {error.strerror}"
