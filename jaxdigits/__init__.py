@@ -13,6 +13,7 @@ Read on from here:
 | `preprocess`, `batches` | from pixels of 0..255 to the batches that a network sees |
 | `models`, `losses`, `metrics` | pure functions on arrays |
 | `gradients` | the gradients of the first post, by hand |
+| `convolution` | convolution and max-pooling that are fast on CPUs too |
 | `optimizers` | optax's, by name |
 | `training` | `make_train`: a run as a pure function of a key and the data |
 | `runs` | the run folder: saving, loading, predicting, evaluating |
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from jaxdigits import (
         batches,
         config,
+        convolution,
         data,
         errors,
         gradients,
@@ -73,6 +75,7 @@ __all__ = [
     "TrainingData",
     "batches",
     "config",
+    "convolution",
     "data",
     "errors",
     "gradients",

@@ -1,0 +1,123 @@
+"""Convolution and max-pooling that are fast on a CPU too, also inside `lax.scan`.
+
+    from jaxdigits.convolution import conv, max_pool
+    x = max_pool(conv(images, kernel))          # images [n, height, width, channels]
+
+| file | method | what for |
+|---|---|---|
+| | `lax` | `lax.conv_general_dilated` as it is: GPU, TPU, and the reference |
+| `winograd.py` | `winograd` | 3x3 with stride 1, on a CPU |
+| `canonical.py` | `canonical` | anything else, on a CPU |
+| `pooling.py` | | 2x2 max-pooling |
+
+All compose with jit, grad, vmap, scan, shard_map and flax's `nn.Conv`.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import jax
+from jax import lax
+from jaxtyping import Array, Float
+
+from jaxdigits.convolution import canonical, winograd
+from jaxdigits.convolution.pooling import max_pool
+
+__all__ = ["conv", "conv_general_dilated", "max_pool"]
+
+Method = Literal["auto", "lax", "canonical", "winograd"]
+
+
+def conv(
+    images: Float[Array, "n height width inputs"],
+    kernel: Float[Array, "k l inputs outputs"],
+    *,
+    strides: tuple[int, int] = (1, 1),
+    padding: str | Sequence[tuple[int, int]] = "VALID",
+    method: Method = "auto",
+) -> Float[Array, "n rows columns outputs"]:
+    """A convolution (in mathematics, a correlation: the kernel is not turned around).
+
+    Args:
+        images: channels last.
+        kernel: rows, columns, channels in, channels out.
+        strides: of rows and columns.
+        padding: `VALID`, `SAME`, or zeros before and after, of rows and of columns.
+        method: `auto` chooses by backend and shapes; the table above has the others.
+
+    Raises:
+        ValueError: the method cannot do this kernel or these strides.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> conv(jnp.ones((1, 6, 6, 16)), jnp.ones((3, 3, 16, 4)))[0, 0, 0].tolist()
+        [144.0, 144.0, 144.0, 144.0]
+    """
+    spans = kernel.shape[:2]
+    if isinstance(padding, str):
+        padding = lax.padtype_to_pads(images.shape[1:3], spans, strides, padding)
+    (rows, columns) = ((int(low), int(high)) for low, high in padding)
+    if method == "auto":
+        method = _choose(kernel.shape, strides)
+    if method == "winograd":
+        if spans != (3, 3) or strides != (1, 1):
+            raise ValueError(
+                "method winograd is for a kernel of 3x3 and strides of 1, not for "
+                f"{spans[0]}x{spans[1]} and {strides}"
+            )
+        return winograd.conv(images, kernel, (rows, columns))
+    if method == "canonical":
+        return canonical.conv(images, kernel, strides, (rows, columns))
+    return lax.conv_general_dilated(
+        images, kernel, strides, (rows, columns), dimension_numbers=canonical.FORM
+    )
+
+
+def _choose(shape: tuple[int, ...], strides: tuple[int, int]) -> Method:
+    """The fastest method, as far as it was measured."""
+    if jax.default_backend() != "cpu":
+        return "lax"
+    # With fewer input channels the transforms would cost more than they save.
+    fits = shape[:2] == (3, 3) and strides == (1, 1) and shape[2] >= 8
+    return "winograd" if fits else "canonical"
+
+
+def conv_general_dilated(
+    lhs: Array,
+    rhs: Array,
+    window_strides: Sequence[int],
+    padding: str | Sequence[tuple[int, int]],
+    lhs_dilation: Sequence[int] | None = None,
+    rhs_dilation: Sequence[int] | None = None,
+    dimension_numbers: Any = None,
+    feature_group_count: int = 1,
+    **options: Any,
+) -> Array:
+    """The same with the arguments of `lax.conv_general_dilated`, for flax's `nn.Conv`.
+
+    What `conv` cannot do (dilation, groups, other dimensions) is left to `lax`.
+
+    Example:
+        >>> import flax.linen as nn, jax, jax.numpy as jnp
+        >>> layer = nn.Conv(4, (3, 3), conv_general_dilated=conv_general_dilated)
+        >>> params = layer.init(jax.random.key(0), jnp.ones((1, 28, 28, 1)))
+        >>> layer.apply(params, jnp.ones((2, 28, 28, 1))).shape
+        (2, 28, 28, 4)
+    """
+    plain = all(step == 1 for step in (*(lhs_dilation or ()), *(rhs_dilation or ())))
+    numbers = lax.conv_dimension_numbers(lhs.shape, rhs.shape, dimension_numbers)
+    usual = lax.conv_dimension_numbers(lhs.shape, rhs.shape, canonical.FORM) if lhs.ndim == 4 else 0
+    if plain and numbers == usual and feature_group_count == 1:
+        rows, columns = window_strides
+        return conv(lhs, rhs, strides=(rows, columns), padding=padding)
+    return lax.conv_general_dilated(
+        lhs,
+        rhs,
+        window_strides,
+        padding,
+        lhs_dilation,
+        rhs_dilation,
+        dimension_numbers,
+        feature_group_count,
+        **options,
+    )
