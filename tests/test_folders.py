@@ -520,6 +520,10 @@ REFUSED = {
         lambda r: (write_tree(r) / "train/a/x.png").symlink_to("nowhere"),
         r"train/a/x.png cannot be read: No such file or directory",
     ),
+    "a pipe": (
+        lambda r: os.mkfifo(write_tree(r) / "train/a/x.png"),
+        r"train/a/x.png cannot be read: it is not a file; replace or delete it",
+    ),
 }  # fmt: skip
 
 

@@ -271,10 +271,7 @@ def _list(folder: Path) -> tuple[list[Path], list[Path]]:
     """The visible folders in a folder and its images, each in order of their names."""
     try:
         with os.scandir(folder) as scan:
-            # Neither, such as a pipe, is left out: reading it might never end.
-            entries = sorted(
-                (entry.name, entry.is_dir()) for entry in scan if entry.is_dir() or entry.is_file()
-            )
+            entries = sorted((entry.name, entry.is_dir()) for entry in scan)
     except OSError as error:
         raise DataError(
             f"{folder} cannot be read as a folder of images: {error.strerror}"

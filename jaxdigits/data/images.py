@@ -12,6 +12,7 @@
   to the centre, as it is in MNIST.
 """
 
+import stat
 import warnings
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -82,9 +83,12 @@ def read_images(paths: Sequence[Path], *, exact: bool) -> UInt8[np.ndarray, "n 2
 
 def _file_size(path: Path) -> int:
     try:
-        return path.stat().st_size
+        status = path.stat()
     except OSError as error:
         raise _unreadable(path, error) from None
+    if not stat.S_ISREG(status.st_mode):  # reading a pipe might never end
+        raise _unreadable(path, ValueError("it is not a file"))
+    return status.st_size
 
 
 def _read(path: Path, exact: bool) -> _Reading:
