@@ -32,6 +32,7 @@ def train(
     config: OmitArgPrefixes[TrainConfig] = TrainConfig(),  # noqa: B008 (frozen)
     out: Path | None = None,
     overwrite: bool = False,
+    devices: int | None = None,
     data_dir: DataDir = None,
     manual_dir: ManualDir = None,
     as_json: Json = False,
@@ -42,12 +43,18 @@ def train(
         config: settings of the run.
         out: the run folder; if not given, runs/DATASET-MODEL, with a number where that is taken.
         overwrite: replace an older run in that folder, when the new one is complete.
+        devices: how many share each batch; if not given, one, but for convolutional networks on a
+            CPU a device for each core, as far as the batch allows.
     """
+    from jaxdigits.commands import prepare_jax
+
+    prepare_jax()
     from jaxdigits.commands.train import train
 
     train(
         config,
         out=out,
+        devices=devices,
         data_dir=data_dir,
         manual_dir=manual_dir,
         overwrite=overwrite,
@@ -58,6 +65,7 @@ def train(
 @app.command
 def evaluate(
     run: Positional[Path],
+    moved: bool = False,
     data_dir: DataDir = None,
     manual_dir: ManualDir = None,
     as_json: Json = False,
@@ -66,10 +74,15 @@ def evaluate(
 
     Args:
         run: the run folder.
+        moved: measure it also on test images that are moved a little, with five pixels inverted,
+            as the third post does; ten times, with other movements.
     """
+    from jaxdigits.commands import prepare_jax
+
+    prepare_jax()
     from jaxdigits.commands.evaluate import evaluate
 
-    evaluate(run, data_dir=data_dir, manual_dir=manual_dir, as_json=as_json)
+    evaluate(run, moved=moved, data_dir=data_dir, manual_dir=manual_dir, as_json=as_json)
 
 
 @app.command
@@ -93,10 +106,9 @@ def reproduce(
         out: a folder for the report and its pictures; if not given, it is only printed.
         overwrite: replace an older report in that folder, when the new one is complete.
     """
-    from jaxdigits.commands import usable_cores
+    from jaxdigits.commands import prepare_jax
 
-    # A device for each core, before jax is imported: the seeds are shared out over the devices.
-    os.environ["JAX_NUM_CPU_DEVICES"] = os.environ.get("JAX_NUM_CPU_DEVICES") or str(usable_cores())
+    prepare_jax()
     from jaxdigits.commands.reproduce import reproduce
 
     reproduce(

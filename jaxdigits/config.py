@@ -7,9 +7,15 @@ import dataclasses
 import math
 import numbers
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, get_args, get_type_hints
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from jaxdigits.errors import ConfigError
+
+AUGMENT = ("shift", "rotate", "scale", "shear", "invert")
+"""The names of the augmentations: those of `jaxdigits.augmentation`, which imports jax."""
+
+AUTO_AUGMENT = {"convnet": ("shift", "rotate", "scale")}
+"""What suits a model; the others do without."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,23 +25,36 @@ class TrainConfig:
     Attributes:
         dataset: a name that `jaxdigits data list` shows, or a folder of images (class/image.png);
             `auto` is mnist, or digits without it.
-        model: mlp, linear, or the pixel baseline (mean images; nothing is trained).
+        model: convnet (three convolutions), resnet18, mlp, linear, or the pixel baseline (mean
+            images; nothing is trained).
         hidden: widths of the hidden layers of mlp.
         activation: between the layers of mlp.
-        initializer: of weights and biases: uniform within 1/sqrt(fan_in) of 0, or normal.
+        pool_activation: of convnet, after each pooling: gelu, or none.
+        stem: of resnet18, its first convolution: 7x7 with stride 2 and pooling, or 3x3.
+        dropout: share of values left out: in convnet of the first dense layer's, in resnet18 before
+            the last layer (and half of it before the last but one), in mlp of each hidden layer's.
+        initializer: of weights and biases of linear, mlp and convnet: uniform within 1/sqrt(fan_in)
+            of 0, or normal.
         distance: of the pixel baseline.
-        scale: pixels / 255, and then standardised with the training mean and deviation, or not.
+        scale: pixels / 255 as they are (unit); standardized with mean and deviation of the training
+            images; or image, each with its own.
+        augment: random changes of the training images, by name: shift, rotate, scale, shear,
+            invert; none; or auto, which is shift, rotate and scale for convnet and none for others.
         loss: of each example.
+        label_smoothing: share of the label given to all classes alike, in training.
         reduction: of a batch's losses, to what the optimiser sees.
         gradients: by jax.grad, or by the formulas of the first post.
         optimizer: sgd, momentum (sgd with it), adam or adamw.
         learning_rate: its peak, where a schedule changes it.
         schedule: constant; cosine (down to zero); one_cycle (up, then down).
         momentum: of the momentum optimiser.
-        weight_decay: of adamw.
+        weight_decay: of adamw, for weights; biases and normalisations do not decay.
+        average: of the parameters over the steps, exponential, with this decay, such as 0.999; the
+            trained network is then the average. 0 takes the last parameters.
         batch_size: examples a step; the last batch of an epoch may be smaller.
-        epochs: passes over the training data.
-        seed: of everything random: starting values and shuffling.
+        epochs: passes over the training data; if not given, 10, or for convnet what makes 330,000
+            images, but 6 to 60.
+        seed: of everything random: starting values, shuffling, dropout, augmentation.
 
     Raises:
         ConfigError: a value is impossible; the message says which, and what is possible.
@@ -47,15 +66,20 @@ class TrainConfig:
     """
 
     dataset: str = "auto"
-    model: Literal["mlp", "linear", "pixel"] = "mlp"
+    model: Literal["convnet", "resnet18", "mlp", "linear", "pixel"] = "convnet"
     hidden: tuple[int, ...] = (128,)
     activation: Literal["relu", "sigmoid", "tanh", "gelu"] = "relu"
+    pool_activation: Literal["gelu", "none"] = "gelu"
+    stem: Literal["7x7", "3x3"] = "7x7"
+    dropout: float = 0.0
     initializer: Literal["uniform", "normal"] = "uniform"
     distance: Literal["squared", "absolute"] = "squared"
-    scale: Literal["standardized", "unit"] = "standardized"
+    scale: Literal["standardized", "unit", "image"] = "standardized"
+    augment: tuple[str, ...] = ("auto",)
     loss: Literal["cross_entropy", "clamped_cross_entropy", "sigmoid_mse", "softmax_mse"] = (
         "cross_entropy"
     )
+    label_smoothing: float = 0.0
     reduction: Literal["mean", "sum"] = "mean"
     gradients: Literal["auto", "hand"] = "auto"
     optimizer: Literal["sgd", "momentum", "adam", "adamw"] = "adamw"
@@ -63,8 +87,9 @@ class TrainConfig:
     schedule: Literal["constant", "cosine", "one_cycle"] = "one_cycle"
     momentum: float = 0.9
     weight_decay: float = 0.1
+    average: float = 0.0
     batch_size: int = 64
-    epochs: int = 10
+    epochs: int | None = None
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -72,21 +97,50 @@ class TrainConfig:
         for name, kind in get_type_hints(type(self)).items():
             object.__setattr__(self, name, _plain(name, getattr(self, name), kind))
         _check(self.dataset != "", "dataset", "the name of a data set", self.dataset)
+        self._check_augment()
         wide = all(width >= 1 for width in self.hidden)
         _check(wide, "hidden", "widths of 1 or more", self.hidden)
         positive = math.isfinite(self.learning_rate) and self.learning_rate > 0
         _check(positive, "learning_rate", "a number above 0", self.learning_rate)
-        _check(0 <= self.momentum < 1, "momentum", "at least 0 and below 1", self.momentum)
+        for name in ("momentum", "average", "dropout", "label_smoothing"):
+            share = getattr(self, name)
+            _check(0 <= share < 1, name, "at least 0 and below 1", share)
         decays = math.isfinite(self.weight_decay) and self.weight_decay >= 0
         _check(decays, "weight_decay", "a number of 0 or more", self.weight_decay)
         _check(self.batch_size >= 1, "batch_size", "1 or more", self.batch_size)
-        _check(0 <= self.epochs <= 10**6, "epochs", "0 to 1000000", self.epochs)
+        if self.epochs is not None:
+            _check(0 <= self.epochs <= 10**6, "epochs", "0 to 1000000", self.epochs)
         _check(0 <= self.seed < 2**32, "seed", "0 to 4294967295", self.seed)
-        if self.gradients == "hand" and (self.model == "pixel" or self.loss != "cross_entropy"):
+        derived = self.model in ("linear", "mlp") and self.loss == "cross_entropy"
+        if self.gradients == "hand" and (not derived or self.dropout or self.label_smoothing):
             raise ConfigError(
                 "gradients by hand are derived for model linear or mlp with loss cross_entropy, "
-                f"not for {self.model} with {self.loss}"
+                "without dropout and label_smoothing; choose these, or gradients auto"
             )
+        if self.label_smoothing and self.loss != "cross_entropy":
+            raise ConfigError(f"label_smoothing is for loss cross_entropy, not for {self.loss}")
+
+    def _check_augment(self) -> None:
+        """Takes `a,b` as two names, and puts in what `auto` stands for."""
+        names = [name for part in self.augment for name in part.split(",") if name != "none"]
+        if names == ["auto"]:
+            names = AUTO_AUGMENT.get(self.model, ())
+        for name in names:
+            _check(name in AUGMENT, "augment", f"auto, none, or of {', '.join(AUGMENT)}", name)
+        object.__setattr__(self, "augment", tuple(names))
+
+    def count_epochs(self, examples: int) -> int:
+        """The epochs of a run with so many training examples.
+
+        Example:
+            >>> TrainConfig().count_epochs(55_000), TrainConfig(epochs=3).count_epochs(55_000)
+            (6, 3)
+        """
+        if self.epochs is not None:
+            return self.epochs
+        if self.model != "convnet":
+            return 10
+        return min(max(round(330_000 / max(examples, 1)), 6), 60)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
@@ -120,7 +174,10 @@ def _check(holds: bool, name: str, wanted: str, value: object) -> None:
 
 def _plain(name: str, value: Any, kind: Any) -> Any:
     """The value as a plain int, float, str or tuple, also from numpy's; or a ConfigError."""
-    if choices := get_args(kind) if kind != tuple[int, ...] else ():
+    if kind == int | None:
+        return None if value is None else _plain(name, value, int)
+    if get_origin(kind) is Literal:
+        choices = get_args(kind)
         _check(value in choices, name, f"one of {', '.join(choices)}", value)
         return value
     if kind is int:
@@ -134,6 +191,9 @@ def _plain(name: str, value: Any, kind: Any) -> Any:
     if kind is str:
         _check(isinstance(value, str), name, "text", value)
         return value
+    item_kind = get_args(kind)[0]
+    if item_kind is str and isinstance(value, str):
+        value = (value,)
     listed = isinstance(value, Sequence) and not isinstance(value, str)
-    _check(listed, name, "a list of whole numbers", value)
-    return tuple(_plain(name, item, int) for item in value)
+    _check(listed, name, f"a list of {'names' if item_kind is str else 'whole numbers'}", value)
+    return tuple(_plain(name, item, item_kind) for item in value)

@@ -25,9 +25,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from jaxdigits.losses import softmax
+from jaxdigits.models.activations import ACTIVATIONS
 from jaxdigits.models.linear import LinearParams
 from jaxdigits.models.linear import apply as layer_forward
-from jaxdigits.models.mlp import ACTIVATIONS
 
 
 def _sigmoid_derivative(z: Array) -> Array:

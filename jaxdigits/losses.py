@@ -53,6 +53,30 @@ def cross_entropy(
     return optax.softmax_cross_entropy_with_integer_labels(logits, labels)
 
 
+def smoothed_cross_entropy(
+    logits: Float[Array, "n classes"], labels: Int[Array, " n"], smoothing: float = 0.1
+) -> Float[Array, " n"]:
+    """The cross-entropy with a share of each label given to all classes alike.
+
+    Szegedy et al., arXiv 1512.00567, section 7: the target is 1 - smoothing + smoothing / classes
+    for the label's class and smoothing / classes for the others.
+
+    Args:
+        logits: any scale.
+        labels: 0..classes-1.
+        smoothing: the share, 0..1; 0 gives `cross_entropy`.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> sure = jnp.array([[100.0, 0.0]])
+        >>> float(smoothed_cross_entropy(sure, jnp.array([0]), smoothing=0.1)[0])
+        5.0
+    """
+    _check(logits, labels)
+    onehot = jax.nn.one_hot(labels, logits.shape[-1], dtype=logits.dtype)
+    return optax.softmax_cross_entropy(logits, optax.smooth_labels(onehot, smoothing))
+
+
 def cross_entropy_from_probabilities(
     probabilities: Float[Array, "n classes"], labels: Int[Array, " n"], floor: float = 1e-10
 ) -> Float[Array, " n"]:

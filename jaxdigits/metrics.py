@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from statistics import NormalDist, fmean, stdev
 
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jaxtyping import Array, Float, Int
 
@@ -53,6 +54,31 @@ def confusion_matrix(
     classes = logits.shape[-1]
     pairs = labels * classes + logits.argmax(axis=-1)
     return jnp.bincount(pairs, length=classes**2).reshape(classes, classes)
+
+
+def most_confused(
+    counts: Int[np.ndarray, "classes classes"], wanted: int = 5
+) -> list[tuple[int, int, int]]:
+    """The pairs of classes that are most often taken for each other, in either direction.
+
+    Post C row C3 names g and q, i and l, h and n.
+
+    Args:
+        counts: a confusion matrix.
+        wanted: at most so many pairs.
+
+    Returns:
+        Two classes and how often one was taken for the other, worst first; pairs that never were
+        are left out.
+
+    Example:
+        >>> most_confused(np.array([[8, 2, 0], [1, 9, 0], [0, 4, 6]]))
+        [(1, 2, 4), (0, 1, 3)]
+    """
+    either = np.triu(counts + counts.T, k=1)
+    order = np.argsort(-either, axis=None, kind="stable")[:wanted]
+    pairs = zip(*np.unravel_index(order, either.shape), strict=True)
+    return [(int(a), int(b), int(either[a, b])) for a, b in pairs if either[a, b] > 0]
 
 
 def per_class_accuracy(

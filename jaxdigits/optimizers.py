@@ -1,8 +1,12 @@
 """Optimisers and learning-rate schedules by name; all of them are optax's."""
 
+from typing import Any
+
+import jax
 import optax
 
 from jaxdigits.config import TrainConfig
+from jaxdigits.models import Params
 
 
 def make_schedule(config: TrainConfig, steps: int) -> optax.Schedule:
@@ -29,6 +33,19 @@ def make_schedule(config: TrainConfig, steps: int) -> optax.Schedule:
     return optax.constant_schedule(config.learning_rate)
 
 
+def decays(params: Params) -> Any:
+    """Which parameters weight decay is for: True for weights, which have two axes or more.
+
+    Biases, the scales and offsets of normalisations and their statistics have one.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> decays({"weight": jnp.zeros((10, 784)), "bias": jnp.zeros(10)})
+        {'bias': False, 'weight': True}
+    """
+    return jax.tree.map(lambda leaf: leaf.ndim > 1, params)
+
+
 def make_optimizer(config: TrainConfig, steps: int) -> optax.GradientTransformation:
     """The optimiser of a run of `steps` steps, with its schedule.
 
@@ -46,7 +63,7 @@ def make_optimizer(config: TrainConfig, steps: int) -> optax.GradientTransformat
     if config.optimizer == "adam":
         return optax.adam(rate)
     if config.optimizer == "adamw":
-        return optax.adamw(rate, weight_decay=config.weight_decay)
+        return optax.adamw(rate, weight_decay=config.weight_decay, mask=decays)
     if config.optimizer == "momentum":
         return optax.sgd(rate, momentum=config.momentum)
     return optax.sgd(rate)

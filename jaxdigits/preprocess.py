@@ -46,13 +46,52 @@ def pixel_statistics(images: UInt8[Array, "n 28 28"]) -> Scaling:
     return Scaling(mean, jnp.where(variance > 0, jnp.sqrt(jnp.maximum(variance, 0)), 1.0))
 
 
+def standardize(images: Float[Array, "n 28 28"], scaling: Scaling) -> Float[Array, "n 28 28"]:
+    """`(images - mean) / std`, for pixels of 0..1.
+
+    Example:
+        >>> scaling = Scaling(jnp.float32(0.5), jnp.float32(0.25))
+        >>> float(standardize(jnp.ones((1, 28, 28)), scaling)[0, 0, 0])
+        2.0
+    """
+    return (images - scaling.mean) / scaling.std
+
+
+def unit_pixels(images: UInt8[Array, "n 28 28"]) -> Float[Array, "n 28 28"]:
+    """Pixels of 0..255 as floats of 0..1.
+
+    Example:
+        >>> float(unit_pixels(jnp.full((1, 28, 28), 255, jnp.uint8))[0, 0, 0])
+        1.0
+    """
+    return images.astype(jnp.float32) / 255
+
+
 def scale_pixels(images: UInt8[Array, "n 28 28"], scaling: Scaling) -> Float[Array, "n 28 28"]:
     """Scales pixels of 0..255 to floats: `(images / 255 - mean) / std`.
 
     Example:
-        >>> import jax.numpy as jnp
         >>> white = jnp.full((1, 28, 28), 255, jnp.uint8)
         >>> float(scale_pixels(white, Scaling(jnp.float32(0.5), jnp.float32(0.25)))[0, 0, 0])
         2.0
     """
-    return (images.astype(jnp.float32) / 255 - scaling.mean) / scaling.std
+    return standardize(unit_pixels(images), scaling)
+
+
+IMAGE_MEAN, IMAGE_STD = 0.172575, 0.25
+"""What the third post's program gives each image; the mean is that of EMNIST's letters."""
+
+
+def rescale_each(images: Float[Array, "n 28 28"]) -> Float[Array, "n 28 28"]:
+    """Each image to a mean of 0.172575 and a standard deviation of 0.25, whatever its pixels were.
+
+    Post C row C1; its program does so, its text does not say it. A blank image becomes 0.172575.
+
+    Example:
+        >>> images = jnp.zeros((1, 28, 28)).at[0, :14].set(1.0)
+        >>> rescale_each(images)[0, ::27, 0].tolist()
+        [0.42257499..., -0.0774250...]
+    """
+    mean = images.mean(axis=(-2, -1), keepdims=True)
+    std = images.std(axis=(-2, -1), keepdims=True)
+    return (images - mean) / jnp.where(std > 0, std, 1) * IMAGE_STD + IMAGE_MEAN

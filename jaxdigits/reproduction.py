@@ -249,13 +249,15 @@ class Study:
             )
             self.trained[name] = Trained(
                 config=config,
-                params=state.params,
+                params=state.trained,
                 scaling=state.scaling,
                 untrained=untrained.accuracy.astype(np.float64),
                 accuracy=history.validation.accuracy.astype(np.float64),
                 loss=history.train.loss.astype(np.float64),
                 seconds=seconds,
-                seconds_alone=self.seeds * config.epochs * min(epochs_alone, default=0.0),
+                seconds_alone=self.seeds
+                * history.train.loss.shape[1]
+                * min(epochs_alone, default=0.0),
             )
         return self.trained[name]
 
@@ -277,7 +279,7 @@ class Study:
     ) -> Iterator[float]:
         """The seconds of each epoch of one seed, for as long as somebody asks."""
         trainer = make_trainer(config, self.data.num_classes, optimizer=optimizer)
-        if not trainer.epochs:
+        if not trainer.count_epochs(self.data):
             return
         state = jax.jit(trainer.init)(self.keys[0], self.data)
         epoch = jax.jit(trainer.epoch, donate_argnums=0).lower(state, self.data).compile()

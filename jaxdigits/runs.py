@@ -13,7 +13,7 @@ The folder gets its name when all is written.
 import importlib.metadata
 import json
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,16 +23,17 @@ import jax.numpy as jnp
 import numpy as np
 import safetensors
 import safetensors.numpy
-from jaxtyping import Array, Float, Float32, Int, Int32, UInt8
+from jaxtyping import Array, Float, Float32, Int, Int32, Key, UInt8
 
 from jaxdigits import metrics
+from jaxdigits.augmentation import moved
 from jaxdigits.config import TrainConfig
 from jaxdigits.data.dataset import Dataset, Fingerprint, check_images
 from jaxdigits.errors import ConfigError, DataError, RunError
 from jaxdigits.files import replacing
 from jaxdigits.losses import LOSSES, softmax
 from jaxdigits.models import Apply, Model, Params, make_model
-from jaxdigits.preprocess import Scaling, scale_pixels
+from jaxdigits.preprocess import Scaling, scale_pixels, unit_pixels
 from jaxdigits.training import EVALUATION_BATCH
 
 FORMAT = 1
@@ -54,6 +55,8 @@ class Evaluation:
         accuracy: 0..1.
         low: lower end of the accuracy's 95 % Wilson interval, for images drawn like these.
         high: its upper end.
+        top_2: share of images whose class is the first or the second guess.
+        confused: the pairs of classes most often taken for each other, and how often.
         per_class: accuracy on the images of each class, by its name; None without images.
     """
 
@@ -63,6 +66,8 @@ class Evaluation:
     accuracy: float
     low: float
     high: float
+    top_2: float
+    confused: Sequence[tuple[str, str, int]]
     per_class: Mapping[str, float | None]
 
     def as_dict(self) -> dict[str, Any]:
@@ -72,6 +77,8 @@ class Evaluation:
             "loss": self.loss if np.isfinite(self.loss) else None,
             "accuracy": self.accuracy,
             "interval_95": [self.low, self.high],
+            "top_2_accuracy": self.top_2,
+            "most_confused": [list(pair) for pair in self.confused],
             "per_class_accuracy": dict(self.per_class),
         }
 
@@ -148,23 +155,64 @@ class Run:
         """
         return self.score(self.predict_logits(dataset.images), dataset)
 
+    def accuracy_moved(self, dataset: Dataset, draws: int = 10) -> list[float]:
+        """The accuracy on moved images, each time moved otherwise: the third post's test, row C5.
+
+        Rows and columns shift by -2..2 pixels each, then five pixels are inverted
+        (`jaxdigits.augmentation.moved`). The keys are the same for every network.
+
+        Args:
+            dataset: the images.
+            draws: how often.
+
+        Returns:
+            An accuracy for each draw, 0..1.
+
+        Raises:
+            DataError: the data have other classes than the network.
+        """
+        _check_classes(self, dataset)
+        accuracies = []
+        for seed in range(draws):
+            images = np.asarray(_moved(jax.random.key(seed), jnp.asarray(dataset.images)))
+            accuracies.append(float(np.mean(self.predict(images) == dataset.labels)))
+        return accuracies
+
     def score(self, logits: Float32[np.ndarray, "n classes"], dataset: Dataset) -> Evaluation:
         """The same, from logits that are there already."""
-        if dataset.class_names != self.class_names:
-            raise DataError(
-                f"the network knows the classes {', '.join(self.class_names)}; the data are of "
-                f"{', '.join(dataset.class_names)}"
-            )
+        _check_classes(self, dataset)
         labels = jnp.asarray(dataset.labels)
         loss = float(_mean_loss(self.config.loss, jnp.asarray(logits), labels))
         counts = np.asarray(metrics.confusion_matrix(jnp.asarray(logits), labels))
+        top_2 = float(metrics.top_k_accuracy(jnp.asarray(logits), labels, k=2))
+        confused = [
+            (dataset.class_names[a], dataset.class_names[b], times)
+            for a, b, times in metrics.most_confused(counts)
+        ]
         correct, count = int(np.trace(counts)), len(dataset)
         low, high = metrics.wilson_interval(correct, count)
         per_class = {
             name: int(row[index]) / int(row.sum()) if row.any() else None
             for index, (name, row) in enumerate(zip(dataset.class_names, counts, strict=True))
         }
-        return Evaluation(dataset.split, count, loss, correct / count, low, high, per_class)
+        accuracy = correct / count
+        return Evaluation(
+            dataset.split, count, loss, accuracy, low, high, top_2, confused, per_class
+        )
+
+
+def _check_classes(run: Run, dataset: Dataset) -> None:
+    if dataset.class_names != run.class_names:
+        raise DataError(
+            f"the network knows the classes {', '.join(run.class_names)}; the data are of "
+            f"{', '.join(dataset.class_names)}"
+        )
+
+
+@jax.jit
+def _moved(key: Key[Array, ""], images: UInt8[Array, "n 28 28"]) -> UInt8[Array, "n 28 28"]:
+    """Exact: moved pixels are old ones, inverted ones 255 less the old."""
+    return jnp.round(255 * moved(key, unit_pixels(images))).astype(jnp.uint8)
 
 
 @jax.jit(static_argnums=0)

@@ -13,27 +13,41 @@ epoch, to show its progress.
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jax import lax
-from jaxtyping import Array, Float, Int, Key, UInt8
+from jax.flatten_util import ravel_pytree
+from jax.sharding import Mesh, PartitionSpec
+from jaxtyping import Array, Float, Int, Key, Shaped, UInt8
 
-from jaxdigits import gradients, metrics
+from jaxdigits import gradients
+from jaxdigits.augmentation import make_augment
 from jaxdigits.batches import shuffled_batches, steps_per_epoch
 from jaxdigits.config import TrainConfig
 from jaxdigits.data import Dataset, Examples, load_splits
 from jaxdigits.data.preparation import StrPath
 from jaxdigits.errors import ConfigError
-from jaxdigits.losses import LOSSES, Loss
+from jaxdigits.losses import LOSSES, Loss, smoothed_cross_entropy
 from jaxdigits.models import Apply, Model, Params, make_model
 from jaxdigits.optimizers import make_optimizer
-from jaxdigits.preprocess import UNIT, Scaling, pixel_statistics, scale_pixels
+from jaxdigits.preprocess import (
+    UNIT,
+    Scaling,
+    pixel_statistics,
+    scale_pixels,
+    standardize,
+    unit_pixels,
+)
 
-EVALUATION_BATCH = 1000
-"""Images at a time where nothing is learned."""
+EVALUATION_BATCH = 200
+"""Images at a time where nothing is learned: more would not stay in a CPU's cache."""
+
+DEVICES = "devices"
+"""The name of a mesh's axis."""
 
 
 @jax.tree_util.register_dataclass
@@ -76,7 +90,8 @@ class TrainState(NamedTuple):
     """All that changes in training, and the scaling, which does not.
 
     Attributes:
-        params: the model's parameters.
+        params: the model's parameters, and its statistics if it keeps any.
+        average: of the parameters over the steps; None if the config does not average.
         opt_state: the optimiser's state.
         scaling: of the pixels, from the training images.
         key: of the run; an epoch's own is folded from it.
@@ -84,10 +99,16 @@ class TrainState(NamedTuple):
     """
 
     params: Params
+    average: Params | None
     opt_state: optax.OptState
     scaling: Scaling
     key: Key[Array, ""]
     epoch: Int[Array, ""]
+
+    @property
+    def trained(self) -> Params:
+        """The parameters to use: the average, or the last ones."""
+        return self.params if self.average is None else self.average
 
 
 class Metrics(NamedTuple):
@@ -134,22 +155,33 @@ class Trainer(NamedTuple):
     Attributes:
         init: `init(key, data, params=None) -> state`; it starts from `params`, or from the model's
             own starting values.
-        epoch: `epoch(state, data) -> (state, metrics)`; jit it, and donate the state.
+        epoch: `epoch(state, data) -> (state, metrics)`: `train_epoch`, then `evaluate`. Jit it, and
+            donate the state.
+        train_epoch: `train_epoch(state, examples) -> (state, metrics)`.
         evaluate: `evaluate(state, examples) -> metrics`.
-        epochs: how often to call `epoch`.
+        count_epochs: `count_epochs(data)`: how often to call `epoch`.
+        mesh: the devices that share each batch; None for one device.
+        compiler_options: to be given to `jax.jit` with any of these functions.
     """
 
     init: Callable[..., TrainState]
     epoch: Callable[[TrainState, TrainingData], tuple[TrainState, EpochMetrics]]
+    train_epoch: Callable[[TrainState, Examples], tuple[TrainState, Metrics]]
     evaluate: Callable[[TrainState, Examples], Metrics]
-    epochs: int
+    count_epochs: Callable[[TrainingData], int]
+    mesh: Mesh | None
+    compiler_options: dict[str, bool | str]
 
 
 LossAndGradients = Callable[
-    [Params, Float[Array, "n 28 28"], Int[Array, " n"], Float[Array, " n"]],
-    tuple[Float[Array, "n classes"], Params],
+    [Params, Float[Array, "n 28 28"], Int[Array, " n"], Float[Array, " n"], Key[Array, ""]],
+    tuple[Float[Array, "n classes"], Params, dict[str, Any]],
 ]
-"""`(params, images, labels, weights) -> (logits, gradients)` of the weighted sum of losses."""
+"""`(params, images, labels, weights, key) -> (logits, gradients, changed)`.
+
+Gradients are of the weighted sum of losses; `changed` are collections of `params`, as
+`jaxdigits.models.ApplyTrain` has them.
+"""
 
 
 def make_train(
@@ -176,7 +208,7 @@ def make_train(
     Example:
         >>> import jax, jaxdigits as jd
         >>> data = jd.load_training_data("digits")
-        >>> train = jax.jit(jd.make_train(jd.TrainConfig(epochs=5)))
+        >>> train = jax.jit(jd.make_train(jd.TrainConfig(model="mlp", epochs=5)))
         >>> result = train(jax.random.key(0), data)
         >>> result.history.validation.accuracy.shape
         (5,)
@@ -190,7 +222,7 @@ def make_train(
         state = trainer.init(key, data, params)
         untrained = trainer.evaluate(state, data.validation)
         state, history = lax.scan(
-            lambda state, _: trainer.epoch(state, data), state, length=trainer.epochs
+            lambda state, _: trainer.epoch(state, data), state, length=trainer.count_epochs(data)
         )
         return TrainResult(state, untrained, history)
 
@@ -203,19 +235,27 @@ def make_trainer(
     *,
     model: Model | None = None,
     optimizer: optax.GradientTransformation | None = None,
+    mesh: Mesh | None = None,
 ) -> Trainer:
     """The parts of which `make_train` makes a run; arguments and errors are the same.
 
     `num_classes` must be that of the data. A model with a `fit` is fitted by `init`, and has no
     epochs.
+
+    With a `mesh` of devices along one axis, `DEVICES`, each device takes its share of every batch
+    and of the images to evaluate. State and data lie on all of them. The result is that of one
+    device but for rounding, and for what dropout and augmentation draw.
     """
     _check_gradients(config, model)
-    net = model or make_model(config, num_classes)
+    axis = DEVICES if mesh is not None and mesh.size > 1 else None
+    net = model or make_model(config, num_classes, axis)
     loss = LOSSES[config.loss]
     loss_and_gradients = _make_loss_and_gradients(config, net, loss)
+    augment = make_augment(config.augment)
 
     def optimizer_for(images: Array) -> optax.GradientTransformation:
-        steps = config.epochs * steps_per_epoch(len(images), config.batch_size)
+        epochs = config.count_epochs(len(images))
+        steps = epochs * steps_per_epoch(len(images), config.batch_size)
         return optimizer or make_optimizer(config, steps)
 
     def init(key: Key[Array, ""], data: TrainingData, params: Params | None = None) -> TrainState:
@@ -240,51 +280,139 @@ def make_trainer(
                 f"the model gives logits of shape {list(found.shape)} for 2 images; "
                 f"for {num_classes} classes it should be [2, {num_classes}]"
             )
+        average = jax.tree.map(jnp.copy, start) if config.average else None
         opt_state = optimizer_for(images).init(start)
-        return TrainState(start, opt_state, scaling, epochs_key, jnp.int32(0))
+        return TrainState(start, average, opt_state, scaling, epochs_key, jnp.int32(0))
 
     def train_epoch(state: TrainState, examples: Examples) -> tuple[TrainState, Metrics]:
         images, labels = jax.tree.map(jnp.asarray, examples)
         transform = optimizer_for(images)
-        batches = shuffled_batches(
-            jax.random.fold_in(state.key, state.epoch), len(images), config.batch_size
-        )
+        epoch_key = jax.random.fold_in(state.key, state.epoch)
+        indices, valid = shuffled_batches(epoch_key, len(images), config.batch_size)
+        weights = valid / valid.sum(axis=1, keepdims=True) if config.reduction == "mean" else valid
+        batches = tuple(_own_share(batch, axis) for batch in (indices, valid, weights))
+        steps = len(indices)
 
         def step(carry, batch):
-            params, opt_state, loss_sum, correct = carry
-            indices, valid = batch
-            batch_labels = labels[indices]
-            weights = valid / valid.sum() if config.reduction == "mean" else valid
-            logits, grads = loss_and_gradients(
-                params, scale_pixels(images[indices], state.scaling), batch_labels, weights
+            params, average, opt_state, loss_sum, correct = carry
+            number, (chosen, valid, weights) = batch
+            number += state.epoch * steps
+            augment_key, dropout_key = _step_keys(state.key, number, axis)
+            inputs = augment(augment_key, unit_pixels(images[chosen]))
+            inputs = standardize(inputs, state.scaling)
+            logits, grads, changed = loss_and_gradients(
+                params, inputs, labels[chosen], weights, dropout_key
             )
+            if axis:
+                grads, changed = _sum_over_devices((grads, changed), axis)
+                changed = jax.tree.map(lambda leaf: leaf / lax.axis_size(axis), changed)
             updates, opt_state = transform.update(grads, opt_state, params)
             params = optax.apply_updates(params, updates)
-            loss_sum += loss(logits, batch_labels) @ valid
-            correct += (logits.argmax(axis=-1) == batch_labels) @ valid
-            return (params, opt_state, loss_sum, correct), None
+            if isinstance(params, dict):
+                params |= changed
+            if config.average:
+                # A shorter memory at first, or the starting values would be felt for long.
+                decay = jnp.minimum(config.average, (1 + number) / (10 + number))
+                average = optax.incremental_update(params, average, 1 - decay)
+            loss_sum += loss(logits, labels[chosen]) @ valid
+            correct += (logits.argmax(axis=-1) == labels[chosen]) @ valid
+            return (params, average, opt_state, loss_sum, correct), None
 
-        start = (state.params, state.opt_state, jnp.float32(0), jnp.float32(0))
-        (params, opt_state, loss_sum, correct), _ = lax.scan(step, start, batches)
-        state = state._replace(params=params, opt_state=opt_state, epoch=state.epoch + 1)
+        zero = jnp.float32(0)
+        start = (state.params, state.average, state.opt_state, zero, zero)
+        (params, average, opt_state, *sums), _ = lax.scan(step, start, (jnp.arange(steps), batches))
+        loss_sum, correct = lax.psum(sums, axis) if axis else sums
+        state = state._replace(
+            params=params, average=average, opt_state=opt_state, epoch=state.epoch + 1
+        )
         return state, Metrics(loss_sum / len(images), correct / len(images))
 
     def evaluate(state: TrainState, examples: Examples) -> Metrics:
         images, labels = jax.tree.map(jnp.asarray, examples)
-        logits = compute_logits(net.apply, state.params, state.scaling, images)
-        return Metrics(loss(logits, labels).mean(), metrics.accuracy(logits, labels))
+        own, valid = (
+            _own_share(array, axis) for array in (jnp.arange(len(images)), jnp.ones(len(images)))
+        )
+        logits = compute_logits(net.apply, state.trained, state.scaling, images[own])
+        sums = (
+            loss(logits, labels[own]) @ valid,
+            (logits.argmax(axis=-1) == labels[own]) @ valid,
+        )
+        loss_sum, correct = lax.psum(sums, axis) if axis else sums
+        return Metrics(loss_sum / len(images), correct / len(images))
 
     def epoch(state: TrainState, data: TrainingData) -> tuple[TrainState, EpochMetrics]:
         state, train = train_epoch(state, data.train)
         return state, EpochMetrics(train, evaluate(state, data.validation))
 
-    return Trainer(init, epoch, evaluate, 0 if net.fit else config.epochs)
+    def on_devices(function: Callable) -> Callable:
+        if mesh is None or not axis:
+            return function
+        whole = PartitionSpec()
+        # What leaves is equal on all devices, which JAX cannot see.
+        return jax.shard_map(function, mesh=mesh, in_specs=whole, out_specs=whole, check_vma=False)
+
+    return Trainer(
+        init=init,
+        epoch=on_devices(epoch),
+        train_epoch=on_devices(train_epoch),
+        evaluate=on_devices(evaluate),
+        count_epochs=lambda data: 0 if net.fit else config.count_epochs(len(data.train.labels)),
+        mesh=mesh,
+        compiler_options=_compiler_options(mesh) if axis else {},
+    )
+
+
+def _compiler_options(mesh: Mesh | None) -> dict[str, bool | str]:
+    """On a CPU that is several devices, an operation of one device uses one core."""
+    on_cpu = mesh is not None and mesh.devices.flat[0].platform == "cpu"
+    return {"xla_cpu_multi_thread_eigen": False} if on_cpu else {}
+
+
+def _own_share(array: Shaped[Array, "... n"], axis: str | None) -> Shaped[Array, "... share"]:
+    """The part of the last axis for this device, with zeros at the end if it is not even."""
+    if axis is None:
+        return array
+    share = -(-array.shape[-1] // lax.axis_size(axis))
+    missing = share * lax.axis_size(axis) - array.shape[-1]
+    padded = jnp.pad(array, [(0, 0)] * (array.ndim - 1) + [(0, missing)])
+    return lax.dynamic_slice_in_dim(padded, lax.axis_index(axis) * share, share, axis=-1)
+
+
+def _step_keys(
+    key: Key[Array, ""], step: Int[Array, ""], axis: str | None
+) -> tuple[Key[Array, ""], Key[Array, ""]]:
+    """Keys of a step for augmentation and dropout, other ones on each device."""
+    apart = jax.random.fold_in(key, 2**32 - 1)  # from those of the epochs
+    key = jax.random.fold_in(apart, step)
+    if axis is not None:
+        key = jax.random.fold_in(key, lax.axis_index(axis))
+    first, second = jax.random.split(key)
+    return first, second
+
+
+LARGE = 200_000
+"""Numbers in an array above which it is sent to the other devices by itself."""
+
+
+def _sum_over_devices(tree: Any, axis: str) -> Any:
+    """The sum over the devices of each array of a pytree.
+
+    On a CPU each all-reduce costs some tens of microseconds, so the small arrays go together as
+    one. Large ones go alone: joining and cutting them would cost more (ResNet-18 trains 1.4 times
+    as fast so).
+    """
+    leaves, structure = jax.tree.flatten(tree)
+    small, join = ravel_pytree([leaf for leaf in leaves if leaf.size < LARGE])
+    joined = iter(join(lax.psum(small, axis)))
+    return structure.unflatten(
+        [next(joined) if leaf.size < LARGE else lax.psum(leaf, axis) for leaf in leaves]
+    )
 
 
 def compute_logits(
     apply: Apply, params: Params, scaling: Scaling, images: UInt8[Array, "n 28 28"]
 ) -> Float[Array, "n classes"]:
-    """The logits of any number of images, pixels 0..255, a thousand at a time."""
+    """The logits of any number of images, pixels 0..255, some at a time."""
 
     def logits_of(batch: UInt8[Array, "n 28 28"]) -> Float[Array, "n classes"]:
         return apply(params, scale_pixels(batch, scaling))
@@ -308,16 +436,58 @@ def _check_gradients(config: TrainConfig, model: Model | None) -> None:
 def _make_loss_and_gradients(config: TrainConfig, model: Model, loss: Loss) -> LossAndGradients:
     """Logits and gradients of the weighted sum of losses, by `jax.grad` or by hand."""
     if config.gradients == "hand":
-        if config.model == "linear":
-            return gradients.linear
-        return partial(gradients.mlp, activation=config.activation)
+        by_hand = gradients.linear
+        if config.model == "mlp":
+            by_hand = partial(gradients.mlp, activation=config.activation)
 
-    def weighted_loss(params, images, labels, weights):
-        logits = model.apply(params, images)
-        return loss(logits, labels) @ weights, logits
+        def without_key(params, images, labels, weights, _):
+            logits, grads = by_hand(params, images, labels, weights)
+            return logits, grads, {}
 
-    def loss_and_gradients(params, images, labels, weights):
-        grads, logits = jax.grad(weighted_loss, has_aux=True)(params, images, labels, weights)
-        return logits, grads
+        return without_key
+    if config.label_smoothing:
+        loss = partial(smoothed_cross_entropy, smoothing=config.label_smoothing)
+    apply_train = model.apply_train or (lambda params, images, _: (model.apply(params, images), {}))
+
+    def weighted_loss(params, images, labels, weights, key):
+        logits, changed = apply_train(params, images, key)
+        return loss(logits, labels) @ weights, (logits, changed)
+
+    def loss_and_gradients(params, images, labels, weights, key):
+        grads, (logits, changed) = jax.grad(weighted_loss, has_aux=True)(
+            params, images, labels, weights, key
+        )
+        return logits, grads, changed
 
     return loss_and_gradients
+
+
+def default_mesh(config: TrainConfig, devices: int | None = None) -> Mesh | None:
+    """The devices that should share each batch; None for one alone.
+
+    If their number is not given: one, but for convolutional networks on a CPU as many as leave each
+    at least 16 images. On two cores the letters network trains 1.6 times as fast on two CPU devices
+    as on one whose operations use both cores. A CPU shows as one device unless
+    `JAX_NUM_CPU_DEVICES` was set before jax was imported, as the command line does.
+
+    Args:
+        config: `model` and `batch_size`.
+        devices: how many.
+
+    Raises:
+        ConfigError: there are not so many.
+
+    Example:
+        >>> default_mesh(TrainConfig(model="linear")) is None
+        True
+    """
+    there = jax.devices()
+    if devices is None:
+        devices = 1
+        if there[0].platform == "cpu" and config.model in ("convnet", "resnet18"):
+            devices = max(min(len(there), config.batch_size // 16), 1)
+    if not 1 <= devices <= len(there):
+        raise ConfigError(
+            f"devices must be 1 to {len(there)}, as many as jax has here, not {devices}"
+        )
+    return Mesh(np.array(there[:devices]), (DEVICES,)) if devices > 1 else None

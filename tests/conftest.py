@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 from helpers import write_emnist
@@ -13,6 +14,8 @@ from hypothesis import settings
 
 import jaxdigits as jd
 from jaxdigits import data
+
+jax.config.update("jax_num_cpu_devices", 2)  # so that sharing a batch can be tested
 
 # Compilation makes first examples slow, and a test that fails should fail again.
 settings.register_profile("jaxdigits", deadline=None, derandomize=True)
@@ -22,8 +25,15 @@ TEST_DATA_VARIABLE = "JAXDIGITS_TEST_DATA"
 """A folder with real data: `mnist/` and `emnist-letters-subset/`, as downloaded."""
 
 
+@pytest.fixture(scope="session")
+def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the commands that tests run keep compiled programs."""
+    return tmp_path_factory.mktemp("compiled")
+
+
 @pytest.fixture(autouse=True)
-def _isolated(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def _isolated(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, compiled: Path) -> None:
+    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(compiled))
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "datasets"))
     monkeypatch.delenv("JAXDIGITS_MANUAL_DIR", raising=False)
     for variable in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):

@@ -32,7 +32,8 @@ def cli(capsys):
 
 
 def train_digits(cli, out: Path, *more: object) -> tuple[int, str, str]:
-    return cli("train", "--dataset", "digits", "--epochs", "2", "--out", out, *more)
+    settings = ("--dataset", "digits", "--model", "mlp", "--epochs", "2", "--out", out)
+    return cli("train", *settings, *more)
 
 
 def test_help_imports_nothing_heavy(python):
@@ -56,10 +57,10 @@ def test_the_main_job(python):
     assert notes[0].startswith("MNIST is not prepared and its host does not answer")
     assert "--manual-dir" in notes[0]
     assert re.search(r"^test +360 .* %$", done.stdout, re.MULTILINE)
-    assert Path("runs/digits-mlp/run.json").is_file()
+    assert Path("runs/digits-convnet/run.json").is_file()
     again = python("-m", "jaxdigits", "train", "--epochs", "1")
     assert again.returncode == 0
-    assert Path("runs/digits-mlp-2/run.json").is_file()
+    assert Path("runs/digits-convnet-2/run.json").is_file()
 
 
 def test_tensorflow_is_not_imported(python):
@@ -87,7 +88,7 @@ def test_evaluate_gives_the_figures_again(cli, tmp_path):
 
 def test_json_is_one_object_and_nothing_else(python, emnist_files):
     for arguments in (
-        ("train", "--dataset", "digits", "--epochs", "1", "--out", "run"),
+        ("train", "--dataset", "digits", "--model", "mlp", "--epochs", "1", "--out", "run"),
         ("evaluate", "run"),
         ("data", "list"),
         ("data", "prepare", "emnist/letters", "--manual-dir", str(emnist_files)),
@@ -198,7 +199,16 @@ def test_evaluate_refuses_other_data(cli, tmp_path, emnist_files):
     out = tmp_path / "run"
     files = ("--manual-dir", emnist_files)
     code, _, err = cli(
-        "train", "--dataset", "emnist/letters", "--epochs", "1", "--out", out, *files
+        "train",
+        "--dataset",
+        "emnist/letters",
+        "--model",
+        "mlp",
+        "--epochs",
+        "1",
+        "--out",
+        out,
+        *files,
     )
     assert code == 0, err
     write_emnist(tmp_path / "other", train_images=emnist_arrays()["train-images"][::-1])
@@ -226,7 +236,7 @@ def wait_for(path: Path) -> None:
     assert path.exists()
 
 
-LONG = ["train", "--dataset", "digits", "--epochs", "100000", "--out", "run"]
+LONG = ["train", "--dataset", "digits", "--model", "mlp", "--epochs", "100000", "--out", "run"]
 
 
 def test_progress_is_shown_on_a_terminal_only(python):
@@ -235,7 +245,8 @@ def test_progress_is_shown_on_a_terminal_only(python):
     import struct
     import termios
 
-    arguments = ["-m", "jaxdigits", "train", "--dataset", "digits", "--epochs", "3"]
+    settings = ["--dataset", "digits", "--model", "mlp", "--epochs", "3"]
+    arguments = ["-m", "jaxdigits", "train", *settings]
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 110, 0, 0))
     with os.fdopen(ours, "rb", buffering=0) as terminal:
@@ -291,9 +302,10 @@ def test_two_trainings_into_one_folder(cli):
 
 def test_trainings_without_a_folder_are_numbered(cli):
     for _ in range(2):
-        assert cli("train", "--dataset", "digits", "--epochs", "1")[0] == 0
+        assert cli("train", "--dataset", "digits", "--model", "mlp", "--epochs", "1")[0] == 0
     assert sorted(path.name for path in Path("runs").iterdir()) == ["digits-mlp", "digits-mlp-2"]
-    assert cli("train", "--dataset", "digits", "--epochs", "1", "--overwrite")[0] == 0
+    again = ("--model", "mlp", "--epochs", "1", "--overwrite")
+    assert cli("train", "--dataset", "digits", *again)[0] == 0
     assert len(list(Path("runs").iterdir())) == 2
 
 

@@ -56,7 +56,7 @@ def test_values_of_the_wrong_type_are_refused(python):
         "learning_rate must be a number, not 'fast'",
         "hidden must be a list of whole numbers, not 30",
     ]
-    assert lines[6] == "model must be one of mlp, linear, pixel, not 'x'"
+    assert lines[6] == "model must be one of convnet, resnet18, mlp, linear, pixel, not 'x'"
     assert len(lines) == len(wrong)
 
 

@@ -71,7 +71,7 @@ def test_each_optimiser_replaces_the_one_before(config, digits):
 
 
 def test_the_rows_differ_from_each_other_as_the_posts_say():
-    plain = jd.TrainConfig(optimizer="sgd", schedule="constant", learning_rate=1.0)
+    plain = jd.TrainConfig(model="mlp", optimizer="sgd", schedule="constant", learning_rate=1.0)
     linear = replace(plain, model="linear", initializer="normal")
     clamped = {"loss": "clamped_cross_entropy", "reduction": "sum"}
     assert replace(linear, gradients="hand", epochs=21) == a4.CONFIG

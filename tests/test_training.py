@@ -77,11 +77,20 @@ def test_against_torch(digits):
     """Momentum and Adam over an epoch, the same batches."""
     torch = pytest.importorskip("torch")
     data = small(digits, 256)
-    base = jd.TrainConfig(hidden=(20,), schedule="constant", learning_rate=0.01)
+
+    def decaying_weights(parameters):
+        parameters = list(parameters)
+        groups = [
+            {"params": [p for p in parameters if p.ndim > 1], "weight_decay": 0.1},
+            {"params": [p for p in parameters if p.ndim == 1], "weight_decay": 0.0},
+        ]
+        return torch.optim.AdamW(groups, 0.01)
+
+    base = jd.TrainConfig(model="mlp", hidden=(20,), schedule="constant", learning_rate=0.01)
     for config, theirs in (
         (replace(base, optimizer="momentum"), lambda p: torch.optim.SGD(p, 0.01, momentum=0.9)),
         (replace(base, optimizer="adam"), lambda p: torch.optim.Adam(p, 0.01)),
-        (replace(base, optimizer="adamw"), lambda p: torch.optim.AdamW(p, 0.01, weight_decay=0.1)),
+        (replace(base, optimizer="adamw"), decaying_weights),
     ):
         trainer = jd.make_trainer(config, 10)
         state = trainer.init(jax.random.key(0), data)
@@ -109,7 +118,7 @@ def test_against_torch(digits):
 
 def test_gradients_by_hand_train_the_same_network(digits):
     results = [
-        jax.jit(jd.make_train(jd.TrainConfig(gradients=gradients, epochs=2)))(
+        jax.jit(jd.make_train(jd.TrainConfig(model="mlp", gradients=gradients, epochs=2)))(
             jax.random.key(0), digits
         )
         for gradients in ("auto", "hand")
@@ -156,12 +165,12 @@ def test_the_images_stay_bytes(digits):
 
 
 def test_train_is_the_trainer_in_a_loop(digits):
-    config = jd.TrainConfig(epochs=3)
+    config = jd.TrainConfig(model="mlp", epochs=3)
     trainer = jd.make_trainer(config, 10)
     state = jax.jit(trainer.init)(jax.random.key(5), digits)
     untrained = trainer.evaluate(state, digits.validation)
     history = []
-    for _ in range(trainer.epochs):
+    for _ in range(trainer.count_epochs(digits)):
         state, measured = jax.jit(trainer.epoch)(state, digits)
         history.append(measured)
     result = jax.jit(jd.make_train(config))(jax.random.key(5), digits)
@@ -171,7 +180,7 @@ def test_train_is_the_trainer_in_a_loop(digits):
 
 
 def test_many_keys_at_once(digits):
-    config = jd.TrainConfig(epochs=2)
+    config = jd.TrainConfig(model="mlp", epochs=2)
     train = jd.make_train(config)
     keys = jax.random.split(jax.random.key(0), 3)
     together = jax.jit(jax.vmap(train, in_axes=(0, None)))(keys, digits)
@@ -186,7 +195,7 @@ def test_many_keys_at_once(digits):
 
 
 def test_the_same_key_gives_the_same_bytes(digits):
-    train = jax.jit(jd.make_train(jd.TrainConfig(epochs=2)))
+    train = jax.jit(jd.make_train(jd.TrainConfig(model="mlp", epochs=2)))
     first, second = (train(jax.random.key(7), digits) for _ in range(2))
     for a, b in zip(
         jax.tree.leaves(first.state.params), jax.tree.leaves(second.state.params), strict=True
@@ -233,7 +242,7 @@ def test_labels_of_more_classes_than_the_network_has(rng):
 def test_no_gradients_by_hand_for_a_model_of_your_own():
     model = jd.Model(jd.models.linear.init, jd.models.linear.apply)
     with pytest.raises(jd.errors.ConfigError, match="not for your own model"):
-        jd.make_train(jd.TrainConfig(gradients="hand"), model=model)
+        jd.make_train(jd.TrainConfig(model="mlp", gradients="hand"), model=model)
 
 
 def test_the_pixel_model_has_no_epochs(digits):
@@ -245,7 +254,9 @@ def test_the_pixel_model_has_no_epochs(digits):
 @pytest.mark.parametrize("activation", ["sigmoid", "tanh", "gelu"])
 @pytest.mark.parametrize("loss", ["sigmoid_mse", "softmax_mse", "clamped_cross_entropy"])
 def test_every_loss_and_activation_learns(digits, loss, activation):
-    config = jd.TrainConfig(loss=loss, activation=activation, epochs=8, optimizer="adam")
+    config = jd.TrainConfig(
+        model="mlp", loss=loss, activation=activation, epochs=8, optimizer="adam"
+    )
     result = jax.jit(jd.make_train(config))(jax.random.key(0), digits)
     assert result.history.validation.accuracy[-1] > 0.85
 
@@ -262,7 +273,7 @@ def test_logits_of_any_number_of_images(count, rng):
 
 def test_schedules():
     def at(schedule, *steps):
-        config = jd.TrainConfig(schedule=schedule, learning_rate=0.5)
+        config = jd.TrainConfig(model="mlp", schedule=schedule, learning_rate=0.5)
         return [np.asarray(make_schedule(config, 100)(step)).item() for step in steps]
 
     assert at("constant", 0, 50, 100) == [0.5, 0.5, 0.5]
@@ -273,7 +284,7 @@ def test_schedules():
 @pytest.mark.parametrize("optimizer", ["sgd", "momentum", "adam", "adamw"])
 @pytest.mark.parametrize("schedule", ["constant", "cosine", "one_cycle"])
 def test_every_optimizer_goes_downhill(optimizer, schedule):
-    config = jd.TrainConfig(optimizer=optimizer, schedule=schedule, learning_rate=0.1)
+    config = jd.TrainConfig(model="mlp", optimizer=optimizer, schedule=schedule, learning_rate=0.1)
     transform = make_optimizer(config, 100)
     params, loss = jnp.array([3.0, -2.0]), lambda p: (p**2).sum()
     state, start = transform.init(params), loss(params)
@@ -305,7 +316,7 @@ def test_statistics_of_mnist(mnist_dir):
 def test_mnist_is_learned(mnist_dir):
     """A short run of the default network: well above what chance or a linear model give."""
     data = jd.load_training_data("mnist", data_dir=mnist_dir)
-    trainer = jd.make_trainer(jd.TrainConfig(epochs=2), 10)
-    result = jax.jit(jd.make_train(jd.TrainConfig(epochs=2)))(jax.random.key(0), data)
+    trainer = jd.make_trainer(jd.TrainConfig(model="mlp", epochs=2), 10)
+    result = jax.jit(jd.make_train(jd.TrainConfig(model="mlp", epochs=2)))(jax.random.key(0), data)
     test = jd.data.load("mnist", "test", data_dir=mnist_dir).examples
     assert trainer.evaluate(result.state, test).accuracy > 0.965

@@ -8,6 +8,8 @@ import os
 import sys
 from typing import Any
 
+from platformdirs import user_cache_path
+
 from jaxdigits.data.dataset import Fingerprint, split_counts
 from jaxdigits.data.specs import SPECS
 
@@ -27,6 +29,22 @@ def usable_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def prepare_jax() -> None:
+    """Settings that jax reads when it is imported; the user's own in the environment go first.
+
+    A CPU device for each core: seeds, and the batches of convolutional networks, are shared out
+    over them. And compiled programs are kept in the user's cache folder, so that the next process
+    need not compile them; jax's own variable `JAX_ENABLE_COMPILATION_CACHE=false` turns that off.
+    """
+    defaults = {
+        "JAX_NUM_CPU_DEVICES": str(usable_cores()),
+        "JAX_COMPILATION_CACHE_DIR": str(user_cache_path("jaxdigits") / "compiled"),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.2",
+    }
+    for name, value in defaults.items():
+        os.environ[name] = os.environ.get(name) or value
 
 
 def note_counts(fingerprint: Fingerprint) -> None:

@@ -6,17 +6,26 @@ from pathlib import Path
 from jaxdigits import data, runs
 from jaxdigits.commands import report
 from jaxdigits.errors import DataError
+from jaxdigits.metrics import mean_interval
 from jaxdigits.runs import Evaluation
 
 
 def evaluate(
     folder: Path,
     *,
+    moved: bool = False,
     data_dir: Path | None = None,
     manual_dir: Path | None = None,
     as_json: bool = False,
 ) -> list[Evaluation]:
     """Loads a run, measures it on the validation and the test split, and prints the result.
+
+    Args:
+        folder: of the run.
+        moved: whether to measure it on moved test images as well.
+        data_dir: where prepared data sets are kept.
+        manual_dir: a folder with data files downloaded by hand.
+        as_json: whether to print one JSON object.
 
     Raises:
         RunError: the folder holds no whole run.
@@ -39,7 +48,12 @@ def evaluate(
             )
         evaluations.append(run.evaluate(dataset))
     results = {evaluation.split: evaluation.as_dict() for evaluation in evaluations}
-    same = results == run.results
+    # What an older version did not measure is not compared.
+    same = all(
+        results[split].get(measure) == value
+        for split, recorded in run.results.items()
+        for measure, value in recorded.items()
+    )
     verdict = "the same figures as at the end of training"
     if not same:
         now, then = runs.environment(), run.environment
@@ -52,23 +66,40 @@ def evaluate(
             changed.append(f"device {then['device']}, now {now['device']}")
         reason = "; ".join(changed) or "versions and device are the same: a file was changed"
         verdict = f"NOT the figures that were recorded at the end of training ({reason})"
-    text = f"{run.config.model} on {run.fingerprint}\n\n{results_table(evaluations)}\n\n{verdict}"
+    parts = [f"{run.config.model} on {run.fingerprint}", results_table(evaluations), verdict]
     document = {
         "run": str(folder),
         "data": run.fingerprint.as_dict(),
         "results": results,
         "same_as_recorded": same,
     }
-    report(text, document, as_json=as_json)
+    if moved:
+        accuracies = run.accuracy_moved(datasets[-1])
+        mean, low, high = mean_interval(accuracies)
+        document["moved"] = {
+            "accuracy": mean,
+            "interval_95": [low, high],
+            "draws": accuracies,
+        }
+        parts.append(
+            f"test images moved by up to 2 pixels, 5 pixels inverted: {100 * mean:.2f} % (mean of "
+            f"{len(accuracies)} draws, 95 % interval {100 * low:.2f} to {100 * high:.2f} %)"
+        )
+    report("\n\n".join(parts), document, as_json=as_json)
     return evaluations
 
 
 def results_table(evaluations: Sequence[Evaluation]) -> str:
-    """A line for each split: images, loss, accuracy, its interval."""
-    lines = [f"{'':12}{'images':>8}{'loss':>9}{'accuracy':>11}   95 % interval"]
-    lines += [
-        f"{e.split:12}{e.count:8,}{e.loss:9.4f}{100 * e.accuracy:9.2f} %"
-        f"   {100 * e.low:.2f} to {100 * e.high:.2f} %"
-        for e in evaluations
-    ]
+    """A line for each split, and the pairs of classes that the last split shows to be hard."""
+    header = f"{'':12}{'images':>8}{'loss':>9}{'accuracy':>11}   {'95 % interval':18}within two"
+    lines = [header]
+    for e in evaluations:
+        interval = f"{100 * e.low:.2f} to {100 * e.high:.2f} %"
+        lines.append(
+            f"{e.split:12}{e.count:8,}{e.loss:9.4f}{100 * e.accuracy:9.2f} %   {interval:18}"
+            f"{100 * e.top_2:8.2f} %"
+        )
+    pairs = ", ".join(f"{a}/{b} ({times})" for a, b, times in evaluations[-1].confused)
+    if pairs:
+        lines += ["", f"most often taken for each other in {evaluations[-1].split}: {pairs}"]
     return "\n".join(lines)

@@ -5,12 +5,14 @@ import json
 import math
 import time
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from tqdm import tqdm
 
 from jaxdigits import data, runs
@@ -22,8 +24,15 @@ from jaxdigits.errors import ConfigError, DataUnavailableError
 from jaxdigits.files import making_folder
 from jaxdigits.metrics import confusion_matrix
 from jaxdigits.models import count_params, make_model
+from jaxdigits.preprocess import Scaling
 from jaxdigits.runs import METRICS_FILE, PARAMS_FILE, RUN_FILE, Run
-from jaxdigits.training import EpochMetrics, Metrics, TrainingData, make_trainer
+from jaxdigits.training import (
+    EpochMetrics,
+    Metrics,
+    TrainingData,
+    default_mesh,
+    make_trainer,
+)
 
 SAMPLES = 50
 """Test images in the picture of predictions."""
@@ -36,6 +45,7 @@ def train(
     config: TrainConfig,
     *,
     out: Path | None = None,
+    devices: int | None = None,
     data_dir: Path | None = None,
     manual_dir: Path | None = None,
     overwrite: bool = False,
@@ -46,6 +56,7 @@ def train(
     Args:
         config: the settings.
         out: the run folder; `runs/DATASET-MODEL`, with a number if taken, if not given.
+        devices: how many share each batch; what suits the model, if not given.
         data_dir: where prepared data sets are kept.
         manual_dir: a folder with data files downloaded by hand.
         overwrite: whether an older run may be replaced, when the new one is complete.
@@ -56,6 +67,7 @@ def train(
         OutputError: the run folder cannot be written, or is taken.
         ConfigError: the run does not fit into memory.
     """
+    mesh = default_mesh(config, devices)
     dataset = choose_dataset(config.dataset, data_dir, manual_dir)
     config = dataclasses.replace(config, dataset=dataset)
     datasets = data.load_splits(
@@ -71,12 +83,12 @@ def train(
         known=RUN_FILES,
     ) as folder:
         try:
-            run, document, summary = _write_run(config, splits, folder.work)
+            run, document, summary = _write_run(config, splits, folder.work, mesh)
         except jax.errors.JaxRuntimeError as error:
             if "RESOURCE_EXHAUSTED" not in str(error) and "Out of memory" not in str(error):
                 raise
             raise ConfigError(
-                "the run does not fit into memory; choose a smaller --hidden or --batch-size"
+                "the run does not fit into memory; choose a smaller network or --batch-size"
             ) from None
     where = f"written to {folder.final}: {', '.join(RUN_FILES)}"
     document = {"run": str(folder.final), **document}
@@ -85,10 +97,10 @@ def train(
 
 
 def _write_run(
-    config: TrainConfig, splits: Mapping[str, Dataset], folder: Path
+    config: TrainConfig, splits: Mapping[str, Dataset], folder: Path, mesh: Mesh | None
 ) -> tuple[Run, dict[str, Any], str]:
     """Trains, evaluates, draws and saves; gives the run, `run.json` and a summary in words."""
-    run, history, times = _fit(config, splits, folder)
+    run, history, times = _fit(config, splits, folder, mesh)
     test = splits["test"]
     test_logits = run.predict_logits(test.images)
     evaluations = [run.evaluate(splits["validation"]), run.score(test_logits, test)]
@@ -125,29 +137,35 @@ def choose_dataset(name: str, data_dir: Path | None, manual_dir: Path | None) ->
 
 
 def _fit(
-    config: TrainConfig, splits: Mapping[str, Dataset], folder: Path
+    config: TrainConfig, splits: Mapping[str, Dataset], folder: Path, mesh: Mesh | None
 ) -> tuple[Run, list[dict[str, Any]], dict[str, float]]:
     """Trains epoch by epoch, writing a line of metrics after each."""
     class_names = splits["train"].class_names
-    trainer = make_trainer(config, len(class_names))
-    arrays = jax.device_put(TrainingData.from_datasets(splits["train"], splits["validation"]))
+    trainer = make_trainer(config, len(class_names), mesh=mesh)
+    arrays = TrainingData.from_datasets(splits["train"], splits["validation"])
+    arrays = jax.device_put(arrays, mesh and NamedSharding(mesh, PartitionSpec()))
+    epochs = trainer.count_epochs(arrays)
+    jit = partial(jax.jit, compiler_options=trainer.compiler_options)
     began = time.perf_counter()
-    state = jax.jit(trainer.init)(jax.random.key(config.seed), arrays)
-    untrained = jax.jit(trainer.evaluate)(state, arrays.validation)
+    state = jit(trainer.init)(jax.random.key(config.seed), arrays)
+    evaluate = jit(trainer.evaluate).lower(state, arrays.validation).compile()
+    train_epoch = jit(trainer.train_epoch, donate_argnums=0)
+    if epochs:
+        train_epoch = train_epoch.lower(state, arrays.train).compile()
+    untrained = evaluate(state, arrays.validation)
     history = [{"epoch": 0, **_plain("validation", untrained)}]
-    epoch = jax.jit(trainer.epoch, donate_argnums=0)
-    if trainer.epochs:
-        epoch = epoch.lower(state, arrays).compile()
-    jax.block_until_ready(state)
     times = {"compile": time.perf_counter() - began, "train": 0.0}
 
     with (folder / METRICS_FILE).open("w") as file:
         _write_line(file, history[0])
         # tqdm is silent where standard error is not a terminal.
-        with tqdm(total=trainer.epochs, unit="epoch", disable=None, leave=False) as bar:
-            for number in range(1, trainer.epochs + 1):
+        with tqdm(total=epochs, unit="epoch", disable=None, leave=False) as bar:
+            for number in range(1, epochs + 1):
                 start = time.perf_counter()
-                state, measured = jax.block_until_ready(epoch(state, arrays))
+                state, train = train_epoch(state, arrays.train)
+                measured = jax.block_until_ready(
+                    EpochMetrics(train, evaluate(state, arrays.validation))
+                )
                 seconds = time.perf_counter() - start
                 times["train"] += seconds
                 history.append({"epoch": number, **_line(measured), "seconds": seconds})
@@ -160,10 +178,10 @@ def _fit(
     if any(line["validation_loss"] is None for line in history):
         note("The loss is not a finite number: training diverged; try a smaller --learning-rate.")
     run = Run(
-        config=config,
+        config=dataclasses.replace(config, epochs=epochs),
         model=make_model(config, len(class_names)),
-        params=state.params,
-        scaling=state.scaling,
+        params=jax.device_get(state.trained),
+        scaling=Scaling(*jax.device_get(state.scaling)),
         class_names=class_names,
         fingerprint=splits["train"].fingerprint,
         results={},
@@ -231,8 +249,9 @@ def _summary(run: Run, times: dict[str, float], table: str) -> str:
     config = run.config
     trained = "nothing to train"
     if times["train"]:
+        assert config.epochs is not None  # a run knows
         rate = run.fingerprint.counts["train"] * config.epochs / times["train"]
-        epochs = f"{config.epochs} epoch{'s' * (config.epochs > 1)}"
+        epochs = f"{config.epochs} epoch{'s' * (config.epochs != 1)}"
         trained = f"{epochs} in {times['train']:.1f} s, {rate:,.0f} images/s"
     return (
         f"{config.model} with {count_params(run.params):,} parameters on {run.fingerprint}\n"

@@ -7,8 +7,10 @@
 |---|---|---|
 | | `lax` | `lax.conv_general_dilated` as it is: GPU, TPU, and the reference |
 | `winograd.py` | `winograd` | 3x3 with stride 1, on a CPU |
+| `patches.py` | `patches` | small images, few input channels, 1x1, on a CPU |
 | `canonical.py` | `canonical` | anything else, on a CPU |
-| `pooling.py` | | 2x2 max-pooling |
+| `pooling.py` | | max-pooling |
+| `by_hand.py` | | forward and backward written out, to be read beside the third post |
 
 All compose with jit, grad, vmap, scan, shard_map and flax's `nn.Conv`.
 """
@@ -20,12 +22,12 @@ import jax
 from jax import lax
 from jaxtyping import Array, Float
 
-from jaxdigits.convolution import canonical, winograd
-from jaxdigits.convolution.pooling import max_pool
+from jaxdigits.convolution import canonical, patches, winograd
+from jaxdigits.convolution.pooling import max_pool, max_pool_3x3
 
-__all__ = ["conv", "conv_general_dilated", "max_pool"]
+__all__ = ["Method", "conv", "conv_general_dilated", "max_pool", "max_pool_3x3"]
 
-Method = Literal["auto", "lax", "canonical", "winograd"]
+Method = Literal["auto", "lax", "canonical", "patches", "winograd"]
 
 
 def conv(
@@ -58,7 +60,7 @@ def conv(
         padding = lax.padtype_to_pads(images.shape[1:3], spans, strides, padding)
     (rows, columns) = ((int(low), int(high)) for low, high in padding)
     if method == "auto":
-        method = _choose(kernel.shape, strides)
+        method = _choose(images.shape, kernel.shape, strides, (rows, columns))
     if method == "winograd":
         if spans != (3, 3) or strides != (1, 1):
             raise ValueError(
@@ -66,6 +68,8 @@ def conv(
                 f"{spans[0]}x{spans[1]} and {strides}"
             )
         return winograd.conv(images, kernel, (rows, columns))
+    if method == "patches":
+        return patches.conv(images, kernel, strides, (rows, columns))
     if method == "canonical":
         return canonical.conv(images, kernel, strides, (rows, columns))
     return lax.conv_general_dilated(
@@ -73,13 +77,28 @@ def conv(
     )
 
 
-def _choose(shape: tuple[int, ...], strides: tuple[int, int]) -> Method:
+def _choose(
+    images: tuple[int, ...],
+    kernel: tuple[int, ...],
+    strides: tuple[int, int],
+    padding: canonical.Padding,
+) -> Method:
     """The fastest method, as far as it was measured."""
     if jax.default_backend() != "cpu":
         return "lax"
-    # With fewer input channels the transforms would cost more than they save.
-    fits = shape[:2] == (3, 3) and strides == (1, 1) and shape[2] >= 8
-    return "winograd" if fits else "canonical"
+    sides = [
+        (size + low + high - span) // stride + 1
+        for size, (low, high), span, stride in zip(
+            images[1:3], padding, kernel[:2], strides, strict=True
+        )
+    ]
+    spans, inputs = kernel[:2], kernel[2]
+    # Winograd's tiles have 4x4 outputs; with few input channels the transforms cost more than they
+    # save.
+    if spans == (3, 3) and strides == (1, 1) and inputs >= 8 and min(sides) > 2:
+        return "winograd"
+    small = sides[0] * sides[1] <= 16 or inputs == 1 or spans == (1, 1)
+    return "patches" if small else "canonical"
 
 
 def conv_general_dilated(

@@ -4,31 +4,39 @@ Each model has a file of its own. `make_model` binds the settings of a `TrainCon
 them; a `Model` of your own, with flax or without, goes through the same door.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import jax
 from jaxtyping import Array, Float, Int, Key
 
 from jaxdigits.config import TrainConfig
-from jaxdigits.models import linear, mlp, pixel
+from jaxdigits.models import convnet, linear, mlp, pixel, resnet
+from jaxdigits.models.activations import ACTIVATIONS
 from jaxdigits.models.initializers import INITIALIZERS
-from jaxdigits.models.mlp import ACTIVATIONS
+from jaxdigits.preprocess import rescale_each
 
 __all__ = [
     "ACTIVATIONS",
     "INITIALIZERS",
     "Model",
+    "convnet",
     "count_params",
     "linear",
     "make_model",
     "mlp",
     "pixel",
+    "resnet",
 ]
 
 Params = Any
-"""A pytree of arrays."""
+"""A pytree of arrays.
+
+A network that keeps statistics, as batch normalisation does, has flax's collections at the top:
+`{"params": ..., "batch_stats": ...}`.
+"""
 
 
 Apply = Callable[[Params, Float[Array, "n 28 28"]], Any]
@@ -36,6 +44,13 @@ Apply = Callable[[Params, Float[Array, "n 28 28"]], Any]
 
 Fit = Callable[[Float[Array, "n 28 28"], Int[Array, " n"]], Params]
 """`fit(images, labels) -> params`, for a model that has a closed form in place of training."""
+
+ApplyTrain = Callable[[Params, Float[Array, "n 28 28"], Key[Array, ""]], tuple[Any, Any]]
+"""`apply_train(params, images, key) -> (logits, changed)`, where training differs.
+
+`changed` are the collections of `params` that the batch has changed, such as `{"batch_stats": ...}`
+or `{}`: what flax's `apply` gives with `mutable`.
+"""
 
 
 class Model(NamedTuple):
@@ -45,6 +60,8 @@ class Model(NamedTuple):
         init: `init(key) -> params`.
         apply: `apply(params, images) -> logits`, images scaled as the config says.
         fit: for a model without gradient steps, `fit(images, labels) -> params`.
+        apply_train: for one that is applied otherwise in training, by dropout or by statistics of
+            the batch, `apply_train(params, images, key) -> (logits, changed)`.
 
     Example:
         >>> import flax.linen as nn, jax, jax.numpy as jnp
@@ -60,10 +77,16 @@ class Model(NamedTuple):
     init: Callable[[Key[Array, ""]], Params]
     apply: Apply
     fit: Fit | None = None
+    apply_train: ApplyTrain | None = None
 
 
-def make_model(config: TrainConfig, num_classes: int) -> Model:
+def make_model(config: TrainConfig, num_classes: int, axis_name: str | None = None) -> Model:
     """The model that a config names, its settings bound.
+
+    Args:
+        config: the settings.
+        num_classes: the number of logits.
+        axis_name: of the devices that share a batch in training, if any.
 
     Example:
         >>> import jax
@@ -71,31 +94,83 @@ def make_model(config: TrainConfig, num_classes: int) -> Model:
         >>> count_params(model.init(jax.random.key(0)))
         23860
     """
-    if config.model == "pixel":
-        return Model(
-            partial(pixel.init, num_classes=num_classes),
-            partial(pixel.apply, distance=config.distance),
-            partial(pixel.fit, num_classes=num_classes),
-        )
-    if config.model == "linear":
-        return Model(
-            partial(linear.init, num_classes=num_classes, initializer=config.initializer),
-            linear.apply,
-        )
+    model = _MAKERS[config.model](config, num_classes, axis_name)
+    if config.scale != "image":
+        return model
+    apply, fit, apply_train = model.apply, model.fit, model.apply_train
     return Model(
-        partial(
-            mlp.init,
-            num_classes=num_classes,
-            hidden=config.hidden,
-            initializer=config.initializer,
+        model.init,
+        lambda params, images: apply(params, rescale_each(images)),
+        fit and (lambda images, labels: fit(rescale_each(images), labels)),
+        apply_train
+        and (lambda params, images, key: apply_train(params, rescale_each(images), key)),
+    )
+
+
+def _make_pixel(config: TrainConfig, num_classes: int, _: str | None) -> Model:
+    return Model(
+        partial(pixel.init, num_classes=num_classes),
+        partial(pixel.apply, distance=config.distance),
+        partial(pixel.fit, num_classes=num_classes),
+    )
+
+
+def _make_linear(config: TrainConfig, num_classes: int, _: str | None) -> Model:
+    init = partial(linear.init, num_classes=num_classes, initializer=config.initializer)
+    return Model(init, linear.apply)
+
+
+def _make_mlp(config: TrainConfig, num_classes: int, _: str | None) -> Model:
+    init = partial(
+        mlp.init, num_classes=num_classes, hidden=config.hidden, initializer=config.initializer
+    )
+    apply = partial(mlp.apply, activation=config.activation)
+    return Model(init, apply, apply_train=_with_dropout(apply, config))
+
+
+def _make_convnet(config: TrainConfig, num_classes: int, _: str | None) -> Model:
+    init = partial(convnet.init, num_classes=num_classes, initializer=config.initializer)
+    apply = partial(convnet.apply, pool_activation=config.pool_activation)
+    return Model(init, apply, apply_train=_with_dropout(apply, config))
+
+
+def _make_resnet18(config: TrainConfig, num_classes: int, axis_name: str | None) -> Model:
+    shape = {"num_classes": num_classes, "stem": config.stem}
+    return Model(
+        partial(resnet.init, **shape),
+        partial(resnet.apply, **shape),
+        apply_train=partial(
+            resnet.apply_train, **shape, dropout=config.dropout, axis_name=axis_name
         ),
-        partial(mlp.apply, activation=config.activation),
+    )
+
+
+_MAKERS: Mapping[str, Callable[[TrainConfig, int, str | None], Model]] = MappingProxyType(
+    {
+        "convnet": _make_convnet,
+        "resnet18": _make_resnet18,
+        "mlp": _make_mlp,
+        "linear": _make_linear,
+        "pixel": _make_pixel,
+    }
+)
+
+
+def _with_dropout(apply: Callable[..., Any], config: TrainConfig) -> ApplyTrain | None:
+    if not config.dropout:
+        return None
+    return lambda params, images, key: (
+        apply(params, images, dropout=config.dropout, key=key),
+        {},
     )
 
 
 def count_params(params: Params) -> int:
     """The number of numbers in a pytree of parameters (or of their shapes).
 
-    Post A row A8: 7,850 for the linear model, 23,860 for 784-30-10.
+    Statistics (the collection `batch_stats`) are not counted. Post A row A8: 7,850 for the linear
+    model, 23,860 for 784-30-10.
     """
+    if isinstance(params, Mapping) and "batch_stats" in params:
+        params = params["params"]
     return sum(leaf.size for leaf in jax.tree.leaves(params))

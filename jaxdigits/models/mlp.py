@@ -3,25 +3,15 @@
 Post A row A9 is 784-30-10 with ReLU, post B row B6 is 784-64-10 with a sigmoid.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
-from types import MappingProxyType
+from collections.abc import Callable, Sequence
 
 import jax
-import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
 from jaxdigits.models import linear
+from jaxdigits.models.activations import ACTIVATIONS
+from jaxdigits.models.dropout import drop
 from jaxdigits.models.linear import LinearParams
-
-ACTIVATIONS: Mapping[str, Callable[[Array], Array]] = MappingProxyType(
-    {
-        "relu": jax.nn.relu,
-        "sigmoid": jax.nn.sigmoid,
-        "tanh": jnp.tanh,
-        "gelu": partial(jax.nn.gelu, approximate=False),
-    }
-)
 
 
 def init(
@@ -57,6 +47,9 @@ def apply(
     params: Sequence[LinearParams],
     images: Float[Array, "n ..."],
     activation: str | Callable[[Array], Array] = "relu",
+    *,
+    dropout: float = 0.0,
+    key: Key[Array, ""] | None = None,
 ) -> Float[Array, "n classes"]:
     """The logits of images, which are flattened.
 
@@ -64,6 +57,8 @@ def apply(
         params: what `init` gives.
         images: floats of whatever scale the network was trained on.
         activation: `relu`, `sigmoid`, `tanh`, `gelu` (its exact form), or any function.
+        dropout: share of each hidden layer's values that training sets to 0.
+        key: in training, of the dropout; without it nothing is left out.
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -72,6 +67,8 @@ def apply(
     """
     function = ACTIVATIONS[activation] if isinstance(activation, str) else activation
     values = images
-    for layer in params[:-1]:
+    for index, layer in enumerate(params[:-1]):
         values = function(linear.apply(layer, values))
+        if key is not None and dropout:
+            values = drop(jax.random.fold_in(key, index), values, dropout)
     return linear.apply(params[-1], values)

@@ -1,0 +1,126 @@
+"""The convolutional network of the third post: post C row C1.
+
+    28x28x1   convolution 3x3, 32    26x26x32    max-pool 2x2    13x13x32
+    13x13x32  convolution 3x3, 64    11x11x64    max-pool 2x2    6x6x64     (rounding up)
+    6x6x64    convolution 3x3, 128   4x4x128     max-pool 2x2    2x2x128
+    512       dense 64, GELU, dense 128, GELU, dense classes
+
+137,178 parameters for 26 classes. GELU is the exact one, x times the normal distribution function.
+
+The post's text and its program differ; here is what can be chosen, and what cannot:
+
+| | text | program | here |
+|---|---|---|---|
+| GELU after each pooling | yes | no | `pool_activation`: `gelu`, or `none` |
+| dropout of 0.5 before the first dense GELU | no | later | `dropout` |
+| starting values | | U(-1, 1) / sqrt(fan-in) | `uniform`; `normal` is there too |
+| each image rescaled to mean 0.172575, deviation 0.25 | no | yes | `TrainConfig(scale="image")` |
+| a convolution's bias | added once | once for each input channel | added once |
+| gradient of a kernel | the true one | not a gradient | the true one |
+
+The last is told in `jaxdigits.convolution.by_hand`.
+"""
+
+from typing import Literal, TypedDict
+
+import jax
+from jaxtyping import Array, Float, Key
+
+from jaxdigits.convolution import conv, max_pool
+from jaxdigits.models import linear
+from jaxdigits.models.activations import gelu
+from jaxdigits.models.dropout import drop
+from jaxdigits.models.initializers import INITIALIZERS
+from jaxdigits.models.linear import LinearParams
+
+CHANNELS = (1, 32, 64, 128)
+DENSE = (512, 64, 128)
+
+PoolActivation = Literal["gelu", "none"]
+
+
+class ConvParams(TypedDict):
+    """The parameters of a convolution."""
+
+    kernel: Float[Array, "3 3 inputs outputs"]
+    bias: Float[Array, " outputs"]
+
+
+class ConvnetParams(TypedDict):
+    """Three convolutions and three dense layers."""
+
+    conv: list[ConvParams]
+    dense: list[LinearParams]
+
+
+def init(key: Key[Array, ""], num_classes: int = 26, initializer: str = "uniform") -> ConvnetParams:
+    """Starting parameters.
+
+    Args:
+        key: a random key.
+        num_classes: the number of outputs.
+        initializer: `normal` or `uniform`, for weights and biases.
+
+    Example:
+        >>> import jax
+        >>> sum(leaf.size for leaf in jax.tree.leaves(init(jax.random.key(0))))
+        137178
+    """
+    draw = INITIALIZERS[initializer]
+    conv_key, dense_key = jax.random.split(key)
+    convolutions: list[ConvParams] = []
+    for layer_key, inputs, outputs in zip(
+        jax.random.split(conv_key, 3), CHANNELS[:-1], CHANNELS[1:], strict=True
+    ):
+        kernel_key, bias_key = jax.random.split(layer_key)
+        fan_in = 9 * inputs
+        convolutions.append(
+            {
+                "kernel": draw(kernel_key, (3, 3, inputs, outputs), fan_in),
+                "bias": draw(bias_key, (outputs,), fan_in),
+            }
+        )
+    dense = [
+        linear.init(layer_key, outputs, inputs, initializer)
+        for layer_key, inputs, outputs in zip(
+            jax.random.split(dense_key, 3), DENSE, (*DENSE[1:], num_classes), strict=True
+        )
+    ]
+    return {"conv": convolutions, "dense": dense}
+
+
+def apply(
+    params: ConvnetParams,
+    images: Float[Array, "n 28 28"],
+    pool_activation: PoolActivation = "gelu",
+    *,
+    dropout: float = 0.0,
+    key: Key[Array, ""] | None = None,
+) -> Float[Array, "n classes"]:
+    """The logits of images.
+
+    Args:
+        params: what `init` gives.
+        images: floats of whatever scale the network was trained on.
+        pool_activation: after each pooling.
+        dropout: share of the first dense layer's outputs that training sets to 0; the others grow
+            by 1 / (1 - dropout).
+        key: in training, of the dropout; without it nothing is left out.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> apply(init(jax.random.key(0)), jnp.zeros((5, 28, 28))).shape
+        (5, 26)
+    """
+    values = images[..., None]
+    for layer in params["conv"]:
+        # The bias after the pooling, where it is added to a quarter of the values: the largest
+        # stays the largest.
+        values = max_pool(conv(values, layer["kernel"])) + layer["bias"]
+        if pool_activation == "gelu":
+            values = gelu(values)
+    first, second, third = params["dense"]
+    values = linear.apply(first, values)
+    if key is not None and dropout:
+        values = drop(key, values, dropout)
+    return linear.apply(third, gelu(linear.apply(second, gelu(values))))

@@ -1,0 +1,305 @@
+import itertools
+from functools import cache, partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import scipy.ndimage
+from scipy.stats import binom, chisquare, kstest
+
+from jaxdigits.augmentation import (
+    AUGMENTATIONS,
+    affine,
+    invert,
+    make_augment,
+    moved,
+    rotate,
+    scale,
+    shear,
+    shift,
+)
+from jaxdigits.errors import ConfigError
+
+KEY = jax.random.key(7)
+ALL = make_augment(tuple(AUGMENTATIONS))
+EVERY = [*AUGMENTATIONS.values(), moved, ALL]
+EVERY_NAME = [*AUGMENTATIONS, "moved", "all"]
+
+
+def noise(count, height=28, width=28, seed=0):
+    """Images with ink up to every edge."""
+    random = np.random.default_rng(seed)
+    return random.uniform(0.1, 0.9, (count, height, width)).astype(np.float32)
+
+
+@cache
+def compiled(function, **strength):
+    return jax.jit(partial(function, **strength))
+
+
+def run(function, *arguments, **strength):
+    return np.asarray(compiled(function, **strength)(*arguments))
+
+
+def shifted(image, rows, columns):
+    """np.roll, with zeros for what comes round."""
+    height, width = image.shape
+    rolled = np.roll(image, (rows, columns), axis=(0, 1))
+    rolled[: max(rows, 0)] = 0
+    rolled[:, : max(columns, 0)] = 0
+    rolled[height + min(rows, 0) :] = 0
+    rolled[:, width + min(columns, 0) :] = 0
+    return rolled
+
+
+def offsets(before, after, pixels=2):
+    """The one shift of all that are possible that makes each image before the one after."""
+    found = []
+    moves = list(itertools.product(range(-pixels, pixels + 1), repeat=2))
+    for image, result in zip(before, after, strict=True):
+        fitting = [move for move in moves if np.array_equal(shifted(image, *move), result)]
+        assert len(fitting) == 1
+        found += fitting
+    return found
+
+
+def matrices(function, key, count, size=13):
+    """What each image was mapped by, read off two ramps drawn with the same key.
+
+    Bilinear interpolation is exact on a ramp, so the slopes in the middle of the result are the
+    rows of the matrix from a place in the result to one in the image.
+    """
+    ramp = np.linspace(0, 1, size, dtype=np.float32)
+    rows = []
+    for image in np.meshgrid(ramp, ramp, indexing="ij"):
+        result = run(function, key, np.repeat(image[None], count, axis=0))
+        middle, reach = size // 2, 3
+        down = result[:, middle + reach, middle] - result[:, middle - reach, middle]
+        right = result[:, middle, middle + reach] - result[:, middle, middle - reach]
+        rows.append(np.stack([down, right], axis=-1) * (size - 1) / (2 * reach))
+    return np.stack(rows, axis=1)
+
+
+def resampled(image, matrix):
+    """As `affine` should, by SciPy, in float64."""
+    centre = (np.array(image.shape) - 1) / 2
+    return scipy.ndimage.affine_transform(
+        image.astype(np.float64),
+        matrix,
+        centre - matrix @ centre,
+        order=1,
+        mode="grid-constant",
+    )
+
+
+def test_shift_is_a_roll_with_zeros():
+    for height, width in ((28, 28), (5, 9)):
+        images = noise(50, height, width)
+        assert len(set(offsets(images, run(shift, KEY, images)))) > 15
+
+
+def test_shift_by_more_than_the_image():
+    images = noise(200, 2, 2)
+    results = run(shift, KEY, images, pixels=3)
+    inside = list(itertools.product(range(-1, 2), repeat=2))
+    for image, result in zip(images, results, strict=True):
+        fitting = [move for move in inside if np.array_equal(shifted(image, *move), result)]
+        assert fitting or not result.any()
+
+
+def test_all_shifts_are_equally_likely():
+    dot = jnp.zeros((25_000, 5, 5)).at[:, 2, 2].set(1)
+    places = run(shift, KEY, dot).reshape(25_000, 25)
+    assert (places.sum(axis=1) == 1).all()
+    assert chisquare(places.sum(axis=0)).pvalue > 0.001
+
+
+def test_inverted_pixels_are_inverted_and_few():
+    images = noise(1000, 5, 5)
+    results = run(invert, KEY, images)
+    changed = results != images
+    assert set(changed.sum(axis=(1, 2))) <= {1, 3, 5}
+    np.testing.assert_array_equal(results[changed], 1 - images[changed])
+
+
+def test_pixels_are_drawn_with_replacement():
+    """Of two draws from 6 pixels, 1 in 6 hits the same one again, which is then as before."""
+    images = noise(10_000, 2, 3)
+    changed = run(invert, KEY, images, count=2) != images
+    numbers = changed.sum(axis=(1, 2))
+    assert set(numbers) == {0, 2}
+    assert 0.001 < binom.cdf((numbers == 0).sum(), 10_000, 1 / 6) < 0.999
+    once = run(invert, KEY, images, count=1) != images
+    assert once.sum() == 10_000
+    assert chisquare(once.sum(axis=0).ravel()).pvalue > 0.001
+
+
+def test_affine_is_scipys():
+    random = np.random.default_rng(1)
+    transforms = (np.eye(2) + random.uniform(-0.5, 0.5, (20, 2, 2))).astype(np.float32)
+    for height, width in ((28, 28), (7, 12)):
+        images = noise(20, height, width)
+        expected = [resampled(*pair) for pair in zip(images, transforms, strict=True)]
+        result = run(affine, images, transforms)
+        np.testing.assert_allclose(result, expected, atol=2e-5)
+
+
+@pytest.mark.parametrize("name", ["rotate", "scale", "shear"])
+def test_the_result_is_scipys_with_the_drawn_matrix(name):
+    function = AUGMENTATIONS[name]
+    images = noise(50)
+    drawn = matrices(function, KEY, 50)
+    assert len(np.unique(drawn.round(5), axis=0)) == 50
+    expected = [resampled(*pair) for pair in zip(images, drawn, strict=True)]
+    np.testing.assert_allclose(run(function, KEY, images), expected, atol=2e-4)
+
+
+def test_angles():
+    drawn = matrices(rotate, KEY, 2000)
+    angles = np.arctan2(drawn[:, 0, 1], drawn[:, 0, 0])
+    cosines, sines = np.cos(angles), np.sin(angles)
+    expected = np.moveaxis(np.array([[cosines, sines], [-sines, cosines]]), -1, 0)
+    np.testing.assert_allclose(drawn, expected, atol=1e-5)
+    assert kstest(np.degrees(angles), "uniform", (-10, 20)).pvalue > 0.001
+    wider = matrices(partial(rotate, degrees=20.0), KEY, 2000)
+    np.testing.assert_allclose(np.arctan2(wider[:, 0, 1], wider[:, 0, 0]), 2 * angles, atol=1e-5)
+
+
+def test_factors():
+    drawn = matrices(scale, KEY, 2000)
+    factors = 1 / drawn[:, 0, 0]
+    np.testing.assert_allclose(drawn, np.eye(2) / factors[:, None, None], atol=1e-5)
+    assert np.abs(factors - 1).max() <= 0.1 + 1e-5
+    assert kstest(factors, "uniform", (0.9, 0.2)).pvalue > 0.001
+
+
+def test_slants():
+    drawn = matrices(shear, KEY, 2000)
+    slants = -drawn[:, 1, 0]
+    np.testing.assert_allclose(drawn[:, 0], [[1, 0]] * 2000, atol=1e-5)
+    np.testing.assert_allclose(drawn[:, 1, 1], 1, atol=1e-5)
+    assert kstest(slants, "uniform", (-0.1, 0.2)).pvalue > 0.001
+
+
+def test_rotation_scale_and_shear_are_one_resampling():
+    """In this order: the shear first, the rotation last, each as without the others."""
+    together = make_augment(["rotate", "scale", "shear"])
+    single = {
+        name: matrices(make_augment([name]), KEY, 50) for name in ("shear", "scale", "rotate")
+    }
+    drawn = single["shear"] @ single["scale"] @ single["rotate"]
+    np.testing.assert_allclose(matrices(together, KEY, 50), drawn, atol=1e-5)
+    images = noise(50)
+    expected = [resampled(*pair) for pair in zip(images, drawn, strict=True)]
+    np.testing.assert_allclose(run(together, KEY, images), expected, atol=2e-4)
+
+
+def test_the_shift_comes_after_the_rotation():
+    images = noise(50)
+    moves = offsets(images, run(make_augment(["shift"]), KEY, images))
+    turned = run(make_augment(["rotate"]), KEY, images)
+    expected = [shifted(image, *move) for image, move in zip(turned, moves, strict=True)]
+    result = run(make_augment(["shift", "rotate"]), KEY, images)
+    np.testing.assert_allclose(result, expected, atol=1e-5)
+
+
+def test_inversion_comes_last():
+    images = noise(50)
+    before = run(make_augment(["shift", "rotate", "scale", "shear"]), KEY, images)
+    after = run(ALL, KEY, images)
+    changed = np.abs(after - before) > 1e-5
+    # Only a pixel very near to 1/2 stays as it is; and few are drawn twice.
+    assert changed.sum(axis=(1, 2)).max() <= 5
+    assert changed.sum() > 200
+    np.testing.assert_allclose(after[changed], 1 - before[changed], atol=1e-6)
+
+
+def test_moved_is_a_shift_and_five_inverted_pixels():
+    blank = run(moved, KEY, np.zeros((50, 28, 28), np.float32))
+    assert set(blank.sum(axis=(1, 2))) <= {1.0, 3.0, 5.0}
+    # The same key inverts the same pixels, of whatever is there: take that back.
+    images = noise(50)
+    result = run(moved, KEY, images)
+    found = set()
+    for image, after, flipped in zip(images, result, blank == 1, strict=True):
+        fitting = [
+            move
+            for move in itertools.product(range(-2, 3), repeat=2)
+            if np.array_equal(
+                np.where(flipped, 1 - shifted(image, *move), shifted(image, *move)), after
+            )
+        ]
+        assert len(fitting) == 1
+        found |= set(fitting)
+    assert len(found) > 15
+
+
+def test_no_strength_no_change():
+    for height, width in ((28, 28), (5, 8)):
+        images = noise(50, height, width)
+        np.testing.assert_array_equal(run(shift, KEY, images, pixels=0), images)
+        np.testing.assert_array_equal(run(invert, KEY, images, count=0), images)
+        np.testing.assert_allclose(run(rotate, KEY, images, degrees=0.0), images, atol=1e-6)
+        np.testing.assert_allclose(run(scale, KEY, images, share=0.0), images, atol=1e-6)
+        np.testing.assert_allclose(run(shear, KEY, images, share=0.0), images, atol=1e-6)
+        np.testing.assert_array_equal(run(make_augment([]), KEY, images), images)
+
+
+@pytest.mark.parametrize("function", EVERY, ids=EVERY_NAME)
+def test_what_holds_for_all(function):
+    # Ink to the edges, from 0 to 1; the first 20 images are the same.
+    images = noise(50).round()
+    images[:20] = images[0]
+    result = run(function, KEY, images)
+    assert result.shape == images.shape
+    assert result.dtype == np.float32
+    assert result.min() >= -1e-6
+    assert result.max() <= 1 + 1e-6
+    assert len(np.unique(result[:20], axis=0)) > 10
+    np.testing.assert_array_equal(run(function, KEY, images), result)
+    assert not np.array_equal(run(function, jax.random.key(8), images), result)
+    # Not compiled, the coordinates differ in the last bits.
+    np.testing.assert_allclose(function(KEY, jnp.asarray(images)), result, atol=1e-5)
+
+
+def test_each_device_can_have_its_key():
+    keys = jnp.stack([jax.random.key(8), KEY])
+    images = noise(50)
+    both = run(jax.vmap(ALL), keys, np.stack([images, images]))
+    for key, result in zip(keys, both, strict=True):
+        np.testing.assert_allclose(result, run(ALL, key, images), atol=1e-5)
+
+
+def test_the_draws_do_not_depend_on_the_float_type():
+    images = noise(50)
+    plain = run(ALL, KEY, images)
+    with jax.enable_x64(True):
+        wide = run(ALL, KEY, images)
+    assert wide.dtype == np.float32
+    np.testing.assert_allclose(wide, plain, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["shift", "rotate", "scale", "shear"])
+def test_nothing_is_drawn_on_an_empty_ground(name):
+    blank = np.zeros((50, 28, 28), np.float32)
+    np.testing.assert_array_equal(run(AUGMENTATIONS[name], KEY, blank), blank)
+
+
+def test_neither_order_nor_number_of_the_names_matters():
+    images = jnp.asarray(noise(50))
+    again = make_augment([*list(AUGMENTATIONS)[::-1], "shift", "rotate"])
+    np.testing.assert_array_equal(again(KEY, images), ALL(KEY, images))
+
+
+def test_one_name_does_as_the_function_does():
+    images = jnp.asarray(noise(50))
+    keys = jax.random.split(KEY, len(AUGMENTATIONS))
+    for key, (name, function) in zip(keys, AUGMENTATIONS.items(), strict=True):
+        np.testing.assert_array_equal(make_augment([name])(KEY, images), function(key, images))
+
+
+def test_an_unknown_name_is_refused():
+    message = "there is no augmentation 'flip'; there are shift, rotate, scale, shear, invert$"
+    with pytest.raises(ConfigError, match=message):
+        make_augment(["shift", "flip"])
