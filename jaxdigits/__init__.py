@@ -11,6 +11,7 @@ Read on from here:
 | `config` | `TrainConfig`: all settings of a run |
 | `data` | data sets: preparing, loading, fingerprints |
 | `preprocess`, `batches` | from pixels of 0..255 to the batches that a network sees |
+| `augmentation` | random changes of images, on the device |
 | `models`, `losses`, `metrics` | pure functions on arrays |
 | `gradients` | the gradients of the first post, by hand |
 | `convolution` | convolution and max-pooling that are fast on CPUs too |
@@ -29,6 +30,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from jaxdigits import (
+        augmentation,
         batches,
         config,
         convolution,
@@ -73,6 +75,7 @@ __all__ = [
     "Run",
     "TrainConfig",
     "TrainingData",
+    "augmentation",
     "batches",
     "config",
     "convolution",

@@ -23,7 +23,7 @@ from types import MappingProxyType
 import jax
 import jax.numpy as jnp
 from jax.scipy.ndimage import map_coordinates
-from jaxtyping import Array, Float, Int, Key
+from jaxtyping import Array, Float, Int, Key, UInt8
 
 from jaxdigits.errors import ConfigError
 
@@ -212,6 +212,22 @@ def moved(
     """
     shift_key, invert_key = jax.random.split(key)
     return invert(invert_key, shift(shift_key, images))
+
+
+def moved_pixels(
+    key: Key[Array, ""], images: UInt8[Array, "n height width"]
+) -> UInt8[Array, "n height width"]:
+    """`moved` for pixels of 0..255, exactly: an inverted one is 255 less what it was.
+
+    Example:
+        >>> import jax
+        >>> import jax.numpy as jnp
+        >>> blank = jnp.zeros((1, 28, 28), jnp.uint8)
+        >>> int(moved_pixels(jax.random.key(0), blank).astype(int).sum()) == 5 * 255
+        True
+    """
+    changed = moved(key, images.astype(jnp.float32) / 255)
+    return jnp.round(255 * changed).astype(jnp.uint8)
 
 
 AUGMENTATIONS: Mapping[str, Augment] = MappingProxyType(

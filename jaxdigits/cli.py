@@ -90,6 +90,7 @@ def reproduce(
     rows: Positional[tuple[str, ...]] = (),
     seeds: int = 10,
     dataset: str = "auto",
+    letters: str = "emnist/letters",
     out: Path | None = None,
     overwrite: bool = False,
     data_dir: DataDir = None,
@@ -99,10 +100,12 @@ def reproduce(
     """Measure the results of the posts again, with error bars, beside what was posted.
 
     Args:
-        rows: such as A4 B5; all rows of A and B if none is given.
-        seeds: how often to repeat what has chance in it.
+        rows: such as A4 B5; all rows if none is given.
+        seeds: how often to repeat what has chance in it; four times at most where a training takes
+            minutes.
         dataset: a name that `jaxdigits data list` shows, or a folder of images; `auto` is mnist, or
             digits without it.
+        letters: the data set for the rows that are about letters.
         out: a folder for the report and its pictures; if not given, it is only printed.
         overwrite: replace an older report in that folder, when the new one is complete.
     """
@@ -115,6 +118,7 @@ def reproduce(
         rows,
         seeds=seeds,
         dataset=dataset,
+        letters=letters,
         out=out,
         overwrite=overwrite,
         data_dir=data_dir,

@@ -11,6 +11,9 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from jaxdigits.errors import ConfigError
 
+CONVOLUTIONAL = ("convnet", "resnet18")
+"""The models that have convolutions."""
+
 AUGMENT = ("shift", "rotate", "scale", "shear", "invert")
 """The names of the augmentations: those of `jaxdigits.augmentation`, which imports jax."""
 
@@ -83,7 +86,7 @@ class TrainConfig:
     reduction: Literal["mean", "sum"] = "mean"
     gradients: Literal["auto", "hand"] = "auto"
     optimizer: Literal["sgd", "momentum", "adam", "adamw"] = "adamw"
-    learning_rate: float = 0.003
+    learning_rate: float = 0.005
     schedule: Literal["constant", "cosine", "one_cycle"] = "one_cycle"
     momentum: float = 0.9
     weight_decay: float = 0.1

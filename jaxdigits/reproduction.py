@@ -5,6 +5,8 @@ what it posted and what to expect. It has
 
 - `SETUP`, the set-up in a few words,
 - `run(study)`, which gives a list of `Comparison`,
+- `DATA`, if it is not about MNIST: `letters` or `emnist/digits`,
+- `SEEDS`, the most that it is run with, where a training takes minutes,
 - `PICTURES`, if it draws any: functions of the study by file name, captioned by their docstrings.
 
 `jaxdigits reproduce` runs them.
@@ -26,15 +28,27 @@ from jax import lax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float, UInt8
 
-from jaxdigits.config import TrainConfig
+from jaxdigits.augmentation import moved_pixels
+from jaxdigits.config import CONVOLUTIONAL, TrainConfig
 from jaxdigits.data import Dataset
 from jaxdigits.metrics import mean_interval, per_class_accuracy, prediction_interval
 from jaxdigits.models import Params, make_model
 from jaxdigits.preprocess import Scaling
-from jaxdigits.training import TrainingData, TrainResult, compute_logits, make_train, make_trainer
+from jaxdigits.training import (
+    TrainingData,
+    TrainResult,
+    compiler_options,
+    compute_logits,
+    make_train,
+    make_trainer,
+)
 
 MNIST = "039f08633ffed019e1a7730847252cf3c05e6c6c4b4ccc31994c09ef6a5b07ad"
 """The sum over MNIST's images and labels, as `Fingerprint` has it."""
+
+
+LETTERS = "emnist/letters"
+"""The data set of the rows that are about letters, if no other is named."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +60,7 @@ class Comparison:
         ours: one for each seed; or only one, where there is no chance in it. One figure may be
             several numbers, such as the accuracy of each class.
         posted: the numbers with the digits that the post gives, such as `0.8776`, or a bound, such
-            as `< 0.8173`; None for a row that the post has not.
+            as `< 0.8173` or `> 0.85`; None for a row that the post has not.
         reason: why it disagrees, in a sentence, for when it does.
         chance: whether other seeds may give other figures.
         limits: between which such a figure lies; intervals end there.
@@ -95,6 +109,8 @@ class Comparison:
         posted, half_unit = float(numbers[-1]), 0.5 * 10**-self.posted_decimals
         if numbers[0] == "<":
             return bool(values.mean() < posted)
+        if numbers[0] == ">":
+            return bool(values.mean() > posted)
         if len(values) == 1:
             return None
         low, high = self._clip(prediction_interval(values[:, 0].tolist()))
@@ -141,7 +157,8 @@ class Trained:
         accuracy: the same after each epoch, [seeds, epochs].
         loss: the mean over the training examples in each epoch, [seeds, epochs].
         seconds: of all seeds together, without compiling.
-        seconds_alone: of one seed after another, estimated from the fastest of six epochs.
+        seconds_alone: of one seed after another, estimated from the fastest of six epochs; None
+            where an epoch takes long, and it is not tried.
     """
 
     config: TrainConfig
@@ -151,7 +168,7 @@ class Trained:
     accuracy: Float[np.ndarray, "seeds epochs"]
     loss: Float[np.ndarray, "seeds epochs"]
     seconds: float
-    seconds_alone: float
+    seconds_alone: float | None
 
 
 class Study:
@@ -163,25 +180,30 @@ class Study:
     Attributes:
         train_set, test_set: the official parts of the data set.
         data: both on the device; `validation` is the official test part.
-        seeds: how many.
+        seeds: how many, in this experiment.
         keys: a random key for each, the same in every experiment.
         trained: by name.
         compares: whether the data are those of the posts, so that there is something to compare.
     """
 
-    def __init__(self, train_set: Dataset, test_set: Dataset, seeds: int) -> None:
+    def __init__(self, train_set: Dataset, test_set: Dataset, seeds: int, compares: bool) -> None:
         """Puts the data on the device.
 
         Args:
             train_set: the split `train+validation`.
             test_set: the split `test`.
             seeds: how many, from 0.
+            compares: whether the data are those of the posts.
         """
-        self.train_set, self.test_set, self.seeds = train_set, test_set, seeds
+        self.train_set, self.test_set, self.compares = train_set, test_set, compares
         self.data = jax.device_put(TrainingData.from_datasets(train_set, test_set))
-        self.keys = jax.vmap(jax.random.key)(jnp.arange(seeds))
         self.trained: dict[str, Trained] = {}
-        self.compares = train_set.fingerprint.sha256 == MNIST
+        self.set_seeds(seeds)
+
+    def set_seeds(self, seeds: int) -> None:
+        """Experiments that follow are run with so many seeds; what is trained stays."""
+        self.seeds = seeds
+        self.keys = jax.vmap(jax.random.key)(jnp.arange(seeds))
         self._mesh = Mesh(np.array(jax.devices()[:seeds]), ("seeds",))
         self._data_everywhere = jax.device_put(
             self.data, NamedSharding(self._mesh, PartitionSpec())
@@ -216,6 +238,7 @@ class Study:
             raise ValueError(f"{name} was trained with other settings")
         if name not in self.trained:
             train = make_train(config, optimizer=optimizer)
+            convolutional = config.model in CONVOLUTIONAL
             along, whole = PartitionSpec("seeds"), PartitionSpec()
             # Each device gets as many seeds: the first ones again, if need be, which are dropped.
             surplus = -self.seeds % self._mesh.size
@@ -236,11 +259,13 @@ class Study:
                     in_specs=(along, whole),
                     out_specs=along,
                     check_vma=False,
-                )
+                ),
+                compiler_options=compiler_options(self._mesh if convolutional else None),
             )
             program = together.lower(starts, self._data_everywhere).compile()
             # One seed alone is timed before and after, as other work may slow either moment.
-            alone = self._epochs_alone(config, optimizer)
+            # Of a convolutional network that would take minutes.
+            alone = iter(()) if convolutional else self._epochs_alone(config, optimizer)
             epochs_alone = [*islice(alone, 3)]
             result, seconds = _timed(program, starts, self._data_everywhere)
             epochs_alone += islice(alone, 3)
@@ -255,9 +280,9 @@ class Study:
                 accuracy=history.validation.accuracy.astype(np.float64),
                 loss=history.train.loss.astype(np.float64),
                 seconds=seconds,
-                seconds_alone=self.seeds
-                * history.train.loss.shape[1]
-                * min(epochs_alone, default=0.0),
+                seconds_alone=self.seeds * history.train.loss.shape[1] * min(epochs_alone)
+                if epochs_alone
+                else None,
             )
         return self.trained[name]
 
@@ -266,8 +291,25 @@ class Study:
     ) -> Float[np.ndarray, "n classes"]:
         """The logits of images, pixels 0..255, by the network of one seed."""
         params, scaling = jax.tree.map(lambda leaf: leaf[seed], (trained.params, trained.scaling))
-        model = make_model(trained.config, self.data.num_classes)
-        return np.asarray(jax.jit(partial(compute_logits, model.apply))(params, scaling, images))
+        return np.asarray(_logits(trained.config, self.data.num_classes, params, scaling, images))
+
+    def accuracy_moved(self, trained: Trained, draws: int = 3) -> Float[np.ndarray, " seeds"]:
+        """The accuracy of each seed's network on moved test images: post C row C5.
+
+        The mean over some draws, the same for all networks.
+        """
+        moved = [
+            np.asarray(_moved(jax.random.key(draw), self.data.validation.images))
+            for draw in range(draws)
+        ]
+        accuracies = [
+            [
+                (self.logits(trained, images, seed).argmax(axis=-1) == self.test_set.labels).mean()
+                for images in moved
+            ]
+            for seed in range(len(trained.untrained))
+        ]
+        return np.array(accuracies).mean(axis=1)
 
     def accuracy_per_class(self, trained: Trained, seed: int = 0) -> Float[np.ndarray, " classes"]:
         """The accuracy on the test images of each class, by the network of one seed."""
@@ -286,6 +328,16 @@ class Study:
         while True:
             (state, _), seconds = _timed(epoch, state, self.data)
             yield seconds
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def _logits(
+    config: TrainConfig, num_classes: int, params: Params, scaling: Scaling, images: Array
+) -> Array:
+    return compute_logits(make_model(config, num_classes).apply, params, scaling, images)
+
+
+_moved = jax.jit(moved_pixels)
 
 
 def _timed(function: Any, *arguments: Any) -> tuple[Any, float]:

@@ -23,17 +23,17 @@ import jax.numpy as jnp
 import numpy as np
 import safetensors
 import safetensors.numpy
-from jaxtyping import Array, Float, Float32, Int, Int32, Key, UInt8
+from jaxtyping import Array, Float, Float32, Int, Int32, UInt8
 
 from jaxdigits import metrics
-from jaxdigits.augmentation import moved
+from jaxdigits.augmentation import moved_pixels
 from jaxdigits.config import TrainConfig
 from jaxdigits.data.dataset import Dataset, Fingerprint, check_images
 from jaxdigits.errors import ConfigError, DataError, RunError
 from jaxdigits.files import replacing
 from jaxdigits.losses import LOSSES, softmax
 from jaxdigits.models import Apply, Model, Params, make_model
-from jaxdigits.preprocess import Scaling, scale_pixels, unit_pixels
+from jaxdigits.preprocess import Scaling, scale_pixels
 from jaxdigits.training import EVALUATION_BATCH
 
 FORMAT = 1
@@ -159,7 +159,7 @@ class Run:
         """The accuracy on moved images, each time moved otherwise: the third post's test, row C5.
 
         Rows and columns shift by -2..2 pixels each, then five pixels are inverted
-        (`jaxdigits.augmentation.moved`). The keys are the same for every network.
+        (`jaxdigits.augmentation.moved_pixels`). The keys are the same for every network.
 
         Args:
             dataset: the images.
@@ -209,10 +209,7 @@ def _check_classes(run: Run, dataset: Dataset) -> None:
         )
 
 
-@jax.jit
-def _moved(key: Key[Array, ""], images: UInt8[Array, "n 28 28"]) -> UInt8[Array, "n 28 28"]:
-    """Exact: moved pixels are old ones, inverted ones 255 less the old."""
-    return jnp.round(255 * moved(key, unit_pixels(images))).astype(jnp.uint8)
+_moved = jax.jit(moved_pixels)
 
 
 @jax.jit(static_argnums=0)

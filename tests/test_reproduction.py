@@ -13,6 +13,7 @@ import numpy as np
 import optax
 import pytest
 import scipy.stats
+from PIL import Image
 
 import jaxdigits as jd
 from jaxdigits.commands.reproduce import EXPERIMENTS, choose_rows, reproduce
@@ -206,7 +207,9 @@ def test_agreement(comparison, agrees):
 
 
 def test_rows_are_those_of_the_posts_and_say_what_they_are():
-    assert choose_rows([]) == [*(f"A{n}" for n in range(1, 11)), *(f"B{n}" for n in range(1, 7))]
+    counts = {"A": 10, "B": 7, "C": 8}
+    expected = [f"{post}{n}" for post, count in counts.items() for n in range(1, count + 1)]
+    assert choose_rows([]) == expected
     for row in choose_rows([]):
         module = import_module(f"{EXPERIMENTS}.{row.lower()}")
         assert module.__doc__ is not None
@@ -217,19 +220,77 @@ def test_rows_are_those_of_the_posts_and_say_what_they_are():
             assert draw.__doc__
 
 
+CONVOLUTIONAL = ["B7", *(f"C{n}" for n in range(1, 9))]
+
+
 @pytest.fixture(scope="module")
 def digits_report(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("report") / "posts"
-    reproduce(seeds=3, dataset="digits", out=folder)
+    rows = [row for row in choose_rows([]) if row not in CONVOLUTIONAL]
+    reproduce(rows, seeds=3, dataset="digits", out=folder)
     return folder
+
+
+@pytest.fixture(scope="module")
+def convolutional_report(tmp_path_factory) -> Path:
+    """Of the rows with convolutions, on a hundred images."""
+    images = tmp_path_factory.mktemp("images")
+    for split in ("train", "test"):
+        dataset = jd.data.load("digits", split)
+        for index in range(60 if split == "train" else 40):
+            name = dataset.class_names[dataset.labels[index]]
+            path = images / split / name / f"{index}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(dataset.images[index]).save(path)
+    folder = tmp_path_factory.mktemp("report") / "posts"
+    reproduce(CONVOLUTIONAL, seeds=2, dataset=str(images), letters=str(images), out=folder)
+    return folder
+
+
+def test_rows_with_convolutions(convolutional_report):
+    document = json.loads((convolutional_report / "report.json").read_text())
+    assert [row["row"] for row in document["rows"]] == CONVOLUTIONAL
+    assert {name: data["counts"]["test"] for name, data in document["data"].items()} == {
+        "digits": 40,
+        "letters": 40,
+    }
+    rows = {row["row"]: row for row in document["rows"]}
+    figures = [figure for row in document["rows"] for figure in row["figures"]]
+    assert {figure["posted"] for figure in figures} == {None}
+    assert all(0 <= value <= 1 for figure in figures for value in figure["ours"])
+    by_hand, cosine = rows["C8"]["figures"]
+    assert max(by_hand["ours"]) < 1e-5
+    assert max(map(abs, cosine["ours"])) < 0.9
+    assert (convolutional_report / "c3-confusion.png").is_file()
+
+
+def test_fastai_one_cycle():
+    """The rate and the momentum of row B7, at the points that fastai's documentation names."""
+    b7 = import_module(f"{EXPERIMENTS}.b7")
+    optimizer = b7.fastai_adam(100)
+    params = {"weight": jnp.ones((2, 2)), "bias": jnp.ones(2)}
+    state, seen = optimizer.init(params), []
+    for _ in range(101):
+        updates, state = optimizer.update(jax.tree.map(jnp.zeros_like, params), state, params)
+        assert not updates["bias"].any()  # only weights decay
+        seen.append((float(state.hyperparams["learning_rate"]), float(state.hyperparams["b1"])))
+    assert seen[0] == pytest.approx((0.004, 0.95))
+    assert seen[25] == pytest.approx((0.1, 0.85))
+    assert seen[100] == pytest.approx((1e-6, 0.95), rel=1e-5)
+    assert max(rate for rate, _ in seen) == pytest.approx(0.1)
+
+
+def test_without_letters_their_rows_are_left_out_or_refused(capsys):
+    with pytest.raises(jd.errors.DataUnavailableError, match=r"C2, C7: emnist/letters is not"):
+        reproduce(["C7", "A8", "C2"], seeds=2, dataset="digits")
+    assert choose_rows(["c7"]) == ["C7"]
 
 
 def test_all_rows_on_the_digits_inside(digits_report):
     """Every row works, and nothing is compared."""
     document = json.loads((digits_report / "report.json").read_text())
-    assert [row["row"] for row in document["rows"]] == choose_rows([])
     assert document["compares"] is False
-    assert document["data"]["name"] == "digits"
+    assert document["data"]["digits"]["name"] == "digits"
     figures = [figure for row in document["rows"] for figure in row["figures"]]
     assert {figure["posted"] for figure in figures} == {None}
     assert {figure["agrees"] for figure in figures} == {None}
@@ -239,9 +300,9 @@ def test_all_rows_on_the_digits_inside(digits_report):
             assert low <= figure["ours"][0] <= high
             assert len(figure["values"]) == figure["seeds"] == 3
     text = (digits_report / "report.md").read_text()
-    assert "The posted figures are for MNIST" in text
+    assert "where the data are others, nothing is compared" in text
     assert "yes" not in text
-    assert document["data"]["sha256"][:12] in text
+    assert document["data"]["digits"]["sha256"][:12] in text
 
 
 def test_the_page_holds_its_pictures(digits_report):

@@ -47,10 +47,16 @@ def prepare_jax() -> None:
         os.environ[name] = os.environ.get(name) or value
 
 
+def is_official(fingerprint: Fingerprint) -> bool:
+    """Whether a data set has as many images as its makers say."""
+    spec = SPECS.get(fingerprint.name)
+    return spec is not None and fingerprint.counts == split_counts(*spec.counts)
+
+
 def note_counts(fingerprint: Fingerprint) -> None:
     """Says so where a data set has not as many images as its makers say."""
     spec = SPECS.get(fingerprint.name)
-    if spec and fingerprint.counts != split_counts(*spec.counts):
+    if spec and not is_official(fingerprint):
         train, test = spec.counts
         note(
             f"{fingerprint.name} here is not the official one of {train:,} training and {test:,} "

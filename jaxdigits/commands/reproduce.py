@@ -9,7 +9,7 @@ import pkgutil
 import re
 import shlex
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -18,13 +18,14 @@ from tqdm import tqdm
 
 from jaxdigits import data, runs
 from jaxdigits import report as reports
-from jaxdigits.commands import note, report, usable_cores
+from jaxdigits.commands import is_official, note, note_counts, report, usable_cores
 from jaxdigits.commands.train import choose_dataset
-from jaxdigits.errors import ConfigError
+from jaxdigits.errors import ConfigError, DataUnavailableError
 from jaxdigits.files import making_folder
-from jaxdigits.reproduction import Comparison, Study
+from jaxdigits.reproduction import LETTERS, MNIST, Comparison, Study
 
 EXPERIMENTS = "jaxdigits.experiments.posts"
+EMNIST_DIGITS = "emnist/digits"
 REPORT_FILES = ("report.md", "report.html", "report.json")
 
 
@@ -33,6 +34,7 @@ def reproduce(
     *,
     seeds: int = 10,
     dataset: str = "auto",
+    letters: str = LETTERS,
     out: Path | None = None,
     overwrite: bool = False,
     data_dir: Path | None = None,
@@ -45,6 +47,7 @@ def reproduce(
         rows: such as `A4`; all of them if none is given.
         seeds: how often to repeat what has chance in it.
         dataset: `auto` is MNIST, or the digits inside where it cannot be had.
+        letters: the data set for the rows that are about letters; without it they are left out.
         out: a folder for the report; if not given, it is only printed.
         overwrite: whether an older report there may be replaced, when the new one is complete.
         data_dir: where prepared data sets are kept.
@@ -60,26 +63,76 @@ def reproduce(
     names = choose_rows(rows)
     if not 1 <= seeds <= 1000:
         raise ConfigError(f"seeds must be 1 to 1000, not {seeds}")
-    name = choose_dataset(dataset, data_dir, manual_dir)
-    train_set, test_set = data.load_splits(
-        name, ("train+validation", "test"), data_dir=data_dir, manual_dir=manual_dir
-    )
-    study = Study(train_set, test_set, seeds)
-    if not study.compares:
-        note(reports.NOT_MNIST)
+    wanted = {"dataset": dataset, "letters": letters}
+    studies = _load(wanted, names, seeds, data_dir, manual_dir)
+    missing = [name for name in names if _data(name, studies) not in studies]
+    if missing and rows:
+        raise DataUnavailableError(
+            f"{', '.join(missing)}: {letters} is not prepared and its host does not answer; "
+            f"`jaxdigits data prepare {letters}` tells how to get it"
+        )
+    if missing:
+        note(
+            f"{letters} is not prepared and its host does not answer, so {', '.join(missing)} are "
+            f"left out; `jaxdigits data prepare {letters}` tells how to get it."
+        )
+    names = [name for name in names if name not in missing]
+    for study in studies.values():
+        note_counts(study.train_set.fingerprint)
+    if not all(study.compares for study in studies.values()):
+        note(reports.OTHER_DATA)
     if out is None:
-        document = _run(study, names, name, began)
+        document = _run(studies, names, wanted, rows, began)
         report(reports.text(document), document, as_json=as_json)
         return document
     pictures = [file for row in choose_rows(()) for file in _pictures(row)]
     with making_folder(
         out, numbered=False, overwrite=overwrite, known=(*REPORT_FILES, *pictures, *_pictures())
     ) as folder:
-        document = _run(study, names, name, began)
-        _write(document, study, names, folder.work)
+        document = _run(studies, names, wanted, rows, began)
+        _write(document, studies, names, folder.work)
     where = f"written to {folder.final}: {', '.join(REPORT_FILES)} and pictures"
     report(f"{reports.text(document)}\n\n{where}", document, as_json=as_json)
     return document
+
+
+def _load(
+    wanted: Mapping[str, str],
+    names: Sequence[str],
+    seeds: int,
+    data_dir: Path | None,
+    manual_dir: Path | None,
+) -> dict[str, Study]:
+    """The data that rows are about: MNIST or what was named; letters, if they can be had."""
+    places = {"data_dir": data_dir, "manual_dir": manual_dir}
+    studies = {}
+    about = {getattr(_module(name), "DATA", "digits") for name in names}
+    if about != {"letters"}:
+        name = choose_dataset(wanted["dataset"], data_dir, manual_dir)
+        studies["digits"] = _study(name, seeds, **places)
+    if EMNIST_DIGITS in about and data.is_prepared(EMNIST_DIGITS, data_dir):
+        studies[EMNIST_DIGITS] = _study(EMNIST_DIGITS, seeds, **places)
+    if "letters" in about:
+        try:
+            studies["letters"] = _study(wanted["letters"], seeds, **places)
+        except DataUnavailableError:
+            if manual_dir is not None and wanted["letters"] != LETTERS:
+                raise
+    return studies
+
+
+def _study(name: str, seeds: int, **places: Path | None) -> Study:
+    parts = data.load_splits(name, ("train+validation", "test"), **places)
+    train_set, test_set = parts
+    found = train_set.fingerprint
+    official = name in (LETTERS, EMNIST_DIGITS) and is_official(found)
+    return Study(train_set, test_set, seeds, compares=official or found.sha256 == MNIST)
+
+
+def _data(row: str, studies: Mapping[str, Study]) -> str:
+    """Which of the studies a row is about: EMNIST's digits may be replaced by others."""
+    name = getattr(_module(row), "DATA", "digits")
+    return "digits" if name == EMNIST_DIGITS and name not in studies else name
 
 
 def choose_rows(rows: Sequence[str]) -> list[str]:
@@ -112,40 +165,53 @@ def _pictures(name: str = "pictures") -> dict[str, Callable[[Study], Any]]:
     return getattr(_module(name), "PICTURES", {})
 
 
-def _run(study: Study, names: Sequence[str], dataset: str, began: float) -> dict[str, Any]:
+def _run(
+    studies: Mapping[str, Study],
+    names: Sequence[str],
+    wanted: Mapping[str, str],
+    rows_given: Sequence[str],
+    began: float,
+) -> dict[str, Any]:
     """Runs the rows; gives the report as plain values."""
     rows = []
+    seeds = max(study.seeds for study in studies.values())
     # tqdm is silent where standard error is not a terminal.
     with tqdm(names, unit="row", disable=None, leave=False) as bar:
         for name in bar:
             bar.set_description(name)
-            module = _module(name)
+            module, about = _module(name), _data(name, studies)
+            study = studies[about]
+            study.set_seeds(min(seeds, getattr(module, "SEEDS", seeds)))
             comparisons: list[Comparison] = module.run(study)
-            if not study.compares:
+            if not study.compares or about != getattr(module, "DATA", "digits"):
                 comparisons = [
                     dataclasses.replace(one, posted=None, digits=one.decimals)
                     for one in comparisons
                 ]
             figures = [comparison.as_dict() for comparison in comparisons]
-            rows.append({"row": name, "setup": module.SETUP, "figures": figures})
-    rows_given = [] if names == choose_rows(()) else names
+            rows.append({"row": name, "setup": module.SETUP, "data": about, "figures": figures})
     speed = [
         {
             "training": training,
+            "seeds": len(trained.untrained),
             "epochs": trained.accuracy.shape[1],
             "seconds": trained.seconds,
             "seconds_alone": trained.seconds_alone,
         }
+        for study in studies.values()
         for training, trained in study.trained.items()
         if trained.accuracy.shape[1]
     ]
+    words = [*(names if rows_given else ())]
+    for option, usual in (("dataset", "auto"), ("letters", LETTERS)):
+        if wanted[option] != usual:
+            words += [f"--{option}", wanted[option]]
     return {
-        "command": f"jaxdigits reproduce {shlex.join([*rows_given, '--dataset', dataset])} "
-        f"--seeds {study.seeds}",
+        "command": shlex.join(["jaxdigits", "reproduce", *words, "--seeds", str(seeds)]),
         "date": datetime.date.today().isoformat(),
-        "data": study.train_set.fingerprint.as_dict(),
-        "compares": study.compares,
-        "seeds": study.seeds,
+        "data": {about: study.train_set.fingerprint.as_dict() for about, study in studies.items()},
+        "compares": all(study.compares for study in studies.values()),
+        "seeds": seeds,
         "seconds": time.perf_counter() - began,
         "cores": usable_cores(),
         **runs.environment(),
@@ -154,14 +220,19 @@ def _run(study: Study, names: Sequence[str], dataset: str, began: float) -> dict
     }
 
 
-def _write(document: dict[str, Any], study: Study, names: Sequence[str], folder: Path) -> None:
+def _write(
+    document: dict[str, Any], studies: Mapping[str, Study], names: Sequence[str], folder: Path
+) -> None:
     """Draws the pictures and writes the report in its three forms."""
     from jaxdigits import plots
 
     captions = {}
-    for name in (*names, "pictures"):
+    drawn = [(name, _data(name, studies)) for name in names]
+    if "digits" in studies:
+        drawn.append(("pictures", "digits"))
+    for name, about in drawn:
         for file, draw in _pictures(name).items():
-            figure = draw(study)
+            figure = draw(studies[about])
             if figure is not None:
                 plots.save(figure, folder / file)
                 captions[file] = inspect.getdoc(draw) or ""
