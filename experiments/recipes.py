@@ -174,7 +174,11 @@ def main() -> None:
         "command": f"python experiments/recipes.py {arguments.study}",
         "data": test.fingerprint.as_dict(),
         "chosen": chosen,
-        "config": replace(config, epochs=config.count_epochs(len(splits[0]))).as_dict(),
+        "config": replace(
+            config,
+            epochs=config.count_epochs(len(splits[0])),
+            augment=config.augmentations,
+        ).as_dict(),
         "candidates": {title: [result.validation for result in trials[title]] for title in trials},
         "seeds": all_,
         "validation_accuracy": [result.validation for result in results],

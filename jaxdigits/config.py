@@ -124,13 +124,24 @@ class TrainConfig:
             raise ConfigError(f"label_smoothing is for loss cross_entropy, not for {self.loss}")
 
     def _check_augment(self) -> None:
-        """Takes `a,b` as two names, and puts in what `auto` stands for."""
-        names = [name for part in self.augment for name in part.split(",") if name != "none"]
-        if names == ["auto"]:
-            names = AUTO_AUGMENT.get(self.model, ())
-        for name in names:
-            _check(name in AUGMENT, "augment", f"auto, none, or of {', '.join(AUGMENT)}", name)
+        """Takes `a,b` as two names."""
+        names = [name.strip() for part in self.augment for name in part.split(",")]
+        if names != ["auto"]:
+            names = [name for name in names if name != "none"]
+            for name in names:
+                wanted = f"auto, none, or some of {', '.join(AUGMENT)}"
+                _check(name in AUGMENT, "augment", wanted, name)
         object.__setattr__(self, "augment", tuple(names))
+
+    @property
+    def augmentations(self) -> tuple[str, ...]:
+        """The names in `augment`, or those that `auto` stands for with this model.
+
+        Example:
+            >>> TrainConfig(model="convnet").augmentations, TrainConfig(model="mlp").augmentations
+            (('shift', 'rotate', 'scale'), ())
+        """
+        return AUTO_AUGMENT.get(self.model, ()) if self.augment == ("auto",) else self.augment
 
     def count_epochs(self, examples: int) -> int:
         """The epochs of a run with so many training examples.

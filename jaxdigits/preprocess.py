@@ -85,7 +85,8 @@ IMAGE_MEAN, IMAGE_STD = 0.172575, 0.25
 def rescale_each(images: Float[Array, "n 28 28"]) -> Float[Array, "n 28 28"]:
     """Each image to a mean of 0.172575 and a standard deviation of 0.25, whatever its pixels were.
 
-    Post C row C1; its program does so, its text does not say it. A blank image becomes 0.172575.
+    Post C row C1; its program does so, its text does not say it. An image of one grey becomes
+    0.172575.
 
     Example:
         >>> images = jnp.zeros((1, 28, 28)).at[0, :14].set(1.0)
@@ -94,4 +95,7 @@ def rescale_each(images: Float[Array, "n 28 28"]) -> Float[Array, "n 28 28"]:
     """
     mean = images.mean(axis=(-2, -1), keepdims=True)
     std = images.std(axis=(-2, -1), keepdims=True)
-    return (images - mean) / jnp.where(std > 0, std, 1) * IMAGE_STD + IMAGE_MEAN
+    varies = std > 1e-6  # more than rounding makes of an image of one grey
+    return (
+        jnp.where(varies, (images - mean) / jnp.where(varies, std, 1), 0) * IMAGE_STD + IMAGE_MEAN
+    )

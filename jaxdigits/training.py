@@ -252,7 +252,7 @@ def make_trainer(
     net = model or make_model(config, num_classes, axis)
     loss = LOSSES[config.loss]
     loss_and_gradients = _make_loss_and_gradients(config, net, loss)
-    augment = make_augment(config.augment)
+    augment = make_augment(config.augmentations)
 
     def optimizer_for(images: Array) -> optax.GradientTransformation:
         epochs = config.count_epochs(len(images))
@@ -473,9 +473,9 @@ def default_mesh(config: TrainConfig, devices: int | None = None) -> Mesh | None
     """The devices that should share each batch; None for one alone.
 
     If their number is not given: one, but for convolutional networks on a CPU as many as share a
-    batch evenly and have at least 16 images each. On two cores the letters network trains 1.6 times as fast on two CPU devices
-    as on one whose operations use both cores. A CPU shows as one device unless
-    `JAX_NUM_CPU_DEVICES` was set before jax was imported, as the command line does.
+    batch evenly and have at least 16 images each. On two cores the letters network trains 1.6 times
+    as fast on two CPU devices as on one whose operations use both cores. A CPU shows as one device
+    unless `JAX_NUM_CPU_DEVICES` was set before jax was imported, as the command line does.
 
     Args:
         config: `model` and `batch_size`.

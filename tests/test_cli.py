@@ -403,3 +403,117 @@ def test_mnist_from_local_files(python, real_data):
     document = json.loads(done.stdout)
     assert document["data"]["counts"] == {"train": 55_000, "validation": 5_000, "test": 10_000}
     assert document["results"]["test"]["accuracy"] > 0.9
+
+
+def test_evaluate_on_moved_images(cli, tmp_path):
+    """Post C row C5: ten draws, their mean and its interval; the usual figures stay."""
+    train_digits(cli, tmp_path / "run")
+    code, out, err = cli("evaluate", tmp_path / "run", "--moved", "--json")
+    assert (code, err) == (0, "")
+    document = json.loads(out)
+    assert document["same_as_recorded"] is True
+    moved = document["moved"]
+    low, high = moved["interval_95"]
+    assert len(moved["draws"]) == 10
+    assert moved["accuracy"] == pytest.approx(sum(moved["draws"]) / 10)
+    assert min(moved["draws"]) < low < moved["accuracy"] < high < max(moved["draws"])
+    assert high < document["results"]["test"]["accuracy"]
+    code, out, _ = cli("evaluate", tmp_path / "run", "--moved")
+    assert code == 0
+    assert "the same figures as at the end of training" in out
+    assert f"{100 * moved['accuracy']:.2f} % (mean of 10 draws, 95 % interval" in out
+    assert "moved" not in json.loads(cli("evaluate", tmp_path / "run", "--json")[1])
+
+
+def test_augmentation_and_devices_as_given(cli):
+    """Two names as one word are kept as two; the epochs of the run are kept where none are given.
+
+    The batch is shared by the two devices that there are.
+    """
+    code, out, err = cli(
+        "train", "--dataset", "digits", "--model", "linear", "--augment", "shift,rotate",
+        "--devices", "2", "--out", "run", "--json",
+    )  # fmt: skip
+    assert (code, err) == (0, "")
+    config = json.loads(Path("run/run.json").read_text())["config"]
+    assert config["augment"] == ["shift", "rotate"]
+    assert config["epochs"] == 10
+    assert len(Path("run/metrics.jsonl").read_text().splitlines()) == 11
+    assert json.loads(out)["results"]["test"]["accuracy"] > 0.7
+    assert json.loads(cli("evaluate", "run", "--json")[1])["same_as_recorded"] is True
+
+
+def test_augmentation_that_suits_the_model(cli):
+    code, _, _ = cli(
+        "train", "--dataset", "digits", "--model", "linear", "--epochs", "0", "--out", "run"
+    )
+    assert code == 0
+    assert json.loads(Path("run/run.json").read_text())["config"]["augment"] == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--devices", "3"], "jaxdigits: devices must be 1 to 2, as many as jax has here, not 3"),
+        (["--devices", "0", "--model", "mlp"], "devices must be 1 to 2"),
+        (["--augment", "flip"], "of shift, rotate, scale, shear, invert, not 'flip'"),
+        (["--augment", "shift,flip"], "of shift, rotate, scale, shear, invert, not 'flip'"),
+        (["--dropout", "1"], "jaxdigits: dropout must be at least 0 and below 1, not 1.0"),
+        (
+            ["--label-smoothing", "0.1", "--loss", "softmax_mse"],
+            "jaxdigits: label_smoothing is for loss cross_entropy, not for softmax_mse",
+        ),
+        (["--stem", "5x5"], "--stem"),
+    ],
+)
+def test_wrong_settings_of_training(cli, arguments, message):
+    code, out, err = cli("train", "--dataset", "digits", *arguments)
+    assert (code, out) == (2, "")
+    assert message in " ".join(err.split())
+    assert "Traceback" not in err
+    assert not Path("runs").exists()
+
+
+def test_compiled_programs_are_kept(python, tmp_path):
+    """The next process finds them, says nothing about it, and computes the same."""
+    settings = ("--model", "linear", "--dataset", "digits", "--epochs", "1", "--out", "run")
+    environment = {
+        **os.environ,
+        "JAX_COMPILATION_CACHE_DIR": str(tmp_path / "kept"),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+    }
+    train = ("-m", "jaxdigits", "train", *settings)
+    first = python(*train, env=environment)
+    assert (first.returncode, first.stderr) == (0, "")
+    params = Path("run/params.safetensors").read_bytes()
+    kept = sorted((tmp_path / "kept").iterdir())
+    assert any("train_epoch" in path.name for path in kept)
+    again = python(*train, "--overwrite", env=environment)
+    assert (again.returncode, again.stderr) == (0, "")
+    assert sorted((tmp_path / "kept").iterdir()) == kept
+    assert Path("run/params.safetensors").read_bytes() == params
+    environment["JAX_COMPILATION_CACHE_DIR"] = str(tmp_path / "none")
+    for enabled in ("false", "true"):
+        environment["JAX_ENABLE_COMPILATION_CACHE"] = enabled
+        code = (
+            "from jaxdigits.commands import prepare_jax; prepare_jax(); import jax;"
+            "jax.jit(lambda x: x + 1)(1)"
+        )
+        assert python("-c", code, env=environment).returncode == 0
+        assert any((tmp_path / "none").glob("*")) == (enabled == "true")
+
+
+def test_settings_of_jax(monkeypatch):
+    """A device for each core, and the user's cache folder, where the user did not say otherwise."""
+    from platformdirs import user_cache_path
+
+    from jaxdigits.commands import prepare_jax, usable_cores
+
+    names = "JAX_NUM_CPU_DEVICES", "JAX_COMPILATION_CACHE_DIR"
+    for given in ("", "7"):
+        for name in names:
+            monkeypatch.setenv(name, given)
+        prepare_jax()
+        defaults = str(usable_cores()), str(user_cache_path("jaxdigits") / "compiled")
+        expected = (given, given) if given else defaults
+        assert tuple(os.environ[name] for name in names) == expected

@@ -22,6 +22,21 @@ import jaxdigits as jd
         ({"gradients": "hand", "loss": "softmax_mse"}, "gradients by hand are derived for"),
         ({"gradients": "hand", "model": "pixel"}, "gradients by hand are derived for"),
         ({"epoch": 3}, "there is no setting epoch"),
+        ({"average": 1.0}, "average must be at least 0 and below 1, not 1.0"),
+        ({"dropout": -0.1}, "dropout must be at least 0 and below 1, not -0.1"),
+        ({"dropout": float("nan")}, "dropout must be at least 0 and below 1, not nan"),
+        ({"label_smoothing": 1}, "label_smoothing must be at least 0 and below 1, not 1.0"),
+        *(
+            ({"label_smoothing": 0.1, "loss": loss}, f"for loss cross_entropy, not for {loss}")
+            for loss in ("clamped_cross_entropy", "sigmoid_mse", "softmax_mse")
+        ),
+        *(
+            ({"gradients": "hand", "model": "mlp", **more}, "without dropout and label_smoothing")
+            for more in ({"dropout": 0.5}, {"label_smoothing": 0.1}, {"model": "convnet"})
+        ),
+        ({"augment": "flip"}, "augment must be .* shift, rotate, scale, shear, invert, not 'flip'"),
+        ({"augment": "shift,"}, "augment must be .*, not ''"),
+        ({"augment": ["shift", "auto"]}, "augment must be .*, not 'auto'"),
     ],
 )
 def test_impossible_values_are_refused(settings, message):
@@ -72,3 +87,74 @@ def test_numbers_of_numpy_become_plain(python):
 def test_a_config_survives_json():
     config = jd.TrainConfig(hidden=(64, 32), learning_rate=0.1, optimizer="momentum")
     assert jd.TrainConfig.from_dict(json.loads(json.dumps(config.as_dict()))) == config
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        ("none", ()),
+        ((), ()),
+        ("shift", ("shift",)),
+        ("shift,rotate", ("shift", "rotate")),
+        (("shift", "rotate"), ("shift", "rotate")),
+        (["shift,invert", "scale"], ("shift", "invert", "scale")),
+    ],
+)
+def test_names_of_augmentations(given, meant):
+    assert jd.TrainConfig.from_dict({"augment": given}).augment == meant
+
+
+@pytest.mark.parametrize("given", [{}, {"augment": "auto"}, {"augment": ["auto"]}])
+def test_augmentation_that_suits_the_model(given):
+    config = jd.TrainConfig.from_dict(given)
+    assert config.augmentations == ("shift", "rotate", "scale")
+    for model in ("resnet18", "mlp", "linear", "pixel"):
+        assert jd.TrainConfig.from_dict({"model": model, **given}).augmentations == ()
+
+
+def test_augmentations_are_those_there_are():
+    from jaxdigits.augmentation import AUGMENTATIONS
+    from jaxdigits.config import AUGMENT
+
+    assert tuple(AUGMENTATIONS) == AUGMENT
+
+
+def test_epochs_that_are_not_given():
+    """Post C's network: what makes 330,000 images, but 6 to 60; others: ten."""
+    config = jd.TrainConfig()
+    assert config.epochs is None
+    assert jd.TrainConfig.from_dict(json.loads(json.dumps(config.as_dict()))) == config
+    counts = {0: 60, 1_317: 60, 5_500: 60, 10_000: 33, 55_000: 6, 112_320: 6, 10**7: 6}
+    assert {count: config.count_epochs(count) for count in counts} == counts
+    for model in ("resnet18", "mlp", "linear"):
+        assert jd.TrainConfig(model=model).count_epochs(55_000) == 10
+    assert jd.TrainConfig(epochs=0).count_epochs(55_000) == 0
+
+
+def test_a_config_of_an_older_version():
+    """Settings that it did not have are such that they change nothing."""
+    older = {
+        "dataset": "mnist",
+        "model": "mlp",
+        "hidden": [128],
+        "activation": "relu",
+        "initializer": "uniform",
+        "distance": "squared",
+        "scale": "standardized",
+        "loss": "cross_entropy",
+        "reduction": "mean",
+        "gradients": "auto",
+        "optimizer": "adamw",
+        "learning_rate": 0.003,
+        "schedule": "one_cycle",
+        "momentum": 0.9,
+        "weight_decay": 0.1,
+        "batch_size": 64,
+        "epochs": 10,
+        "seed": 0,
+    }
+    config = jd.TrainConfig.from_dict(older)
+    kept = json.loads(json.dumps(config.as_dict()))
+    assert {name: kept[name] for name in older} == older
+    assert config.augmentations == ()
+    assert (config.dropout, config.label_smoothing, config.average) == (0, 0, 0)

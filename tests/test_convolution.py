@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from jax import lax
 from jax.sharding import Mesh, PartitionSpec
 
-from jaxdigits.convolution import conv, conv_general_dilated, max_pool
+from jaxdigits.convolution import _choose, conv, conv_general_dilated, max_pool, max_pool_3x3
+from jaxdigits.models import resnet
 
 FORM = ("NHWC", "HWIO", "NHWC")
 
@@ -67,6 +68,7 @@ def test_winograd(count, size, channels, padding):
     check(images, kernel, (1, 1), padding, "winograd", 5e-6)
 
 
+@pytest.mark.parametrize("method", ["canonical", "patches"])
 @settings(max_examples=10)
 @given(
     size=st.tuples(sizes, sizes),
@@ -75,11 +77,72 @@ def test_winograd(count, size, channels, padding):
     channels=st.tuples(st.integers(1, 5), st.integers(1, 5)),
     padding=st.tuples(pads, pads),
 )
-def test_canonical(size, span, strides, channels, padding):
+def test_any_kernel_and_strides(method, size, span, strides, channels, padding):
     random = np.random.default_rng(1)
     images = random.normal(size=(2, *size, channels[0]))
     kernel = random.normal(size=(*span, *channels))
-    check(images, kernel, strides, padding, "canonical", 5e-7)
+    check(images, kernel, strides, padding, method, 5e-7)
+
+
+@pytest.mark.parametrize(
+    ("size", "strides", "padding"),
+    [
+        ((1, 1), (1, 1), ((1, 1), (1, 1))),  # eight of nine positions see padding only
+        ((2, 2), (2, 2), ((1, 1), (1, 1))),
+        ((1, 5), (2, 1), ((3, 3), (0, 0))),  # outputs of which some see nothing
+        ((4, 3), (3, 3), ((0, 3), (3, 0))),
+    ],
+)
+def test_patches_that_are_mostly_padding(size, strides, padding, rng):
+    images, kernel = rng.normal(size=(2, *size, 3)), rng.normal(size=(3, 3, 3, 2))
+    check(images, kernel, strides, padding, "patches", 5e-7)
+
+
+def test_patches_of_padding_only(rng):
+    """Nothing of the image is seen: zeros, and no gradient."""
+    images, kernel = (jnp.asarray(rng.normal(size=shape)) for shape in ((2, 1, 1, 3), (1, 1, 3, 2)))
+    pads = ((2, 0), (2, 0))
+    function = partial(conv, strides=(3, 3), padding=pads, method="patches")
+    y, *gradients = output_and_gradients(function, images, kernel, jnp.ones((2, 1, 1, 2)))
+    assert y.shape == (2, 1, 1, 2)
+    for array in (y, *gradients):
+        assert not array.any()
+
+
+def resnet_layers(stem, monkeypatch):
+    """Images, kernel, strides and padding of each convolution on 28x28 pixels, once."""
+    layers = {}
+
+    def record(images, kernel, *, strides, padding, method):
+        layers[images.shape[1:], kernel.shape, strides, padding] = None
+        return conv(images, kernel, strides=strides, padding=padding, method=method)
+
+    monkeypatch.setattr(resnet, "conv", record)
+    jax.eval_shape(partial(resnet.init, stem=stem), jax.random.key(0))
+    return list(layers)
+
+
+def test_auto_on_the_layers_of_resnet18(monkeypatch, rng):
+    """As exact as the least exact of the methods may be, and each of them has its turn."""
+    chosen = {}
+    for stem in ("7x7", "3x3"):
+        for layer in resnet_layers(stem, monkeypatch):
+            shape, kernel_shape, strides, padding = layer
+            method = _choose((2, *shape), kernel_shape, strides, padding)
+            if stem == "7x7" or method not in chosen.values():  # the others are large
+                chosen[layer] = method
+    assert len(chosen) == 11 + 1
+    assert set(chosen.values()) == {"winograd", "patches", "canonical"}
+    for shape, kernel_shape, strides, padding in chosen:
+        images, kernel = rng.normal(size=(2, *shape)), rng.normal(size=kernel_shape)
+        check(images, kernel, strides, padding, "auto", 5e-6)
+
+
+def test_auto_is_lax_where_there_is_no_cpu(monkeypatch):
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    for stem in ("7x7", "3x3"):
+        for shape, *rest in resnet_layers(stem, monkeypatch):
+            assert _choose((2, *shape), *rest) == "lax"
 
 
 @pytest.mark.parametrize("padding", ["VALID", "SAME"])
@@ -117,7 +180,31 @@ def test_max_pool(size, ties):
     np.testing.assert_array_equal(pull(d)[0], pull_reference(d)[0])
 
 
-@pytest.mark.parametrize("method", ["winograd", "canonical"])
+@pytest.mark.parametrize("size", [(1, 1), (2, 3), (8, 5), (7, 14)])
+def test_max_pool_3x3(size, rng):
+    def reference(x):
+        form = ((0, 0), (1, 1), (1, 1), (0, 0))
+        return lax.reduce_window(x, -jnp.inf, lax.max, (1, 3, 3, 1), (1, 2, 2, 1), form)
+
+    @jax.jit
+    def both(x, d):
+        found = [(y, *pull(d)) for y, pull in (jax.vjp(f, x) for f in (max_pool_3x3, reference))]
+        return found, jax.vjp(max_pool_3x3, x)[1](jnp.ones_like(d))[0]
+
+    shape = (2, *((side + 1) // 2 for side in size), 3)
+    d = rng.normal(size=shape).astype(np.float32)
+    images = rng.normal(size=(2, *size, 3)).astype(np.float32)
+    ((ours, gradient), (theirs, expected)), _ = both(images, d)
+    np.testing.assert_array_equal(ours, theirs)
+    np.testing.assert_allclose(gradient, expected, rtol=1e-5, atol=1e-6)
+    # Among equals the gradient is shared: nobody gets less than nothing, and the sum is the same.
+    ((ours, gradient), (theirs, expected)), of_ones = both(np.round(images), d)
+    np.testing.assert_array_equal(ours, theirs)
+    np.testing.assert_allclose(gradient.sum((1, 2)), expected.sum((1, 2)), rtol=1e-4, atol=1e-4)
+    assert (np.asarray(of_ones) >= 0).all()
+
+
+@pytest.mark.parametrize("method", ["winograd", "canonical", "patches"])
 def test_it_composes(method, rng):
     """With jit, vmap over seeds, scan and shard_map."""
     images = jnp.asarray(rng.normal(size=(3, 2, 9, 9, 8)), jnp.float32)

@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.special
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -38,6 +38,44 @@ def test_cross_entropy_against_scipy(logits, labels):
     expected = -scipy.special.log_softmax(logits.astype(np.float64), axis=1)[range(3), labels]
     ours = losses.cross_entropy(jnp.asarray(logits), jnp.asarray(labels))
     np.testing.assert_allclose(ours, expected, rtol=1e-5, atol=1e-4)
+
+
+@given(LOGITS, LABELS, st.floats(0, 0.99))
+def test_smoothed_cross_entropy_is_a_mean_of_cross_entropies(logits, labels, smoothing):
+    """Of the label's, and of all classes' alike: in float64, by scipy."""
+    each = -scipy.special.log_softmax(logits.astype(np.float64), axis=1)
+    expected = (1 - smoothing) * each[range(3), labels] + smoothing * each.mean(axis=1)
+    ours = losses.smoothed_cross_entropy(jnp.asarray(logits), jnp.asarray(labels), smoothing)
+    np.testing.assert_allclose(ours, expected, rtol=1e-5, atol=1e-3)
+
+
+@settings(max_examples=20)
+@given(LOGITS, LABELS, st.floats(0, 0.99))
+def test_smoothed_cross_entropy_against_torch(logits, labels, smoothing):
+    """Values, and gradients."""
+    torch = pytest.importorskip("torch")
+    theirs = torch.tensor(logits, requires_grad=True)
+    expected = torch.nn.functional.cross_entropy(
+        theirs, torch.tensor(labels).long(), reduction="none", label_smoothing=smoothing
+    )
+    expected.sum().backward()
+
+    def total(logits):
+        values = losses.smoothed_cross_entropy(logits, jnp.asarray(labels), smoothing)
+        return values.sum(), values
+
+    gradients, ours = jax.grad(total, has_aux=True)(jnp.asarray(logits))
+    np.testing.assert_allclose(ours, expected.detach().numpy(), rtol=1e-5, atol=1e-3)
+    np.testing.assert_allclose(gradients, theirs.grad.numpy(), atol=1e-5)
+
+
+def test_smoothed_cross_entropy_refuses_what_cross_entropy_refuses(python):
+    code = (
+        "import jax.numpy as jnp; from jaxdigits.losses import smoothed_cross_entropy\n"
+        "try: smoothed_cross_entropy(jnp.zeros((2, 4)), jnp.zeros(2))\n"
+        "except TypeError as error: print(error)"
+    )
+    assert python("-c", code).stdout.startswith("labels must be whole numbers of shape [2]")
 
 
 @given(LOGITS, LABELS)

@@ -1,3 +1,6 @@
+from collections import defaultdict
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -5,8 +8,27 @@ import pytest
 from jaxtyping import TypeCheckError
 
 from jaxdigits.config import TrainConfig
-from jaxdigits.models import ACTIVATIONS, count_params, linear, make_model, mlp, pixel
+from jaxdigits.models import (
+    ACTIVATIONS,
+    convnet,
+    count_params,
+    linear,
+    make_model,
+    mlp,
+    pixel,
+    resnet,
+)
+from jaxdigits.models.dropout import drop
 from jaxdigits.models.initializers import INITIALIZERS
+
+# Each of these programs runs once or twice: compiling them well would take most of the time.
+jit_once = partial(
+    jax.jit,
+    compiler_options={
+        "xla_backend_optimization_level": 0,
+        "xla_llvm_disable_expensive_passes": True,
+    },
+)
 
 
 def test_parameter_counts_of_post_a():
@@ -93,6 +115,291 @@ def test_pixel_model_by_hand(rng):
         ]
         logits = pixel.apply(params, jnp.asarray(images), distance)
         np.testing.assert_allclose(logits, expected, rtol=1e-4)
+
+
+def test_shapes_of_the_convnet():
+    """Post C row C1: 137,178 parameters for 26 classes."""
+    params = jax.eval_shape(convnet.init, jax.random.key(0))
+    assert count_params(params) == 137_178
+    assert [layer["kernel"].shape for layer in params["conv"]] == [
+        (3, 3, 1, 32),
+        (3, 3, 32, 64),
+        (3, 3, 64, 128),
+    ]
+    assert [layer["weight"].shape for layer in params["dense"]] == [(64, 512), (128, 64), (26, 128)]
+    for config, classes in ((TrainConfig(), 26), (TrainConfig(dropout=0.5), 10)):
+        model = make_model(config, classes)
+        params = jax.eval_shape(model.init, jax.random.key(0))
+        assert jax.eval_shape(model.apply, params, jnp.zeros((5, 28, 28))).shape == (5, classes)
+
+
+def torch_convnet(torch, params, images, pool_activation):
+    """Post C's network, the bias added before the pooling, where it stands in the post."""
+    f = torch.nn.functional
+    values = images[:, None]
+    for layer in params["conv"]:
+        kernel = layer["kernel"].permute(3, 2, 0, 1)
+        values = f.max_pool2d(f.conv2d(values, kernel, layer["bias"]), 2, ceil_mode=True)
+        values = f.gelu(values) if pool_activation == "gelu" else values
+    first, second, third = params["dense"]
+    values = values.permute(0, 2, 3, 1).flatten(1)  # channels last, as ours are
+    values = f.gelu(f.linear(values, first["weight"], first["bias"]))
+    values = f.gelu(f.linear(values, second["weight"], second["bias"]))
+    return f.linear(values, third["weight"], third["bias"])
+
+
+@pytest.mark.parametrize("pool_activation", ["gelu", "none"])
+def test_convnet_against_torch(pool_activation, rng):
+    """Logits, and the gradient of every parameter; the bias may as well be added earlier."""
+    torch = pytest.importorskip("torch")
+    params = convnet.init(jax.random.key(1), 26)
+    images = rng.uniform(size=(6, 28, 28)).astype(np.float32)
+    theirs = jax.tree.map(lambda leaf: torch.tensor(np.array(leaf), requires_grad=True), params)
+    expected = torch_convnet(torch, theirs, torch.tensor(images), pool_activation)
+    d_logits = rng.normal(size=expected.shape).astype(np.float32)
+    expected.backward(torch.tensor(d_logits))
+
+    @jit_once
+    def logits_and_gradients(params, images, d_logits):
+        apply = partial(convnet.apply, images=images, pool_activation=pool_activation)
+        logits, pull = jax.vjp(apply, params)
+        return logits, pull(d_logits)[0]
+
+    logits, gradients = logits_and_gradients(params, images, d_logits)
+    np.testing.assert_allclose(logits, expected.detach().numpy(), rtol=1e-4, atol=1e-4)
+    for (path, found), their in zip(
+        jax.tree_util.tree_leaves_with_path(gradients), jax.tree.leaves(theirs), strict=True
+    ):
+        wanted = their.grad.numpy()
+        scale = np.abs(wanted).max()
+        np.testing.assert_allclose(
+            found, wanted, rtol=1e-3, atol=1e-4 * scale, err_msg=jax.tree_util.keystr(path)
+        )
+
+
+@pytest.mark.parametrize(
+    ("stem", "count", "first"), [("7x7", 11_708_992, (7, 7)), ("3x3", 11_701_312, (3, 3))]
+)
+def test_shapes_of_resnet18(stem, count, first):
+    """Row B7. Statistics are no parameters; the smaller stem has 64 * 3 * (49 - 9) fewer."""
+    model = make_model(TrainConfig(model="resnet18", stem=stem), 10)
+    variables = jax.eval_shape(model.init, jax.random.key(0))
+    assert count_params(variables) == count
+    assert variables["params"]["Convolution_0"]["kernel"].shape == (*first, 3, 64)
+    assert len(jax.tree.leaves(variables["batch_stats"])) == 2 * 22
+    assert jax.eval_shape(model.apply, variables, jnp.zeros((1, 28, 28))).shape == (1, 10)
+
+
+def resnet_variables(stem, rng):
+    """Parameters and statistics of which none is what it is at the start."""
+    shapes = jax.eval_shape(partial(resnet.init, stem=stem), jax.random.key(0))
+
+    def draw(path, leaf):
+        name = path[-1].key
+        if name == "kernel":
+            return rng.normal(size=leaf.shape) * np.sqrt(2 / np.prod(leaf.shape[:-1]))
+        if name in ("var", "scale"):
+            return rng.uniform(0.5, 1.5, leaf.shape)
+        return rng.normal(size=leaf.shape) * 0.2
+
+    return jax.tree_util.tree_map_with_path(lambda *at: draw(*at).astype(np.float32), shapes)
+
+
+def torch_resnet(torch, variables, images, stem, train=False):
+    """torchvision's ResNet-18 with fastai's head, written for the same variables.
+
+    Gives the logits, and how many values each normalisation had for its statistics; its running
+    ones are changed in place.
+    """
+    f, counts, used = torch.nn.functional, [], defaultdict(int)
+
+    def take(kind, part="params"):
+        return variables[part][f"{kind}_{used[kind]}"]
+
+    def convolution(values, stride=1):
+        kernel = take("Convolution")["kernel"].permute(3, 2, 0, 1)
+        used["Convolution"] += 1
+        return f.conv2d(values, kernel, stride=stride, padding=kernel.shape[-1] // 2)
+
+    def norm(values):
+        layer, running = take("BatchNorm"), take("BatchNorm", "batch_stats")
+        used["BatchNorm"] += 1
+        counts.append(values.numel() // values.shape[1])
+        return f.batch_norm(
+            values, running["mean"], running["var"], layer["scale"], layer["bias"], train, 0.1
+        )
+
+    def dense(values):
+        used["Dense"] += 1
+        return norm(values) @ variables["params"][f"Dense_{used['Dense'] - 1}"]["kernel"]
+
+    values = images[:, None].expand(-1, 3, -1, -1)
+    values = f.relu(norm(convolution(values, 2 if stem == "7x7" else 1)))
+    if stem == "7x7":
+        values = f.max_pool2d(values, 3, 2, 1)
+    for stage in range(4):
+        for block in range(2):
+            stride = 2 if stage > 0 and block == 0 else 1
+            found = f.relu(norm(convolution(values, stride)))
+            found = norm(convolution(found))
+            values = f.relu(found + (norm(convolution(values, stride)) if stride > 1 else values))
+    pooled = torch.cat([f.adaptive_max_pool2d(values, 1), f.adaptive_avg_pool2d(values, 1)], 1)
+    return dense(f.relu(dense(pooled.flatten(1)))), counts
+
+
+@pytest.mark.parametrize("stem", ["7x7", "3x3"])
+def test_resnet18_against_torch(stem, rng):
+    """With statistics other than those at the start."""
+    torch = pytest.importorskip("torch")
+    variables = resnet_variables(stem, rng)
+    images = rng.normal(size=(4, 28, 28)).astype(np.float32)
+    theirs = jax.tree.map(torch.tensor, variables)
+    expected, _ = torch_resnet(torch, theirs, torch.tensor(images), stem)
+    logits = jit_once(partial(resnet.apply, stem=stem))(variables, images)
+    scale = np.abs(expected.numpy()).max()
+    np.testing.assert_allclose(logits, expected.numpy(), rtol=1e-3, atol=1e-4 * scale)
+
+
+def test_resnet18_in_training_against_torch(rng):
+    """Logits and gradients with the batch's statistics, and the statistics gathered.
+
+    Those of the variance are of the batch as it is; torch's are n / (n - 1) times as large.
+    """
+    torch = pytest.importorskip("torch")
+    variables = resnet_variables("7x7", rng)
+    images = rng.normal(size=(8, 28, 28)).astype(np.float32)
+    theirs = jax.tree.map(torch.tensor, variables)
+    leaves = jax.tree.leaves(theirs["params"])
+    for leaf in leaves:
+        leaf.requires_grad_(True)
+    expected, counts = torch_resnet(torch, theirs, torch.tensor(images), "7x7", train=True)
+    d_logits = rng.normal(size=expected.shape).astype(np.float32)
+    expected.backward(torch.tensor(d_logits))
+
+    @jit_once
+    def step(params, statistics, images, d_logits):
+        def run(params):
+            together = {"params": params, "batch_stats": statistics}
+            return resnet.apply_train(together, images, jax.random.key(0), dropout=0.0)
+
+        logits, pull, changed = jax.vjp(run, params, has_aux=True)
+        return logits, pull(d_logits)[0], changed
+
+    logits, gradients, changed = step(
+        variables["params"], variables["batch_stats"], images, d_logits
+    )
+    wanted = expected.detach().numpy()
+    np.testing.assert_allclose(logits, wanted, rtol=1e-3, atol=1e-3 * np.abs(wanted).max())
+    for found, leaf in zip(jax.tree.leaves(gradients), leaves, strict=True):
+        # By the length of the difference: a ReLU at nearly 0 may be open there and shut here.
+        difference = np.linalg.norm(np.asarray(found) - leaf.grad.numpy())
+        assert difference < 1e-2 * np.linalg.norm(leaf.grad.numpy())
+    assert set(changed) == {"batch_stats"}
+    for index, count in enumerate(counts):
+        found, before, after = (
+            stats[f"BatchNorm_{index}"]
+            for stats in (changed["batch_stats"], variables["batch_stats"], theirs["batch_stats"])
+        )
+        np.testing.assert_allclose(found["mean"], after["mean"].numpy(), rtol=1e-3, atol=1e-4)
+        kept = 0.9 * before["var"]
+        biased = kept + (after["var"].numpy() - kept) * (count - 1) / count
+        np.testing.assert_allclose(found["var"], biased, rtol=1e-3, atol=1e-4)
+
+
+def test_dropout_of_resnet18_is_for_training_only(rng):
+    """Another key, other logits; the statistics in front of the dropout do not see it."""
+    variables = resnet_variables("7x7", rng)
+    images = rng.normal(size=(3, 28, 28)).astype(np.float32)
+    model = make_model(TrainConfig(model="resnet18", dropout=0.5), 10)
+    assert model.apply_train is not None
+    apply_train = jit_once(model.apply_train)
+    (first, changed), (again, _), (other, changed_too) = (
+        apply_train(variables, images, jax.random.key(seed)) for seed in (0, 0, 1)
+    )
+    np.testing.assert_array_equal(first, again)
+    assert not np.allclose(first, other, rtol=0.01)
+    for index in range(22):
+        same = index < 21  # the last normalisation comes behind the first dropout
+        name = f"BatchNorm_{index}"
+        pair = (tree["batch_stats"][name]["mean"] for tree in (changed, changed_too))
+        assert np.array_equal(*pair) == same
+    random = "random_bits"
+    assert random in str(jax.make_jaxpr(model.apply_train)(variables, images, jax.random.key(0)))
+    assert random not in str(jax.make_jaxpr(model.apply)(variables, images))
+
+
+def test_dropout():
+    """Half of 40,000 values, within five standard errors, and no two keys the same ones."""
+    share, values = 0.3, jnp.full((200, 200), 7.0)
+    dropped, other = (np.asarray(drop(jax.random.key(seed), values, share)) for seed in (0, 1))
+    error = np.sqrt(share * (1 - share) / values.size)
+    assert abs((dropped == 0).mean() - share) < 5 * error
+    np.testing.assert_allclose(dropped[dropped != 0], 7 / 0.7, rtol=1e-6)
+    assert abs(dropped.mean() - 7) < 5 * error * 7 / 0.7
+    both = ((dropped == 0) & (other == 0)).mean()
+    assert abs(both - share**2) < 5 * np.sqrt(share**2 / values.size)
+    # As many in each row and each column: nothing is dropped as a whole.
+    for axis in (0, 1):
+        assert np.abs((dropped == 0).mean(axis=axis) - share).max() < 6 * error * np.sqrt(200)
+    np.testing.assert_array_equal(dropped, drop(jax.random.key(0), values, share))
+
+
+@pytest.mark.parametrize("model", ["mlp", "convnet"])
+def test_dropout_is_for_training_only(model, rng):
+    config = TrainConfig(model=model, hidden=(30, 20), dropout=0.5)
+    net, without = make_model(config, 10), make_model(TrainConfig(model=model, hidden=(30, 20)), 10)
+    assert without.apply_train is None
+    assert net.apply_train is not None
+    params = net.init(jax.random.key(0))
+    images = jnp.asarray(rng.uniform(size=(4, 28, 28)), jnp.float32)
+    np.testing.assert_array_equal(net.apply(params, images), without.apply(params, images))
+    apply_train = jit_once(net.apply_train)
+    first, again, other = (
+        apply_train(params, images, jax.random.key(seed))[0] for seed in (0, 0, 1)
+    )
+    np.testing.assert_array_equal(first, again)
+    assert not np.allclose(first, other)
+    assert not np.allclose(first, net.apply(params, images))
+
+
+def test_what_dropout_leaves_out_learns_nothing(rng):
+    """Of the 64 outputs of the convnet's first dense layer, some, others for each image."""
+    params = convnet.init(jax.random.key(0))
+    image = jnp.asarray(rng.uniform(size=(1, 28, 28)), jnp.float32)
+
+    def loss(params, key):
+        return (convnet.apply(params, image, dropout=0.5, key=key) ** 2).sum()
+
+    gradient = jit_once(jax.grad(loss))
+    for seed in (0, 1):
+        bias = np.asarray(gradient(params, jax.random.key(seed))["dense"][0]["bias"])
+        kept = np.asarray(drop(jax.random.key(seed), jnp.ones((1, 64)), 0.5))[0] > 0
+        np.testing.assert_array_equal(bias != 0, kept)
+        assert 15 < kept.sum() < 49
+
+
+@pytest.mark.parametrize("model", ["linear", "mlp", "convnet", "pixel"])
+def test_each_image_rescaled(model, rng):
+    """Brightness and contrast make no difference, and a blank image is none to fear."""
+    net = make_model(TrainConfig(model=model, scale="image", dropout=0.5), 10)
+    images = jnp.asarray(rng.uniform(size=(3, 28, 28)), jnp.float32)
+    params = net.init(jax.random.key(0))
+    if net.fit is not None:
+        params = net.fit(images, jnp.arange(3))
+        dark = net.fit(images / 3, jnp.arange(3))
+        np.testing.assert_allclose(params["means"], dark["means"], rtol=1e-4, atol=1e-4)
+    apply = jit_once(net.apply)
+    logits = apply(params, images)
+    assert np.std(logits) > 0
+    changed = images * jnp.array([0.2, 1.0, 3.0])[:, None, None] + 0.3
+    np.testing.assert_allclose(apply(params, changed), logits, rtol=1e-3, atol=1e-4)
+    blank = jnp.broadcast_to(jnp.array([0.0, 1.0, 0.3])[:, None, None], images.shape)
+    assert np.isfinite(apply(params, blank)).all()
+    if net.apply_train is not None:
+        key = jax.random.key(0)
+        apply_train = jit_once(net.apply_train)
+        dim, bright = (apply_train(params, each, key)[0] for each in (images, changed))
+        np.testing.assert_allclose(dim, bright, rtol=1e-3, atol=1e-4)
 
 
 def test_annotations_are_checked():

@@ -1,16 +1,19 @@
 from dataclasses import replace
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from jax.sharding import NamedSharding, PartitionSpec
 
 import jaxdigits as jd
+from jaxdigits import training
 from jaxdigits.batches import shuffled_batches
 from jaxdigits.optimizers import make_optimizer, make_schedule
 from jaxdigits.preprocess import pixel_statistics, scale_pixels
-from jaxdigits.training import compute_logits
+from jaxdigits.training import compute_logits, default_mesh
 
 SGD = jd.TrainConfig(
     model="linear", optimizer="sgd", schedule="constant", learning_rate=0.1, epochs=2
@@ -292,6 +295,347 @@ def test_every_optimizer_goes_downhill(optimizer, schedule):
         updates, state = transform.update(jax.grad(loss)(params), state, params)
         params = optax.apply_updates(params, updates)
     assert loss(params) < start / 10
+
+
+def both_ways(config, data, model=None, model_for_two=None, key=0):
+    """State after an epoch and its metrics, 119 images for validation: on one device, on two."""
+    odd = jd.Examples(data.validation.images[:119], data.validation.labels[:119])
+    data = replace(data, validation=odd)
+    found = []
+    for mesh, net in ((None, model), (default_mesh(config, 2), model_for_two)):
+        trainer = jd.make_trainer(config, 10, model=net, mesh=mesh)
+        assert trainer.mesh is mesh
+        whole = mesh and NamedSharding(mesh, PartitionSpec())
+        data = jax.device_put(data, whole)
+        state = jax.device_put(trainer.init(jax.random.key(key), data), whole)
+        # It runs once: compiling it well would take most of the time.
+        options = {
+            "xla_backend_optimization_level": 0,
+            "xla_llvm_disable_expensive_passes": True,
+            **trainer.compiler_options,
+        }
+        state, metrics = jax.jit(trainer.epoch, compiler_options=options)(state, data)
+        # What stands on both devices is the same on both.
+        for leaf in jax.tree.leaves((state.trained, metrics)):
+            first, *others = (np.asarray(shard.data) for shard in leaf.addressable_shards)
+            assert len(others) == (mesh is not None)
+            for other in others:
+                np.testing.assert_array_equal(first, other)
+        found.append(jax.device_get((state, metrics)))
+    return found
+
+
+def states_close(found, atol=1e-5):
+    (one, metrics), (two, metrics_of_two) = found
+    leaves_close(two.params, one.params, rtol=1e-4, atol=atol)
+    leaves_close(two.trained, one.trained, rtol=1e-4, atol=atol)
+    leaves_close(metrics_of_two, metrics, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+def test_two_devices_train_the_same_network(digits, reduction):
+    """Batches of 33, of which they cannot have halves; the last one is a single image."""
+    config = jd.TrainConfig(
+        model="mlp",
+        hidden=(20,),
+        optimizer="momentum",
+        learning_rate=0.01 if reduction == "mean" else 0.0003,
+        reduction=reduction,
+        average=0.9,
+        batch_size=33,
+        epochs=1,
+    )
+    states_close(both_ways(config, small(digits, 100)))
+
+
+def test_two_devices_train_the_same_convnet(digits, monkeypatch):
+    """Also where the larger arrays are summed by themselves."""
+    config = jd.TrainConfig(
+        optimizer="sgd",
+        schedule="constant",
+        learning_rate=0.1,
+        augment=(),
+        batch_size=33,
+        epochs=1,
+        label_smoothing=0.1,
+    )
+    monkeypatch.setattr(training, "LARGE", 10_000)
+    states_close(both_ways(config, small(digits, 100)))
+
+
+def test_sums_over_devices(monkeypatch, rng):
+    """Small arrays go together, large ones alone; each comes back to its place."""
+    mesh = default_mesh(SGD, 2)
+    assert mesh is not None
+    shapes = {"a": (2, 5, 3), "b": [(2,), (2, 30), (2, 4)], "c": (2, 1, 29), "d": ()}
+    leaf = {"is_leaf": lambda x: isinstance(x, tuple)}
+    tree = jax.tree.map(
+        lambda shape: jnp.asarray(rng.normal(size=shape), jnp.float32), shapes, **leaf
+    )
+    apart = jax.tree.map(lambda x: PartitionSpec("devices") if x.ndim else PartitionSpec(), tree)
+    expected = jax.tree.map(
+        lambda x: x.reshape(2, 1, *x.shape[1:]).sum(0) if x.ndim else 2 * x, tree
+    )
+    for large, sums in ((2, 5), (29, 3), (30, 2), (10**6, 1)):
+        monkeypatch.setattr(training, "LARGE", large)
+        function = jax.jit(
+            jax.shard_map(
+                lambda tree: training._sum_over_devices(tree, "devices"),
+                mesh=mesh,
+                in_specs=(apart,),
+                out_specs=PartitionSpec(),
+                check_vma=False,
+            )
+        )
+        leaves_close(function(tree), expected)
+        assert str(jax.make_jaxpr(function)(tree)).count("psum") == sums
+
+
+def normalized(axis_name):
+    """A network with batch normalisation, as a user would write it with flax."""
+    import flax.linen as nn
+
+    class Net(nn.Module):
+        @nn.compact
+        def __call__(self, images, train=False):
+            values = nn.Dense(16)(images.reshape(len(images), -1))
+            values = nn.BatchNorm(not train, momentum=0.8, axis_name=axis_name)(values)
+            return nn.Dense(10)(nn.relu(values))
+
+    net = Net()
+
+    def apply_train(params, images, key):
+        return net.apply(params, images, True, mutable=["batch_stats"])
+
+    def init(key):
+        return net.init(key, jnp.zeros((1, 28, 28)))
+
+    return jd.Model(init, net.apply, apply_train=apply_train)
+
+
+def test_two_devices_gather_the_same_statistics(digits):
+    """A batch that is shared evenly: else the first image fills a gap, and counts in them."""
+    config = jd.TrainConfig(
+        model="linear",
+        optimizer="momentum",
+        schedule="constant",
+        learning_rate=0.01,
+        batch_size=32,
+        epochs=1,
+        average=0.5,
+    )
+    found = both_ways(config, small(digits, 100), normalized(None), normalized("devices"))
+    states_close(found, atol=1e-4)
+    statistics = found[0][0].params["batch_stats"]["BatchNorm_0"]
+    assert np.abs(statistics["mean"]).max() > 0.1
+    assert np.abs(statistics["var"] - 1).max() > 0.1
+
+
+def test_two_devices_share_the_statistics_of_resnet18(digits):
+    """Each of the 22 normalisations asks for the other device's: seen in the program, not run."""
+    config = jd.TrainConfig(model="resnet18", batch_size=32, epochs=1)
+    programs = []
+    for mesh in (None, default_mesh(config)):
+        trainer = jd.make_trainer(config, 10, mesh=mesh)
+        state = jax.eval_shape(trainer.init, jax.random.key(0), digits)
+        programs.append(str(jax.make_jaxpr(trainer.train_epoch)(state, digits.train)))
+    assert "psum" not in programs[0]
+    assert programs[1].count("psum") >= 22
+
+
+def test_which_devices_share_a_batch():
+    """A convnet's batch on a CPU, if each device gets 16 images; nobody else's unless asked."""
+    for config, size in (
+        (jd.TrainConfig(), 2),
+        (jd.TrainConfig(batch_size=32), 2),
+        (jd.TrainConfig(batch_size=31), None),
+        (jd.TrainConfig(batch_size=33), None),  # they would not share it evenly
+        (jd.TrainConfig(batch_size=1), None),
+        (jd.TrainConfig(model="resnet18"), 2),
+        (jd.TrainConfig(model="mlp"), None),
+        (jd.TrainConfig(model="linear"), None),
+    ):
+        mesh = default_mesh(config)
+        assert (mesh and mesh.size) == size
+    asked = default_mesh(jd.TrainConfig(model="mlp", batch_size=1), 2)
+    assert asked is not None
+    assert asked.size == 2
+    assert default_mesh(jd.TrainConfig(), 1) is None
+    for devices in (0, 3, -1):
+        with pytest.raises(jd.errors.ConfigError, match=f"must be 1 to 2, .* not {devices}"):
+            default_mesh(jd.TrainConfig(), devices)
+
+
+def recording(params_of_steps):
+    """Plain SGD that hands out the parameters of each step."""
+
+    def update(grads, state, params):
+        updates = jax.tree.map(lambda g: -0.1 * g, grads)
+        after = optax.apply_updates(params, updates)
+        jax.debug.callback(lambda p: params_of_steps.append(p), after, ordered=True)
+        return updates, state
+
+    return optax.GradientTransformation(lambda _: optax.EmptyState(), update)  # pyright: ignore
+
+
+@pytest.mark.parametrize("decay", [0.3, 0.999])
+def test_the_average_against_a_loop(digits, decay):
+    """Over two epochs of five steps: the memory grows from step to step, from 0.1 to `average`."""
+    params_of_steps = []
+    config = replace(SGD, average=decay, batch_size=20)
+    trainer = jd.make_trainer(config, 10, optimizer=recording(params_of_steps))
+    data = small(digits, 100)
+    state = trainer.init(jax.random.key(0), data)
+    average = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), state.params)
+    assert state.average is not None
+    leaves_close(state.average, state.params)
+    epoch = jax.jit(trainer.epoch)
+    state, metrics = epoch(epoch(state, data)[0], data)
+    jax.effects_barrier()
+    assert len(params_of_steps) == 10
+    for number, params in enumerate(params_of_steps):
+        memory = min(decay, (1 + number) / (10 + number))
+        average = jax.tree.map(
+            lambda mean, leaf, m=memory: m * mean + (1 - m) * np.asarray(leaf, np.float64),
+            average,
+            params,
+        )
+    leaves_close(state.average, average, atol=1e-6)
+    leaves_close(state.params, params_of_steps[-1])
+    assert state.trained is state.average
+    # It is the average that is evaluated.
+    averaged = state._replace(params=state.average, average=None)
+    leaves_close(trainer.evaluate(averaged, data.validation), metrics.validation)
+    last = trainer.evaluate(state._replace(average=None), data.validation)
+    assert abs(last.loss - metrics.validation.loss) > 1e-4
+
+
+def test_without_an_average_the_last_parameters_are_the_trained_ones(digits):
+    state = jd.make_trainer(SGD, 10).init(jax.random.key(0), digits)
+    assert state.average is None
+    assert state.trained is state.params
+
+
+def test_label_smoothing_is_learned_by_but_not_reported(digits):
+    """A first step against its own formula; the loss before it is the plain one."""
+    data = small(digits, 64)
+    plain, smooth = (replace(SGD, label_smoothing=share) for share in (0.0, 0.3))
+    results = []
+    for config in (plain, smooth):
+        trainer = jd.make_trainer(config, 10)
+        state = trainer.init(jax.random.key(0), data)
+        results.append((state, *jax.jit(trainer.epoch)(state, data)))
+    (start, one, metrics), (_, other, smooth_metrics) = results
+    leaves_close(metrics.train, smooth_metrics.train)
+    assert not np.allclose(metrics.validation.loss, smooth_metrics.validation.loss, rtol=1e-3)
+    # The gradients differ by the labels only: 0.3 of them are taken from the label's class and
+    # shared among all ten.
+    x = np.asarray(scale_pixels(jnp.asarray(data.train.images), start.scaling)).reshape(64, 784)
+    taken = 0.3 * (np.eye(10)[data.train.labels] - 0.1)
+    difference = np.asarray(one.params["weight"]) - np.asarray(other.params["weight"])
+    np.testing.assert_allclose(difference, 0.1 * taken.T @ x / 64, rtol=1e-3, atol=1e-5)
+
+
+def random_training(**settings):
+    base = jd.TrainConfig(model="mlp", hidden=(10,), batch_size=32, epochs=2, **settings)
+    return jax.jit(jd.make_train(base))
+
+
+def test_dropout_and_augmentation_are_the_key_s(digits):
+    """The same key gives the same bytes, another one other parameters."""
+    data = small(digits, 100)
+    train = random_training(dropout=0.5, average=0.9, augment=("shift",))
+    first, again, other = (train(jax.random.key(seed), data) for seed in (3, 3, 4))
+    for a, b in zip(jax.tree.leaves(first), jax.tree.leaves(again), strict=True):
+        if not jnp.issubdtype(a.dtype, jax.dtypes.prng_key):
+            np.testing.assert_array_equal(a, b)
+    assert not np.allclose(first.history.train.loss, other.history.train.loss)
+    keys = jax.vmap(jax.random.key)(jnp.array([3, 4]))
+    together = jax.jit(jax.vmap(train, in_axes=(0, None)))(keys, data)
+    for index, alone in enumerate((first, other)):
+        leaves_close(
+            jax.tree.map(lambda leaf, i=index: leaf[i], together.state.trained),
+            alone.state.trained,
+            atol=1e-3,
+        )
+
+
+def test_augmentation_is_for_training_only(digits):
+    """What it changes is what the network learns, not what it is measured on."""
+    data = small(digits, 100)
+    plain, moved = (random_training(augment=augment) for augment in ((), ("shift",)))
+    key = jax.random.key(0)
+    for measure in (lambda run: run.untrained.loss, lambda run: run.state.scaling):
+        leaves_close(measure(moved(key, data)), measure(plain(key, data)))
+    trained = (run(key, data).state.params[0]["weight"] for run in (plain, moved))
+    assert not np.allclose(*trained)
+
+
+class Seen(NamedTuple):
+    """What a spying model saw in training."""
+
+    images: list
+    keys: list
+
+
+def spying():
+    """A linear model that hands out the images and the keys of each step."""
+    seen = Seen([], [])
+
+    def keep(images, key_data):
+        seen.images.append(np.array(images))
+        seen.keys.append(tuple(np.array(key_data).tolist()))
+
+    def apply_train(params, images, key):
+        jax.debug.callback(keep, images, jax.random.key_data(key))
+        return jd.models.linear.apply(params, images), {}
+
+    model = jd.Model(jd.models.linear.init, jd.models.linear.apply, apply_train=apply_train)
+    return model, seen
+
+
+def test_every_step_draws_anew(digits):
+    """Two epochs of five steps on one image, on one device and on two: no movement comes twice."""
+    image = np.zeros((100, 28, 28), np.uint8)
+    image[:, 10:18, 10:18] = 255
+    data = replace(digits, train=jd.Examples(image, np.zeros(100, np.int32)))
+    config = replace(SGD, augment=("rotate",), scale="unit", batch_size=20)
+    for mesh in (None, default_mesh(config, 2)):
+        model, seen = spying()
+        trainer = jd.make_trainer(config, 10, model=model, mesh=mesh)
+        state, epoch = trainer.init(jax.random.key(0), data), jax.jit(trainer.train_epoch)
+        for _ in range(2):
+            state, _ = epoch(state, data.train)
+        jax.effects_barrier()
+        steps = 10 * (mesh.size if mesh else 1)
+        assert len(seen.keys) == len(set(seen.keys)) == steps
+        images = np.concatenate(seen.images)
+        assert len(np.unique(images, axis=0)) == len(images) == 200
+
+
+def test_only_weights_decay(digits):
+    """AdamW without a gradient: weights shrink by rate times decay, all else stays."""
+    config = jd.TrainConfig(schedule="constant", learning_rate=0.01, weight_decay=0.5)
+    params = {
+        "conv": {"kernel": jnp.full((3, 3, 2, 4), 2.0), "bias": jnp.full(4, 2.0)},
+        "dense": [{"weight": jnp.full((5, 4), 2.0), "bias": jnp.full(5, 2.0)}],
+        "norm": {"scale": jnp.full(4, 2.0), "mean": jnp.full(4, 2.0)},
+    }
+    transform = make_optimizer(config, 10)
+    zeros = jax.tree.map(jnp.zeros_like, params)
+    updates, _ = transform.update(zeros, transform.init(params), params)
+    after = optax.apply_updates(params, updates)
+    for path, leaf in jax.tree_util.tree_leaves_with_path(after):
+        decays = path[-1].key in ("kernel", "weight")
+        np.testing.assert_allclose(leaf, 2 * (1 - 0.01 * 0.5) if decays else 2.0, rtol=1e-6)
+
+
+def test_epochs_that_are_not_given(digits):
+    """Of the convnet as many as make 330,000 images, within 6 and 60; of others ten."""
+    assert jd.make_trainer(jd.TrainConfig(), 10).count_epochs(digits) == 60
+    assert jd.make_trainer(jd.TrainConfig(model="mlp"), 10).count_epochs(digits) == 10
+    assert jd.make_trainer(jd.TrainConfig(epochs=0), 10).count_epochs(digits) == 0
+    assert jd.make_trainer(jd.TrainConfig(model="pixel"), 10).count_epochs(digits) == 0
 
 
 def test_statistics_of_pixels(rng):

@@ -27,7 +27,7 @@ CONFIG = jd.TrainConfig(
     schedule="constant",
     learning_rate=0.01,
     batch_size=64,
-    epochs=8,
+    epochs=6,
 )
 
 
@@ -41,5 +41,5 @@ def run(study: Study) -> list[Comparison]:
     accuracy = train(study).accuracy
     return [
         Comparison("after 1 epoch", accuracy[:, 0]),
-        Comparison("after 8 epochs", accuracy[:, -1], "> 0.85"),
+        Comparison("after 6 epochs", accuracy[:, -1], "> 0.85"),
     ]

@@ -4,7 +4,7 @@ The letters network on letters moved as in C5: as C1 left it, trained on moved l
 so with dropout.
 
 Posted: 59 %; 72.5 %; 76.4 %.
-Expect: far more, as the gradients are true ones. In eight epochs dropout does not pay yet.
+Expect: far more, as the gradients are true ones. In six epochs dropout does not pay yet.
 """
 
 from dataclasses import replace

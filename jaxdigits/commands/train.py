@@ -178,7 +178,7 @@ def _fit(
     if any(line["validation_loss"] is None for line in history):
         note("The loss is not a finite number: training diverged; try a smaller --learning-rate.")
     run = Run(
-        config=dataclasses.replace(config, epochs=epochs),
+        config=dataclasses.replace(config, epochs=epochs, augment=config.augmentations),
         model=make_model(config, len(class_names)),
         params=jax.device_get(state.trained),
         scaling=Scaling(*jax.device_get(state.scaling)),

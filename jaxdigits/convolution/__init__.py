@@ -7,7 +7,7 @@
 |---|---|---|
 | | `lax` | `lax.conv_general_dilated` as it is: GPU, TPU, and the reference |
 | `winograd.py` | `winograd` | 3x3 with stride 1, on a CPU |
-| `patches.py` | `patches` | small images, few input channels, 1x1, on a CPU |
+| `patches.py` | `patches` | small images and kernels of 1x1, on a CPU |
 | `canonical.py` | `canonical` | anything else, on a CPU |
 | `pooling.py` | | max-pooling |
 | `by_hand.py` | | forward and backward written out, to be read beside the third post |
@@ -97,7 +97,7 @@ def _choose(
     # save.
     if spans == (3, 3) and strides == (1, 1) and inputs >= 8 and min(sides) > 2:
         return "winograd"
-    small = sides[0] * sides[1] <= 16 or inputs == 1 or spans == (1, 1)
+    small = sides[0] * sides[1] <= 16 or spans == (1, 1)
     return "patches" if small else "canonical"
 
 

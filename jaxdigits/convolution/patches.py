@@ -3,7 +3,7 @@
 The patches of all outputs, side by side, are a matrix [outputs, patch], the kernel is a matrix
 [patch, channels], and matrix products are what XLA:CPU does best, wherever they stand. The price is
 memory traffic: a pixel is copied once for each position of the kernel. So it is for images that are
-small by now, as in the last stages of a ResNet, for kernels of 1x1, and for one input channel.
+small by now, as in the last stages of a ResNet, and for kernels of 1x1.
 
 Positions of the kernel that see nothing but padding are left out first. A kernel of 3x3 on an image
 of 1x1 has one position of nine that counts; the last stage of ResNet-18 on 28x28 pixels, forward
