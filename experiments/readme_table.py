@@ -33,8 +33,7 @@ def results() -> str:
             (
                 f"Test accuracy, {study['title']}",
                 f"**{study['mean']:.2%}** (mean of {study['seeds']} seeds, 95 % interval {low:.2%} "
-                f"to {high:.2%}); within two guesses {within_two:.2%}; "
-                f"{fmean(study['seconds_each']):.0f} s each",
+                f"to {high:.2%}); within two guesses {within_two:.2%}",
                 study["command"],
             )
         )

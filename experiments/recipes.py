@@ -32,7 +32,6 @@ import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
 import jaxdigits as jd
-from jaxdigits.commands.train import choose_dataset
 from jaxdigits.metrics import mean_interval, top_k_accuracy
 from jaxdigits.models import make_model
 from jaxdigits.runs import environment
@@ -142,7 +141,6 @@ def main() -> None:
     name = next(iter(study.candidates.values())).dataset
     places = {"data_dir": arguments.data_dir, "manual_dir": arguments.manual_dir}
     try:
-        choose_dataset(name, **places)
         *splits, test = jd.data.load_splits(name, ("train", "validation", "test"), **places)
     except jd.errors.DataError as error:
         parser.error(str(error))

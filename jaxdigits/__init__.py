@@ -1,7 +1,7 @@
 """Handwritten characters recognised in functional JAX.
 
     import jaxdigits as jd
-    run = jd.load("runs/mnist-mlp")
+    run = jd.load("runs/mnist-convnet")
     labels = run.predict(images)                     # images uint8 [n, 28, 28]
 
 Read on from here:

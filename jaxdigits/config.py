@@ -57,7 +57,8 @@ class TrainConfig:
         batch_size: examples a step; the last batch of an epoch may be smaller.
         epochs: passes over the training data; if not given, 10, or for convnet what makes 330,000
             images, but 6 to 60.
-        seed: of everything random: starting values, shuffling, dropout, augmentation.
+        seed: of everything random: starting values, shuffling, dropout, augmentation. The last two
+            also depend on the number of devices.
 
     Raises:
         ConfigError: a value is impossible; the message says which, and what is possible.
@@ -115,10 +116,11 @@ class TrainConfig:
             _check(0 <= self.epochs <= 10**6, "epochs", "0 to 1000000", self.epochs)
         _check(0 <= self.seed < 2**32, "seed", "0 to 4294967295", self.seed)
         derived = self.model in ("linear", "mlp") and self.loss == "cross_entropy"
-        if self.gradients == "hand" and (not derived or self.dropout or self.label_smoothing):
+        more = self.dropout or self.label_smoothing or self.scale == "image"
+        if self.gradients == "hand" and (not derived or more):
             raise ConfigError(
                 "gradients by hand are derived for model linear or mlp with loss cross_entropy, "
-                "without dropout and label_smoothing; choose these, or gradients auto"
+                "without dropout, label_smoothing and scale image; choose these, or gradients auto"
             )
         if self.label_smoothing and self.loss != "cross_entropy":
             raise ConfigError(f"label_smoothing is for loss cross_entropy, not for {self.loss}")

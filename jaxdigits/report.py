@@ -40,11 +40,11 @@ def markdown_table(document: Document) -> str:
 
 
 def brief_table(document: Document) -> str:
-    """A line for each row, with its last figure, in Markdown."""
+    """A line for each row, with its last posted figure, in Markdown; all where none is posted."""
     lines = []
     for row in document["rows"]:
-        if row["figures"]:
-            figure = row["figures"][-1]
+        shown = [figure for figure in row["figures"] if figure["posted"]][-1:] or row["figures"]
+        for figure in shown:
             interval = figure.get("interval_95")
             lines.append(
                 (
@@ -161,7 +161,7 @@ def _reasons(document: Document) -> list[str]:
         if figure["agrees"] is False
     ]
     return [
-        f"({number}) {row}, {figure['what']}: {figure['reason']}."
+        f"({number}) {row}, {figure['what']}: {figure['reason'] or 'not known'}."
         for number, (row, figure) in enumerate(differing, start=1)
     ]
 
@@ -200,7 +200,8 @@ def _footnotes(document: Document) -> list[str]:
             "A posted figure is one run of one seed. It agrees if it lies in our interval of one "
             "more run, or where there is no chance, if all its digits are the same; a bound agrees "
             "if our mean keeps it. Where the interval is wide, as in A5 to A7, to agree means "
-            "little; and of 20 figures that agree in truth, about one will seem not to."
+            "little; and of 20 figures that agree in truth, about one will seem not to. In post C, "
+            "whose program does not follow the gradient, to be better is to agree."
         )
         notes.append(
             "Accuracy is over all test images. The posts average over batches, of which the last, "

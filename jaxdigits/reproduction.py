@@ -60,9 +60,11 @@ class Comparison:
         ours: one for each seed; or only one, where there is no chance in it. One figure may be
             several numbers, such as the accuracy of each class.
         posted: the numbers with the digits that the post gives, such as `0.8776`, or a bound, such
-            as `< 0.8173` or `> 0.85`; None for a row that the post has not.
+            as `< 0.8173`; None for a row that the post has not.
         reason: why it disagrees, in a sentence, for when it does.
         chance: whether other seeds may give other figures.
+        at_least: whether to be better agrees as well: the figures of post C, whose program does
+            not follow the gradient.
         limits: between which such a figure lies; intervals end there.
         digits: decimals to show; if not given, as many as are posted, or 4.
 
@@ -78,6 +80,7 @@ class Comparison:
     posted: str | None = None
     reason: str = ""
     chance: bool = True
+    at_least: bool = False
     limits: tuple[float, float] = (0.0, 1.0)
     digits: int | None = None
 
@@ -109,8 +112,8 @@ class Comparison:
         posted, half_unit = float(numbers[-1]), 0.5 * 10**-self.posted_decimals
         if numbers[0] == "<":
             return bool(values.mean() < posted)
-        if numbers[0] == ">":
-            return bool(values.mean() > posted)
+        if self.at_least:
+            return bool(values.mean() >= posted)
         if len(values) == 1:
             return None
         low, high = self._clip(prediction_interval(values[:, 0].tolist()))

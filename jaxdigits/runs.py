@@ -36,7 +36,7 @@ from jaxdigits.models import Apply, Model, Params, make_model
 from jaxdigits.preprocess import Scaling, scale_pixels
 from jaxdigits.training import EVALUATION_BATCH
 
-FORMAT = 1
+FORMAT = 2
 """Of `run.json`: raised when an older reader could not read it."""
 
 RUN_FILE = "run.json"
@@ -236,8 +236,14 @@ def environment() -> dict[str, Any]:
     }
 
 
-def save(run: Run, folder: Path, times: Mapping[str, float]) -> dict[str, Any]:
+def save(run: Run, folder: Path, times: Mapping[str, float], devices: int = 1) -> dict[str, Any]:
     """Writes the parameters and `run.json`, and gives what stands in the latter.
+
+    Args:
+        run: the trained network.
+        folder: where to.
+        times: seconds that the parts of the training took.
+        devices: how many have shared each batch.
 
     Raises:
         OutputError: the folder cannot be written.
@@ -253,6 +259,7 @@ def save(run: Run, folder: Path, times: Mapping[str, float]) -> dict[str, Any]:
         "scaling": {"mean": float(run.scaling.mean), "std": float(run.scaling.std)},
         "results": dict(run.results),
         "seconds": dict(times),
+        "devices": devices,
         **run.environment,
     }
     with replacing(folder / RUN_FILE) as path:
@@ -271,7 +278,7 @@ def load(folder: str | Path) -> Run:
 
     Example:
         >>> import jaxdigits as jd
-        >>> run = jd.load("runs/mnist-mlp")                              # doctest: +SKIP
+        >>> run = jd.load("runs/mnist-convnet")                              # doctest: +SKIP
         >>> run.predict(jd.data.load("mnist", "test").images[:5])        # doctest: +SKIP
         array([7, 2, 1, 0, 4], dtype=int32)
     """

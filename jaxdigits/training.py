@@ -10,7 +10,7 @@ nothing comes back to the host before the epoch ends. The command line runs a tr
 epoch, to show its progress.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, NamedTuple
@@ -245,7 +245,8 @@ def make_trainer(
     With a `mesh` of devices along one axis, `DEVICES`, each device takes its share of every batch
     and of the images to evaluate. State and data lie on all of them. The result is that of one
     device but for rounding, and for what dropout and augmentation draw. (Where a batch cannot be
-    shared evenly, the first image fills the gaps: it counts in batch normalisation, nowhere else.)
+    shared evenly, the first image fills the gaps, as others fill up the last batch of an epoch:
+    they count in batch normalisation, nowhere else.)
     """
     _check_gradients(config, model)
     axis = DEVICES if mesh is not None and mesh.size > 1 else None
@@ -309,8 +310,8 @@ def make_trainer(
                 changed = jax.tree.map(lambda leaf: leaf / lax.axis_size(axis), changed)
             updates, opt_state = transform.update(grads, opt_state, params)
             params = optax.apply_updates(params, updates)
-            if isinstance(params, dict):
-                params |= changed
+            if changed:
+                params = _replace_collections(params, changed)
             if config.average:
                 # A shorter memory at first, or the starting values would be felt for long.
                 decay = jnp.minimum(config.average, (1 + number) / (10 + number))
@@ -373,6 +374,11 @@ def compiler_options(mesh: Mesh | None) -> dict[str, bool | str]:
     if mesh is None or mesh.size == 1 or mesh.devices.flat[0].platform != "cpu":
         return {}
     return {"xla_cpu_multi_thread_eigen": False}
+
+
+def _replace_collections(params: Params, changed: Mapping[str, Any]) -> Params:
+    """`params` with some of its collections replaced, such as `batch_stats`."""
+    return {**params, **changed}
 
 
 def _own_share(array: Shaped[Array, "... n"], axis: str | None) -> Shaped[Array, "... share"]:

@@ -517,3 +517,15 @@ def test_settings_of_jax(monkeypatch):
         defaults = str(usable_cores()), str(user_cache_path("jaxdigits") / "compiled")
         expected = (given, given) if given else defaults
         assert tuple(os.environ[name] for name in names) == expected
+
+
+def test_a_cache_folder_that_cannot_be_written(monkeypatch, tmp_path):
+    """Then programs are compiled each time, without a word."""
+    from jaxdigits.commands import prepare_jax
+
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    monkeypatch.setenv("HOME", str(tmp_path / "file"))
+    monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR")
+    prepare_jax()
+    assert "JAX_COMPILATION_CACHE_DIR" not in os.environ

@@ -21,6 +21,7 @@ import jaxdigits as jd
         ({"dataset": ""}, "dataset must be the name of a data set, not ''"),
         ({"gradients": "hand", "loss": "softmax_mse"}, "gradients by hand are derived for"),
         ({"gradients": "hand", "model": "pixel"}, "gradients by hand are derived for"),
+        ({"gradients": "hand", "model": "mlp", "scale": "image"}, "gradients by hand are derived"),
         ({"epoch": 3}, "there is no setting epoch"),
         ({"average": 1.0}, "average must be at least 0 and below 1, not 1.0"),
         ({"dropout": -0.1}, "dropout must be at least 0 and below 1, not -0.1"),
@@ -31,7 +32,10 @@ import jaxdigits as jd
             for loss in ("clamped_cross_entropy", "sigmoid_mse", "softmax_mse")
         ),
         *(
-            ({"gradients": "hand", "model": "mlp", **more}, "without dropout and label_smoothing")
+            (
+                {"gradients": "hand", "model": "mlp", **more},
+                "without dropout, label_smoothing and scale image",
+            )
             for more in ({"dropout": 0.5}, {"label_smoothing": 0.1}, {"model": "convnet"})
         ),
         ({"augment": "flip"}, "augment must be .* shift, rotate, scale, shear, invert, not 'flip'"),

@@ -148,12 +148,31 @@ def test_padding_by_name(padding, strides, rng):
     check(images, kernel, strides, padding, "lax", 5e-7)
 
 
+def test_what_conv_cannot_do_is_left_to_lax(rng):
+    images, kernel = jnp.ones((2, 8, 8, 4)), jnp.ones((3, 3, 4, 4))
+    options = {"dimension_numbers": FORM, "batch_group_count": 2}
+    ours = conv_general_dilated(images, kernel, (1, 1), "VALID", **options)
+    assert ours.shape == (1, 6, 6, 4)
+    options = {"dimension_numbers": FORM, "preferred_element_type": jnp.float32}
+    halves = (array.astype(jnp.bfloat16) for array in (images, kernel))
+    assert conv_general_dilated(*halves, (1, 1), "VALID", **options).dtype == jnp.float32
+
+
 def test_wrong_method(rng):
     images = jnp.ones((1, 9, 9, 8))
     with pytest.raises(ValueError, match="for a kernel of 3x3 and strides of 1, not for 5x5"):
         conv(images, jnp.ones((5, 5, 8, 2)), method="winograd")
     with pytest.raises(ValueError, match=r"not for 3x3 and \(2, 2\)"):
         conv(images, jnp.ones((3, 3, 8, 2)), strides=(2, 2), method="winograd")
+
+
+def test_unknown_method(python):
+    """In a process of its own, where the annotations are not checked by other means."""
+    code = (
+        "import jax.numpy as jnp; from jaxdigits.convolution import conv;"
+        "conv(jnp.ones((1, 9, 9, 8)), jnp.ones((3, 3, 8, 2)), method='winogard')"
+    )
+    assert "there is no method 'winogard'; there are auto, lax" in python("-c", code).stderr
 
 
 @settings(max_examples=10)

@@ -328,7 +328,7 @@ def main() -> None:
         "title": "images a second in training, batches of 64",
         "command": "python experiments/peers/networks_against_pytorch.py",
         "date": datetime.date.today().isoformat(),
-        "machine": f"{platform.machine()}, {len(os.sched_getaffinity(0))} cores",
+        "machine": f"{platform.machine()}, {usable_cores()} cores",
         "versions": {name: importlib.metadata.version(name) for name in ("jax", "torch")},
         "rows": rows,
     }

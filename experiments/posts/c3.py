@@ -6,11 +6,12 @@ Posted: a confusion matrix.
 Expect: i and l, then g and q, far ahead of all others.
 """
 
+import jax.numpy as jnp
 import numpy as np
 from matplotlib.figure import Figure
 
 from jaxdigits import plots
-from jaxdigits.metrics import most_confused
+from jaxdigits.metrics import confusion_matrix, most_confused
 from jaxdigits.reproduction import Comparison, Study
 
 from . import c1
@@ -25,11 +26,8 @@ PAIRS = ("gq", "il", "hn")
 def confusion(study: Study, seed: int) -> np.ndarray:
     """How often each class (row) was taken for each (column), by the network of a seed."""
     trained = c1.train(study)
-    found = study.logits(trained, study.test_set.images, seed).argmax(axis=-1)
-    classes = len(study.test_set.class_names)
-    counts = np.zeros((classes, classes), np.int64)
-    np.add.at(counts, (study.test_set.labels, found), 1)
-    return counts
+    logits = jnp.asarray(study.logits(trained, study.test_set.images, seed))
+    return np.asarray(confusion_matrix(logits, jnp.asarray(study.test_set.labels)))
 
 
 def run(study: Study) -> list[Comparison]:

@@ -3,6 +3,7 @@
 Results are printed by `report`: a text for people, or one JSON object and nothing else.
 """
 
+import contextlib
 import json
 import os
 import sys
@@ -12,6 +13,9 @@ from platformdirs import user_cache_path
 
 from jaxdigits.data.dataset import Fingerprint, split_counts
 from jaxdigits.data.specs import SPECS
+
+CACHE_BYTES = 500_000_000
+"""Of compiled programs; those not used for longest go first."""
 
 
 def report(text: str, document: dict[str, Any], *, as_json: bool) -> None:
@@ -38,11 +42,14 @@ def prepare_jax() -> None:
     over them. And compiled programs are kept in the user's cache folder, so that the next process
     need not compile them; jax's own variable `JAX_ENABLE_COMPILATION_CACHE=false` turns that off.
     """
-    defaults = {
-        "JAX_NUM_CPU_DEVICES": str(usable_cores()),
-        "JAX_COMPILATION_CACHE_DIR": str(user_cache_path("jaxdigits") / "compiled"),
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.2",
-    }
+    defaults = {"JAX_NUM_CPU_DEVICES": str(usable_cores())}
+    cache = user_cache_path("jaxdigits") / "compiled"
+    with contextlib.suppress(OSError):  # without a folder to write to, all is compiled each time
+        cache.mkdir(parents=True, exist_ok=True)
+        if os.access(cache, os.W_OK):
+            defaults["JAX_COMPILATION_CACHE_DIR"] = str(cache)
+            defaults["JAX_COMPILATION_CACHE_MAX_SIZE"] = str(CACHE_BYTES)
+            defaults["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.2"
     for name, value in defaults.items():
         os.environ[name] = os.environ.get(name) or value
 

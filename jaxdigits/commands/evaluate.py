@@ -75,7 +75,8 @@ def evaluate(
     }
     if moved:
         accuracies = run.accuracy_moved(datasets[-1])
-        mean, low, high = mean_interval(accuracies)
+        mean, *ends = mean_interval(accuracies)
+        low, high = max(ends[0], 0.0), min(ends[1], 1.0)
         document["moved"] = {
             "accuracy": mean,
             "interval_95": [low, high],
@@ -99,7 +100,15 @@ def results_table(evaluations: Sequence[Evaluation]) -> str:
             f"{e.split:12}{e.count:8,}{e.loss:9.4f}{100 * e.accuracy:9.2f} %   {interval:18}"
             f"{100 * e.top_2:8.2f} %"
         )
+    shares = evaluations[-1].per_class
+    classes = {name: share for name, share in shares.items() if share is not None}
+    worst = sorted(classes, key=classes.__getitem__)[:3]
     pairs = ", ".join(f"{a}/{b} ({times})" for a, b, times in evaluations[-1].confused)
     if pairs:
-        lines += ["", f"most often taken for each other in {evaluations[-1].split}: {pairs}"]
+        lines += [
+            "",
+            f"most often taken for each other in {evaluations[-1].split}: {pairs}",
+            "least accurate classes: "
+            + ", ".join(f"{name} ({100 * classes[name]:.1f} %)" for name in worst),
+        ]
     return "\n".join(lines)

@@ -20,7 +20,7 @@ from jaxdigits import data, runs
 from jaxdigits import report as reports
 from jaxdigits.commands import is_official, note, note_counts, report, usable_cores
 from jaxdigits.commands.train import choose_dataset
-from jaxdigits.errors import ConfigError, DataUnavailableError
+from jaxdigits.errors import ConfigError
 from jaxdigits.files import making_folder
 from jaxdigits.reproduction import LETTERS, MNIST, Comparison, Study
 
@@ -47,7 +47,8 @@ def reproduce(
         rows: such as `A4`; all of them if none is given.
         seeds: how often to repeat what has chance in it.
         dataset: `auto` is MNIST, or the digits inside where it cannot be had.
-        letters: the data set for the rows that are about letters; without it they are left out.
+        letters: the data set for the rows that are about letters. They are left out where it is not
+            prepared, unless they, it, or `manual_dir` were given.
         out: a folder for the report; if not given, it is only printed.
         overwrite: whether an older report there may be replaced, when the new one is complete.
         data_dir: where prepared data sets are kept.
@@ -64,19 +65,16 @@ def reproduce(
     if not 1 <= seeds <= 1000:
         raise ConfigError(f"seeds must be 1 to 1000, not {seeds}")
     wanted = {"dataset": dataset, "letters": letters}
-    studies = _load(wanted, names, seeds, data_dir, manual_dir)
-    missing = [name for name in names if _data(name, studies) not in studies]
-    if missing and rows:
-        raise DataUnavailableError(
-            f"{', '.join(missing)}: {letters} is not prepared and its host does not answer; "
-            f"`jaxdigits data prepare {letters}` tells how to get it"
-        )
-    if missing:
+    missing: list[str] = []
+    asked = bool(rows) or letters != LETTERS or manual_dir is not None
+    if not asked and not data.is_prepared(LETTERS, data_dir):
+        missing = [name for name in names if _about(name) == "letters"]
         note(
-            f"{letters} is not prepared and its host does not answer, so {', '.join(missing)} are "
-            f"left out; `jaxdigits data prepare {letters}` tells how to get it."
+            f"{LETTERS} is not prepared, so rows {', '.join(missing)} are left out; "
+            f"`jaxdigits data prepare {LETTERS}` gets it."
         )
     names = [name for name in names if name not in missing]
+    studies = _load(wanted, names, seeds, data_dir, manual_dir)
     for study in studies.values():
         note_counts(study.train_set.fingerprint)
     if not all(study.compares for study in studies.values()):
@@ -103,36 +101,41 @@ def _load(
     data_dir: Path | None,
     manual_dir: Path | None,
 ) -> dict[str, Study]:
-    """The data that rows are about: MNIST or what was named; letters, if they can be had."""
-    places = {"data_dir": data_dir, "manual_dir": manual_dir}
-    studies = {}
-    about = {getattr(_module(name), "DATA", "digits") for name in names}
-    if about != {"letters"}:
-        name = choose_dataset(wanted["dataset"], data_dir, manual_dir)
-        studies["digits"] = _study(name, seeds, **places)
-    if EMNIST_DIGITS in about and data.is_prepared(EMNIST_DIGITS, data_dir):
-        studies[EMNIST_DIGITS] = _study(EMNIST_DIGITS, seeds, **places)
+    """The data that rows are about, by what `_about` calls them."""
+    about = {_about(name) for name in names}
+    chosen = {}
+    if EMNIST_DIGITS in about:
+        if wanted["dataset"] == "auto" and data.is_prepared(EMNIST_DIGITS, data_dir):
+            chosen[EMNIST_DIGITS] = EMNIST_DIGITS
+        else:
+            about.add("digits")
+    if "digits" in about:
+        chosen["digits"] = choose_dataset(wanted["dataset"], data_dir, manual_dir)
     if "letters" in about:
-        try:
-            studies["letters"] = _study(wanted["letters"], seeds, **places)
-        except DataUnavailableError:
-            if manual_dir is not None and wanted["letters"] != LETTERS:
-                raise
-    return studies
+        chosen["letters"] = wanted["letters"]
+    return {role: _study(role, name, seeds, data_dir, manual_dir) for role, name in chosen.items()}
 
 
-def _study(name: str, seeds: int, **places: Path | None) -> Study:
-    parts = data.load_splits(name, ("train+validation", "test"), **places)
-    train_set, test_set = parts
+def _study(
+    role: str, name: str, seeds: int, data_dir: Path | None, manual_dir: Path | None
+) -> Study:
+    train_set, test_set = data.load_splits(
+        name, ("train+validation", "test"), data_dir=data_dir, manual_dir=manual_dir
+    )
     found = train_set.fingerprint
-    official = name in (LETTERS, EMNIST_DIGITS) and is_official(found)
-    return Study(train_set, test_set, seeds, compares=official or found.sha256 == MNIST)
+    posted = {"letters": LETTERS, EMNIST_DIGITS: EMNIST_DIGITS}.get(role)
+    compares = found.sha256 == MNIST if posted is None else name == posted and is_official(found)
+    return Study(train_set, test_set, seeds, compares)
+
+
+def _about(row: str) -> str:
+    """What a row is about: `digits` (MNIST), `letters`, or EMNIST's digits."""
+    return getattr(_module(row), "DATA", "digits")
 
 
 def _data(row: str, studies: Mapping[str, Study]) -> str:
-    """Which of the studies a row is about: EMNIST's digits may be replaced by others."""
-    name = getattr(_module(row), "DATA", "digits")
-    return "digits" if name == EMNIST_DIGITS and name not in studies else name
+    """Which of the studies a row takes: others may stand in for EMNIST's digits."""
+    return _about(row) if _about(row) in studies else "digits"
 
 
 def choose_rows(rows: Sequence[str]) -> list[str]:
@@ -183,13 +186,22 @@ def _run(
             study = studies[about]
             study.set_seeds(min(seeds, getattr(module, "SEEDS", seeds)))
             comparisons: list[Comparison] = module.run(study)
-            if not study.compares or about != getattr(module, "DATA", "digits"):
+            compares = study.compares and about == _about(name)
+            if not compares:
                 comparisons = [
                     dataclasses.replace(one, posted=None, digits=one.decimals)
                     for one in comparisons
                 ]
             figures = [comparison.as_dict() for comparison in comparisons]
-            rows.append({"row": name, "setup": module.SETUP, "data": about, "figures": figures})
+            rows.append(
+                {
+                    "row": name,
+                    "setup": module.SETUP,
+                    "data": about,
+                    "compares": compares,
+                    "figures": figures,
+                }
+            )
     speed = [
         {
             "training": training,
@@ -210,7 +222,7 @@ def _run(
         "command": shlex.join(["jaxdigits", "reproduce", *words, "--seeds", str(seeds)]),
         "date": datetime.date.today().isoformat(),
         "data": {about: study.train_set.fingerprint.as_dict() for about, study in studies.items()},
-        "compares": all(study.compares for study in studies.values()),
+        "compares": all(row["compares"] for row in rows),
         "seeds": seeds,
         "seconds": time.perf_counter() - began,
         "cores": usable_cores(),

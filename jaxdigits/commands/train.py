@@ -108,7 +108,8 @@ def _write_run(
         run, results={evaluation.split: evaluation.as_dict() for evaluation in evaluations}
     )
     _draw(run, history, test, test_logits, folder)
-    document = runs.save(run, folder, times)
+    devices = 1 if mesh is None else mesh.size
+    document = runs.save(run, folder, times, devices)
     return run, document, _summary(run, times, results_table(evaluations))
 
 

@@ -16,7 +16,7 @@ All compose with jit, grad, vmap, scan, shard_map and flax's `nn.Conv`.
 """
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import jax
 from jax import lax
@@ -48,7 +48,7 @@ def conv(
         method: `auto` chooses by backend and shapes; the table above has the others.
 
     Raises:
-        ValueError: the method cannot do this kernel or these strides.
+        ValueError: there is no such method, or it cannot do this kernel or these strides.
 
     Example:
         >>> import jax.numpy as jnp
@@ -72,6 +72,8 @@ def conv(
         return patches.conv(images, kernel, strides, (rows, columns))
     if method == "canonical":
         return canonical.conv(images, kernel, strides, (rows, columns))
+    if method != "lax":
+        raise ValueError(f"there is no method {method!r}; there are {', '.join(get_args(Method))}")
     return lax.conv_general_dilated(
         images, kernel, strides, (rows, columns), dimension_numbers=canonical.FORM
     )
@@ -114,7 +116,7 @@ def conv_general_dilated(
 ) -> Array:
     """The same with the arguments of `lax.conv_general_dilated`, for flax's `nn.Conv`.
 
-    What `conv` cannot do (dilation, groups, other dimensions) is left to `lax`.
+    What `conv` cannot do (dilation, groups, other dimensions, other precision) is left to `lax`.
 
     Example:
         >>> import flax.linen as nn, jax, jax.numpy as jnp
@@ -126,7 +128,9 @@ def conv_general_dilated(
     plain = all(step == 1 for step in (*(lhs_dilation or ()), *(rhs_dilation or ())))
     numbers = lax.conv_dimension_numbers(lhs.shape, rhs.shape, dimension_numbers)
     usual = lax.conv_dimension_numbers(lhs.shape, rhs.shape, canonical.FORM) if lhs.ndim == 4 else 0
-    if plain and numbers == usual and feature_group_count == 1:
+    # flax names precision and the like even where nobody has asked for them.
+    options = {name: value for name, value in options.items() if value not in (None, 1)}
+    if plain and numbers == usual and feature_group_count == 1 and not options:
         rows, columns = window_strides
         return conv(lhs, rhs, strides=(rows, columns), padding=padding)
     return lax.conv_general_dilated(

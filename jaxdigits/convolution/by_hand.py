@@ -256,7 +256,8 @@ def post_kernel_gradient(
     How far off it is depends on the images. Where the block or the outputs' gradients are constant,
     the two errors cancel. For random normal images of 13x13 and random normal gradients the mean
     cosine to the true gradient is about 0.03, for uniform images in 0..1 about 0.64: the mean
-    brightness is what survives. In the post's own network it was 0.11.
+    brightness is what survives. In the untrained letters network it is 0.5 to 0.6 (`jaxdigits
+    reproduce C8`).
 
     Args:
         image: one channel of one image, of any float dtype.
