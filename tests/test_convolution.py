@@ -150,12 +150,11 @@ def test_padding_by_name(padding, strides, rng):
 
 def test_what_conv_cannot_do_is_left_to_lax(rng):
     images, kernel = jnp.ones((2, 8, 8, 4)), jnp.ones((3, 3, 4, 4))
-    options = {"dimension_numbers": FORM, "batch_group_count": 2}
-    ours = conv_general_dilated(images, kernel, (1, 1), "VALID", **options)
-    assert ours.shape == (1, 6, 6, 4)
-    options = {"dimension_numbers": FORM, "preferred_element_type": jnp.float32}
-    halves = (array.astype(jnp.bfloat16) for array in (images, kernel))
-    assert conv_general_dilated(*halves, (1, 1), "VALID", **options).dtype == jnp.float32
+    same = partial(conv_general_dilated, window_strides=(1, 1), padding="VALID")
+    same = partial(same, dimension_numbers=FORM)
+    assert same(images, kernel, batch_group_count=2).shape == (1, 6, 6, 4)
+    images, kernel = images.astype(jnp.bfloat16), kernel.astype(jnp.bfloat16)
+    assert same(images, kernel, preferred_element_type=jnp.float32).dtype == jnp.float32
 
 
 def test_wrong_method(rng):
