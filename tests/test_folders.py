@@ -574,7 +574,8 @@ def test_a_known_name_wins(tmp_path):
 
 def test_train_on_a_folder_and_evaluate_from_elsewhere(cli, tmp_path, monkeypatch):
     write_tree(tmp_path / "my letters", count=20)
-    code, out, err = cli("train", "--dataset", "my letters", "--epochs", "2", "--json")
+    settings = ("--model", "mlp", "--epochs", "2", "--json")
+    code, out, err = cli("train", "--dataset", "my letters", *settings)
     assert (code, err) == (0, "")
     document = json.loads(out)
     assert document["config"]["dataset"] == str(tmp_path / "my letters")

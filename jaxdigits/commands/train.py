@@ -22,7 +22,7 @@ from jaxdigits.config import TrainConfig
 from jaxdigits.data import Dataset
 from jaxdigits.errors import ConfigError, DataUnavailableError
 from jaxdigits.files import making_folder
-from jaxdigits.metrics import confusion_matrix
+from jaxdigits.metrics import confusion_matrix, most_confused
 from jaxdigits.models import count_params, make_model
 from jaxdigits.preprocess import Scaling
 from jaxdigits.runs import METRICS_FILE, PARAMS_FILE, RUN_FILE, Run
@@ -213,7 +213,10 @@ def _draw(
 ) -> None:
     from jaxdigits import plots  # matplotlib would delay the first epoch
 
-    confusion = confusion_matrix(jnp.asarray(logits), jnp.asarray(test.labels))
+    confusion = np.asarray(confusion_matrix(jnp.asarray(logits), jnp.asarray(test.labels)))
+    names = run.class_names
+    pairs = [f"{names[a]}/{names[b]}" for a, b, _ in most_confused(confusion)]
+    worst = ", ".join(pairs) or "none"
     shown = plots.spread(len(test), SAMPLES)
     name = f"{run.config.model} on {run.fingerprint.name}"
     accuracy = run.results["test"]["accuracy"]
@@ -229,9 +232,9 @@ def _draw(
             confidence=trained,
         ),
         plots.confusion(
-            np.asarray(confusion),
+            confusion,
             run.class_names,
-            f"{name}: test accuracy {accuracy:.2%}",
+            f"{name}: test accuracy {accuracy:.2%}\nmost often taken for each other: {worst}",
         ),
         plots.worst_mistakes(
             test.images,
