@@ -2,8 +2,8 @@
 
     python experiments/launch.py
 
-Expect, on two CPU cores with nothing else running: the default run on MNIST within a minute; its
-first step after 8 seconds the first time and 4 the second, when compiled programs are there; the
+Expect, on two CPU cores with nothing else running: the default run on MNIST in about a minute; its
+first step after 8 seconds the first time and 3 the second, when compiled programs are there; the
 letters network past 85 % after one epoch within 30 seconds, and through the recipe that
 `recipes.py` chose within three minutes.
 

@@ -37,6 +37,16 @@ def results() -> str:
                 study["command"],
             )
         )
+    launched = read("launch.json")
+    for name, row in launched["rows"].items():
+        rows.append(
+            (
+                f"`jaxdigits train` as a whole process: {name}",
+                f"{row['whole_process']:.0f} s, first step after {row['first_step']:.1f} s, test "
+                f"accuracy {row['test_accuracy']:.2%}",
+                launched["command"],
+            )
+        )
     networks, epochs = read("networks_against_pytorch.json"), read("epoch_against_pytorch.json")
     for row in networks["rows"]:
         low, high = row["ratio_range"]
