@@ -106,6 +106,7 @@ B3 0.1272 0.1405 < 0.8173
 B4 0.1619 < 0.8173
 B5 0.8431 0.915
 B6 0.8372 about 0.95
+B7 0.9148 0.9686 0.9881 0.9941
 """
 
 
@@ -115,6 +116,7 @@ def test_what_is_posted():
     lines = [
         " ".join([row["row"], *(f["posted"] for f in row["figures"] if f["posted"])])
         for row in json.loads(results.read_text())["rows"]
+        if any(figure["posted"] for figure in row["figures"])  # not where the data are others
     ]
     assert lines == POSTED.strip().splitlines()
     for module, low, high in ((a4, 0.7729, 0.9133), (a5, 0.3047, 0.3113), (a7, 0.5626, 0.5803)):
