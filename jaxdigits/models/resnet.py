@@ -10,8 +10,8 @@ here has three channels as well; their sum meets the one channel of the image, w
 
 On a CPU its convolutions are `auto`, which is Winograd's where images are large enough. At the
 start, on 32 images, the gradient with the 7x7 stem is then 4e-4 from that in float64 (as a share of
-its length; with `lax` 6e-6), with the 3x3 stem 3e-3 (2e-3: that start is badly conditioned). Products
-in TF32, usual on GPUs, round about as much.
+its length; with `lax` 6e-6), with the 3x3 stem 3e-3 (2e-3: that start is badly conditioned).
+Products in TF32, usual on GPUs, round about as much.
 
 flax.linen serves for all but the convolutions. Statistics of the normalisations are in the
 collection `batch_stats`, the parameters in `params`.
