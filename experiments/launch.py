@@ -21,6 +21,7 @@ import time
 from pathlib import Path
 
 from jaxdigits.commands import usable_cores
+from jaxdigits.files import write_json
 
 RESULTS = Path(__file__).parent / "results"
 RUNS = {
@@ -81,8 +82,7 @@ def main() -> None:
         "cores": usable_cores(),
         "rows": rows,
     }
-    arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    arguments.out.write_text(json.dumps(document, indent=1) + "\n")
+    write_json(arguments.out, document)
     print(f"written to {arguments.out}")
 
 

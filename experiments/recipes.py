@@ -15,7 +15,6 @@ the README by `python experiments/readme_table.py`.
 """
 
 import argparse
-import json
 import time
 from dataclasses import replace
 from functools import partial
@@ -29,9 +28,9 @@ prepare_jax()
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import NamedSharding, PartitionSpec
 
 import jaxdigits as jd
+from jaxdigits.files import write_json
 from jaxdigits.metrics import mean_interval, top_k_accuracy
 from jaxdigits.models import make_model
 from jaxdigits.runs import environment
@@ -106,11 +105,9 @@ class Result(NamedTuple):
 
 def train(config: jd.TrainConfig, data: jd.TrainingData, seeds: range) -> list[Result]:
     """A training for each of the seeds."""
-    mesh = default_mesh(config)
-    data = jax.device_put(data, mesh and NamedSharding(mesh, PartitionSpec()))
-    trainer = jd.make_trainer(config, data.num_classes, mesh=mesh)
-    jit = partial(jax.jit, compiler_options=trainer.compiler_options)
-    init, epoch = jit(trainer.init), jit(trainer.epoch, donate_argnums=0)
+    trainer = jd.make_trainer(config, data.num_classes, mesh=default_mesh(config))
+    data = trainer.put(data)
+    init, epoch = trainer.jit(trainer.init), trainer.jit(trainer.epoch, donate_argnums=0)
     epoch = epoch.lower(init(jax.random.key(0), data), data).compile()
     results = []
     for seed in seeds:
@@ -187,8 +184,7 @@ def main() -> None:
         **environment(),
     }
     out = arguments.out or RESULTS / f"{arguments.study}.json"
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(json.dumps(document, indent=1) + "\n")
+    write_json(out, document)
     print(
         f"chosen: {chosen}\ntest accuracy {mean:.2%} (mean of {all_} seeds, 95 % interval "
         f"{low:.2%} to {high:.2%}), within two guesses "

@@ -17,7 +17,7 @@ of the image; ink is bright, up to 1.
 # So the simplest is fast enough throughout.
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 
 import jax
@@ -228,6 +228,20 @@ def moved_pixels(
     """
     changed = moved(key, images.astype(jnp.float32) / 255)
     return jnp.round(255 * changed).astype(jnp.uint8)
+
+
+def moved_otherwise(
+    images: UInt8[Array, "n height width"], draws: int
+) -> Iterator[UInt8[Array, "n height width"]]:
+    """The same images moved so many times, each time otherwise, by keys that are always the same.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> len(list(moved_otherwise(jnp.zeros((1, 28, 28), jnp.uint8), draws=2)))
+        2
+    """
+    move = jax.jit(moved_pixels)
+    return (move(jax.random.key(draw), images) for draw in range(draws))
 
 
 AUGMENTATIONS: Mapping[str, Augment] = MappingProxyType(

@@ -2,12 +2,13 @@
 
 import contextlib
 import itertools
+import json
 import os
 import shutil
 import tempfile
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from filelock import FileLock, Timeout
 
@@ -48,6 +49,23 @@ def replacing(path: Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
     except OSError as error:
         raise _cannot_write(path, error) from None
+
+
+def write_json(path: Path, document: Mapping[str, Any]) -> None:
+    """Writes plain values as a JSON file, whole or not at all.
+
+    Raises:
+        OutputError: the file cannot be written.
+
+    Example:
+        >>> import tempfile
+        >>> target = Path(tempfile.mkdtemp()) / "figures.json"
+        >>> write_json(target, {"accuracy": 0.5})
+        >>> json.loads(target.read_text())
+        {'accuracy': 0.5}
+    """
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(document, indent=1, allow_nan=False) + "\n")
 
 
 class NewFolder(NamedTuple):

@@ -45,17 +45,9 @@ def brief_table(document: Document) -> str:
     for row in document["rows"]:
         shown = [figure for figure in row["figures"] if figure["posted"]][-1:] or row["figures"]
         for figure in shown:
-            interval = figure.get("interval_95")
-            lines.append(
-                (
-                    row["row"],
-                    f"{row['setup']}: {figure['what']}",
-                    figure["posted"] or "",
-                    " ".join(_number(value, figure) for value in figure["ours"]),
-                    _ends(interval, figure) if interval else "",
-                    {True: "yes", False: "no"}.get(figure["agrees"], ""),
-                )
-            )
+            what = f"{row['setup']}: {figure['what']}"
+            agrees = {True: "yes", False: "no"}.get(figure["agrees"], "")
+            lines.append((row["row"], what, *_cells(figure), agrees))
     headers = ("row", "what", "posted", "ours", "95 % interval", "agrees")
     return str(tabulate(lines, headers, "pipe", disable_numparse=True))
 
@@ -127,20 +119,20 @@ def _rows(document: Document, bold: str = "{}") -> list[Sequence[str]]:
                 agrees = f"no ({number})"
             elif figure["posted"] and figure["agrees"] is None:
                 agrees = "one seed"
-            interval = figure.get("interval_95")
-            lines.append(
-                (
-                    "",
-                    figure["what"],
-                    figure["posted"] or "",
-                    " ".join(_number(value, figure) for value in figure["ours"]),
-                    _ends(interval, figure) if interval else "",
-                    _ends(figure["range"], figure) if interval else "",
-                    _ends(figure["prediction_interval_95"], figure) if interval else "",
-                    agrees,
-                )
-            )
+            scatter = ["", ""]
+            if "interval_95" in figure:
+                scatter = [
+                    _ends(figure[name], figure) for name in ("range", "prediction_interval_95")
+                ]
+            lines.append(("", figure["what"], *_cells(figure), *scatter, agrees))
     return lines
+
+
+def _cells(figure: Mapping[str, Any]) -> tuple[str, str, str]:
+    """What is posted, ours, and its interval."""
+    ours = " ".join(_number(value, figure) for value in figure["ours"])
+    interval = _ends(figure["interval_95"], figure) if "interval_95" in figure else ""
+    return figure["posted"] or "", ours, interval
 
 
 def _number(value: float, figure: Mapping[str, Any]) -> str:

@@ -28,7 +28,7 @@ from jax import lax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float, UInt8
 
-from jaxdigits.augmentation import moved_pixels
+from jaxdigits.augmentation import moved_otherwise
 from jaxdigits.config import CONVOLUTIONAL, TrainConfig
 from jaxdigits.data import Dataset
 from jaxdigits.metrics import mean_interval, per_class_accuracy, prediction_interval
@@ -201,10 +201,13 @@ class Study:
         self.train_set, self.test_set, self.compares = train_set, test_set, compares
         self.data = jax.device_put(TrainingData.from_datasets(train_set, test_set))
         self.trained: dict[str, Trained] = {}
+        self.seeds = 0
         self.set_seeds(seeds)
 
     def set_seeds(self, seeds: int) -> None:
         """Experiments that follow are run with so many seeds; what is trained stays."""
+        if seeds == self.seeds:
+            return  # the data are on the devices already
         self.seeds = seeds
         self.keys = jax.vmap(jax.random.key)(jnp.arange(seeds))
         self._mesh = Mesh(np.array(jax.devices()[:seeds]), ("seeds",))
@@ -301,10 +304,7 @@ class Study:
 
         The mean over some draws, the same for all networks.
         """
-        moved = [
-            np.asarray(_moved(jax.random.key(draw), self.data.validation.images))
-            for draw in range(draws)
-        ]
+        moved = [*map(np.asarray, moved_otherwise(self.data.validation.images, draws))]
         accuracies = [
             [
                 (self.logits(trained, images, seed).argmax(axis=-1) == self.test_set.labels).mean()
@@ -338,9 +338,6 @@ def _logits(
     config: TrainConfig, num_classes: int, params: Params, scaling: Scaling, images: Array
 ) -> Array:
     return compute_logits(make_model(config, num_classes).apply, params, scaling, images)
-
-
-_moved = jax.jit(moved_pixels)
 
 
 def _timed(function: Any, *arguments: Any) -> tuple[Any, float]:

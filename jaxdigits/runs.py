@@ -26,11 +26,11 @@ import safetensors.numpy
 from jaxtyping import Array, Float, Float32, Int, Int32, UInt8
 
 from jaxdigits import metrics
-from jaxdigits.augmentation import moved_pixels
+from jaxdigits.augmentation import moved_otherwise
 from jaxdigits.config import TrainConfig
 from jaxdigits.data.dataset import Dataset, Fingerprint, check_images
 from jaxdigits.errors import ConfigError, DataError, RunError
-from jaxdigits.files import replacing
+from jaxdigits.files import replacing, write_json
 from jaxdigits.losses import LOSSES, softmax
 from jaxdigits.models import Apply, Model, Params, make_model
 from jaxdigits.preprocess import Scaling, scale_pixels
@@ -159,7 +159,7 @@ class Run:
         """The accuracy on moved images, each time moved otherwise: the third post's test, row C5.
 
         Rows and columns shift by -2..2 pixels each, then five pixels are inverted
-        (`jaxdigits.augmentation.moved_pixels`). The keys are the same for every network.
+        (`jaxdigits.augmentation.moved_otherwise`). The keys are the same for every network.
 
         Args:
             dataset: the images.
@@ -172,11 +172,10 @@ class Run:
             DataError: the data have other classes than the network.
         """
         _check_classes(self, dataset)
-        accuracies = []
-        for seed in range(draws):
-            images = np.asarray(_moved(jax.random.key(seed), jnp.asarray(dataset.images)))
-            accuracies.append(float(np.mean(self.predict(images) == dataset.labels)))
-        return accuracies
+        return [
+            float(np.mean(self.predict(images) == dataset.labels))
+            for images in moved_otherwise(jnp.asarray(dataset.images), draws)
+        ]
 
     def score(self, logits: Float32[np.ndarray, "n classes"], dataset: Dataset) -> Evaluation:
         """The same, from logits that are there already."""
@@ -207,9 +206,6 @@ def _check_classes(run: Run, dataset: Dataset) -> None:
             f"the network knows the classes {', '.join(run.class_names)}; the data are of "
             f"{', '.join(dataset.class_names)}"
         )
-
-
-_moved = jax.jit(moved_pixels)
 
 
 @jax.jit(static_argnums=0)
@@ -262,8 +258,7 @@ def save(run: Run, folder: Path, times: Mapping[str, float], devices: int = 1) -
         "devices": devices,
         **run.environment,
     }
-    with replacing(folder / RUN_FILE) as path:
-        path.write_text(json.dumps(document, indent=1, allow_nan=False) + "\n")
+    write_json(folder / RUN_FILE, document)
     return document
 
 

@@ -21,7 +21,7 @@ import numpy as np
 import optax
 from jax import lax
 from jax.flatten_util import ravel_pytree
-from jax.sharding import Mesh, PartitionSpec
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float, Int, Key, Shaped, UInt8
 
 from jaxdigits import gradients
@@ -172,6 +172,15 @@ class Trainer(NamedTuple):
     mesh: Mesh | None
     compiler_options: dict[str, bool | str]
 
+    def put(self, data: TrainingData) -> TrainingData:
+        """The data on the device, or on all that share a batch."""
+        everywhere = self.mesh and NamedSharding(self.mesh, PartitionSpec())
+        return jax.device_put(data, everywhere)
+
+    def jit(self, function: Callable, **options: Any) -> Any:
+        """`jax.jit` of one of these functions, with the compiler options."""
+        return jax.jit(function, compiler_options=self.compiler_options, **options)
+
 
 LossAndGradients = Callable[
     [Params, Float[Array, "n 28 28"], Int[Array, " n"], Float[Array, " n"], Key[Array, ""]],
@@ -294,12 +303,13 @@ def make_trainer(
         weights = valid / valid.sum(axis=1, keepdims=True) if config.reduction == "mean" else valid
         batches = tuple(_own_share(batch, axis) for batch in (indices, valid, weights))
         steps = len(indices)
+        steps_key = jax.random.fold_in(state.key, 2**32 - 1)  # apart from the epochs' keys
 
         def step(carry, batch):
             params, average, opt_state, loss_sum, correct = carry
             number, (chosen, valid, weights) = batch
             number += state.epoch * steps
-            augment_key, dropout_key = _step_keys(state.key, number, axis)
+            augment_key, dropout_key = _step_keys(steps_key, number, axis)
             inputs = augment(augment_key, unit_pixels(images[chosen]))
             inputs = standardize(inputs, state.scaling)
             logits, grads, changed = loss_and_gradients(
@@ -395,8 +405,7 @@ def _step_keys(
     key: Key[Array, ""], step: Int[Array, ""], axis: str | None
 ) -> tuple[Key[Array, ""], Key[Array, ""]]:
     """Keys of a step for augmentation and dropout, other ones on each device."""
-    apart = jax.random.fold_in(key, 2**32 - 1)  # from those of the epochs
-    key = jax.random.fold_in(apart, step)
+    key = jax.random.fold_in(key, step)
     if axis is not None:
         key = jax.random.fold_in(key, lax.axis_index(axis))
     first, second = jax.random.split(key)

@@ -19,7 +19,6 @@ how long an epoch takes.
 import argparse
 import datetime
 import itertools
-import json
 import os
 import platform
 import time
@@ -31,6 +30,7 @@ import numpy as np
 import torch
 
 import jaxdigits as jd
+from jaxdigits.files import write_json
 
 RESULTS = Path(__file__).parents[1] / "results"
 COUNT, BATCH_SIZE = 60_000, 64
@@ -137,8 +137,7 @@ def main() -> None:
         "versions": {"jax": jax.__version__, "torch": torch.__version__},
         "rows": rows,
     }
-    arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    arguments.out.write_text(json.dumps(document, indent=1) + "\n")
+    write_json(arguments.out, document)
     print(f"written to {arguments.out}")
 
 

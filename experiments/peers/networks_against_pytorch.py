@@ -42,7 +42,6 @@ cores others use is measured before each workload, written down, and told if it 
 import argparse
 import datetime
 import importlib.metadata
-import json
 import math
 import os
 import platform
@@ -51,13 +50,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from jaxdigits.commands import prepare_jax, usable_cores
+from jaxdigits.files import write_json
 
 RESULTS = Path(__file__).parents[1] / "results"
 BATCH_SIZE = 64
@@ -148,7 +147,6 @@ def ours(workload: Workload, count: int) -> tuple[int, Round]:
     """The number of parameters, and a round: one XLA program."""
     prepare_jax()
     import jax
-    from jax.sharding import NamedSharding, PartitionSpec
 
     import jaxdigits as jd
     from jaxdigits.models import count_params
@@ -156,13 +154,10 @@ def ours(workload: Workload, count: int) -> tuple[int, Round]:
 
     config = make_config(workload)
     examples = jd.Examples(*random_images(workload, count))
-    mesh = default_mesh(config)
-    everywhere = mesh and NamedSharding(mesh, PartitionSpec())
-    data = jax.device_put(jd.TrainingData(examples, examples, workload.num_classes), everywhere)
-    trainer = jd.make_trainer(config, workload.num_classes, mesh=mesh)
-    jit = partial(jax.jit, compiler_options=trainer.compiler_options)
-    state = jit(trainer.init, out_shardings=everywhere)(jax.random.key(0), data)
-    train_epoch = jit(trainer.train_epoch, donate_argnums=0)
+    trainer = jd.make_trainer(config, workload.num_classes, mesh=default_mesh(config))
+    data = trainer.put(jd.TrainingData(examples, examples, workload.num_classes))
+    state = trainer.jit(trainer.init)(jax.random.key(0), data)
+    train_epoch = trainer.jit(trainer.train_epoch, donate_argnums=0)
 
     def run() -> float:
         nonlocal state
@@ -332,8 +327,7 @@ def main() -> None:
         "versions": {name: importlib.metadata.version(name) for name in ("jax", "torch")},
         "rows": rows,
     }
-    arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    arguments.out.write_text(json.dumps(document, indent=1) + "\n")
+    write_json(arguments.out, document)
     print(f"written to {arguments.out}")
 
 

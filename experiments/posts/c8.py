@@ -18,7 +18,7 @@ import numpy as np
 
 from jaxdigits.convolution import by_hand
 from jaxdigits.losses import cross_entropy
-from jaxdigits.models import convnet, linear
+from jaxdigits.models import convnet
 from jaxdigits.preprocess import rescale_each, unit_pixels
 from jaxdigits.reproduction import Comparison, Study
 
@@ -26,13 +26,6 @@ DATA = "letters"
 SETUP = "gradients by hand, of the untrained letters network on 16 images"
 
 IMAGES = 16
-
-
-def dense(layers, values):
-    """The dense part, from the last pooling to the logits."""
-    first, second, third = layers
-    values = convnet.gelu(linear.apply(first, values.reshape(len(values), -1)))
-    return linear.apply(third, convnet.gelu(linear.apply(second, values)))
 
 
 def layer_gradients(params, images, labels):
@@ -44,7 +37,9 @@ def layer_gradients(params, images, labels):
         seen.append((values, layer["kernel"], outputs))
         values = by_hand.max_pool(outputs)
     # Backward: the dense part by autodiff, the convolutions by hand.
-    d_values = jax.grad(lambda v: cross_entropy(dense(params["dense"], v), labels).sum())(values)
+    d_values = jax.grad(lambda v: cross_entropy(convnet.dense(params["dense"], v), labels).sum())(
+        values
+    )
     found = []
     for inputs, kernel, outputs in reversed(seen):
         d_outputs = by_hand.max_pool_backward(outputs, d_values)

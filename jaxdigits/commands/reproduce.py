@@ -4,7 +4,6 @@ import dataclasses
 import datetime
 import importlib
 import inspect
-import json
 import pkgutil
 import re
 import shlex
@@ -21,7 +20,7 @@ from jaxdigits import report as reports
 from jaxdigits.commands import is_official, note, note_counts, report, usable_cores
 from jaxdigits.commands.train import choose_dataset
 from jaxdigits.errors import ConfigError
-from jaxdigits.files import making_folder
+from jaxdigits.files import making_folder, write_json
 from jaxdigits.reproduction import LETTERS, MNIST, Comparison, Study
 
 EXPERIMENTS = "jaxdigits.experiments.posts"
@@ -250,4 +249,4 @@ def _write(
                 captions[file] = inspect.getdoc(draw) or ""
     (folder / "report.md").write_text(reports.markdown(document, captions))
     (folder / "report.html").write_text(reports.html_page(document, captions, folder))
-    (folder / "report.json").write_text(json.dumps(document, indent=1, allow_nan=False) + "\n")
+    write_json(folder / "report.json", document)

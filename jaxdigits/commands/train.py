@@ -5,14 +5,13 @@ import json
 import math
 import time
 from collections.abc import Mapping
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import Mesh
 from tqdm import tqdm
 
 from jaxdigits import data, runs
@@ -143,14 +142,12 @@ def _fit(
     """Trains epoch by epoch, writing a line of metrics after each."""
     class_names = splits["train"].class_names
     trainer = make_trainer(config, len(class_names), mesh=mesh)
-    arrays = TrainingData.from_datasets(splits["train"], splits["validation"])
-    arrays = jax.device_put(arrays, mesh and NamedSharding(mesh, PartitionSpec()))
+    arrays = trainer.put(TrainingData.from_datasets(splits["train"], splits["validation"]))
     epochs = trainer.count_epochs(arrays)
-    jit = partial(jax.jit, compiler_options=trainer.compiler_options)
     began = time.perf_counter()
-    state = jit(trainer.init)(jax.random.key(config.seed), arrays)
-    evaluate = jit(trainer.evaluate).lower(state, arrays.validation).compile()
-    train_epoch = jit(trainer.train_epoch, donate_argnums=0)
+    state = trainer.jit(trainer.init)(jax.random.key(config.seed), arrays)
+    evaluate = trainer.jit(trainer.evaluate).lower(state, arrays.validation).compile()
+    train_epoch = trainer.jit(trainer.train_epoch, donate_argnums=0)
     if epochs:
         train_epoch = train_epoch.lower(state, arrays.train).compile()
     untrained = evaluate(state, arrays.validation)

@@ -32,6 +32,8 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
 
+from jaxdigits.convolution.canonical import Padding
+
 TILE = 4
 """Outputs of a tile, in each direction; it sees 6 inputs."""
 
@@ -47,8 +49,6 @@ BT = np.array(
 )
 G = np.array([[6, 0, 0], [-4, -4, -4], [-4, 4, -4], [1, 2, 4], [1, -2, 4], [0, 0, 24]]) / 24
 AT = np.array([[1, 1, 1, 1, 1, 0], [0, 1, -1, 2, -2, 0], [0, 1, 1, 4, 4, 0], [0, 1, -1, 8, -8, 1]])
-
-Padding = tuple[tuple[int, int], tuple[int, int]]
 
 
 def conv(

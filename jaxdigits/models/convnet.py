@@ -21,6 +21,7 @@ The post's text and its program differ; here is what can be chosen, and what can
 The last is told in `jaxdigits.convolution.by_hand`.
 """
 
+from collections.abc import Sequence
 from typing import Literal, TypedDict
 
 import jax
@@ -119,7 +120,24 @@ def apply(
         values = max_pool(conv(values, layer["kernel"])) + layer["bias"]
         if pool_activation == "gelu":
             values = gelu(values)
-    first, second, third = params["dense"]
+    return dense(params["dense"], values, dropout=dropout, key=key)
+
+
+def dense(
+    params: Sequence[LinearParams],
+    values: Float[Array, "n ..."],
+    *,
+    dropout: float = 0.0,
+    key: Key[Array, ""] | None = None,
+) -> Float[Array, "n classes"]:
+    """The dense part: from what the last pooling gives to the logits; arguments as of `apply`.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> dense(init(jax.random.key(0))["dense"], jnp.zeros((5, 2, 2, 128))).shape
+        (5, 26)
+    """
+    first, second, third = params
     values = linear.apply(first, values)
     if key is not None and dropout:
         values = drop(key, values, dropout)
