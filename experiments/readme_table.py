@@ -25,7 +25,7 @@ def read(name: str) -> dict:
 def results() -> str:
     """The rows, each with the command that measures it again."""
     rows = []
-    for name in ("mnist-convnet", "letters-convnet", "mnist-mlp"):
+    for name in ("mnist-train", "mnist-convnet", "letters-convnet", "mnist-mlp"):
         study = read(f"{name}.json")
         low, high = study["interval_95"]
         within_two = fmean(study["test_top_2_accuracy"])

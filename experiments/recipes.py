@@ -5,7 +5,8 @@
 | name | what | expect, on two CPU cores |
 |---|---|---|
 | `mnist-mlp` | 784-128-10 on MNIST, 10 epochs | 98.4 % in 3 minutes |
-| `mnist-convnet` | what `jaxdigits train` does on MNIST | 99.5 % in 15 minutes |
+| `mnist-train` | `jaxdigits train` as it is, on MNIST | 99.5 % in 4 minutes |
+| `mnist-convnet` | other recipes for the same network | 99.6 % in 16 minutes |
 | `letters-convnet` | the third post's network on EMNIST's letters | 94 % in 20 minutes |
 
 The candidates are trained with some seeds on the training images. The one with the best mean
@@ -69,8 +70,11 @@ STUDIES = {
         },
         (5, 5),
     ),
+    "mnist-train": Study(
+        "`jaxdigits train` on MNIST", {"the default": jd.TrainConfig(dataset="mnist")}, (1, 5)
+    ),
     "mnist-convnet": Study(
-        "`jaxdigits train` on MNIST",
+        "the third post's network on MNIST",
         {
             "learning rate 0.003": _CONVNET,
             "no augmentation": replace(_CONVNET, augment=()),
@@ -78,6 +82,11 @@ STUDIES = {
             "shear too": replace(_CONVNET, augment=("shift", "rotate", "scale", "shear")),
             "learning rate 0.005": replace(_CONVNET, learning_rate=0.005),
             "label smoothing 0.05": replace(_CONVNET, label_smoothing=0.05),
+            "dropout 0.25": replace(_CONVNET, dropout=0.25),
+            "weights averaged over about 1,000 steps": replace(_CONVNET, average=0.999),
+            "SGD with momentum, learning rate 0.1": replace(
+                _CONVNET, optimizer="momentum", learning_rate=0.1
+            ),
         },
         (2, 5),
     ),
@@ -165,7 +174,7 @@ def main() -> None:
     }
     mean, low, high = mean_interval(measured["test_accuracy"])
     document = {
-        "title": f"{study.title}, recipe chosen on validation",
+        "title": study.title + ", recipe chosen on validation" * (len(study.candidates) > 1),
         "command": f"python experiments/recipes.py {arguments.study}",
         "data": test.fingerprint.as_dict(),
         "chosen": chosen,

@@ -55,8 +55,8 @@ class TrainConfig:
         average: of the parameters over the steps, exponential, with this decay, such as 0.999; the
             trained network is then the average. 0 takes the last parameters.
         batch_size: examples a step; the last batch of an epoch may be smaller.
-        epochs: passes over the training data; if not given, 10, or for convnet what makes 330,000
-            images, but 6 to 60.
+        epochs: passes over the training data; if not given, 10, or for convnet what makes 275,000
+            images, but 5 to 60.
         seed: of everything random: starting values, shuffling, dropout, augmentation. The last two
             also depend on the number of devices.
 
@@ -150,13 +150,13 @@ class TrainConfig:
 
         Example:
             >>> TrainConfig().count_epochs(55_000), TrainConfig(epochs=3).count_epochs(55_000)
-            (6, 3)
+            (5, 3)
         """
         if self.epochs is not None:
             return self.epochs
         if self.model != "convnet":
             return 10
-        return min(max(round(330_000 / max(examples, 1)), 6), 60)
+        return min(max(round(275_000 / max(examples, 1)), 5), 60)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""

@@ -432,15 +432,19 @@ def _sum_over_devices(tree: Any, axis: str) -> Any:
 
 
 def compute_logits(
-    apply: Apply, params: Params, scaling: Scaling, images: UInt8[Array, "n 28 28"]
+    apply: Apply,
+    params: Params,
+    scaling: Scaling,
+    images: UInt8[Array, "n 28 28"],
+    batch_size: int = EVALUATION_BATCH,
 ) -> Float[Array, "n classes"]:
-    """The logits of any number of images, pixels 0..255, some at a time."""
+    """The logits of any number of images, pixels 0..255, `batch_size` at a time."""
 
     def logits_of(batch: UInt8[Array, "n 28 28"]) -> Float[Array, "n classes"]:
         return apply(params, scale_pixels(batch, scaling))
 
-    whole = len(images) // EVALUATION_BATCH * EVALUATION_BATCH
-    batches = images[:whole].reshape(-1, EVALUATION_BATCH, *images.shape[1:])
+    whole = len(images) // batch_size * batch_size
+    batches = images[:whole].reshape(-1, batch_size, *images.shape[1:])
     parts = []
     if whole:
         logits = lax.map(logits_of, batches)

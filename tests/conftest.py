@@ -14,6 +14,7 @@ from hypothesis import settings
 
 import jaxdigits as jd
 from jaxdigits import data
+from jaxdigits.cli import main
 
 jax.config.update("jax_num_cpu_devices", 2)  # so that sharing a batch can be tested
 
@@ -85,6 +86,21 @@ def python() -> Callable[..., subprocess.CompletedProcess[str]]:
         return subprocess.run(
             command, capture_output=True, text=True, check=False, timeout=120, **options
         )
+
+    return run
+
+
+@pytest.fixture
+def cli(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """Runs a command; gives its exit code, standard output and standard error."""
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        try:
+            code = main([str(argument) for argument in arguments])
+        except SystemExit as stop:
+            code = stop.code if isinstance(stop.code, int) else 1
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
 
     return run
 

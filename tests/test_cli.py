@@ -11,24 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from jaxdigits.cli import main
-
 COMMAND = [sys.executable, "-m", "jaxdigits"]
-
-
-@pytest.fixture
-def cli(capsys):
-    """Runs a command; gives its exit code, standard output and standard error."""
-
-    def run(*arguments: object) -> tuple[int, str, str]:
-        try:
-            code = main([str(argument) for argument in arguments])
-        except SystemExit as stop:
-            code = stop.code if isinstance(stop.code, int) else 1
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return run
 
 
 def train_digits(cli, out: Path, *more: object) -> tuple[int, str, str]:
@@ -529,3 +512,25 @@ def test_a_cache_folder_that_cannot_be_written(monkeypatch, tmp_path):
     monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR")
     prepare_jax()
     assert "JAX_COMPILATION_CACHE_DIR" not in os.environ
+
+
+def test_a_compiled_program_that_is_half_written(monkeypatch, tmp_path, python):
+    """A process killed while it wrote one must not keep others from writing theirs."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR")
+    code = (
+        "from jaxdigits.commands import prepare_jax; prepare_jax(); import jax, platformdirs;"
+        "jax.config.update('jax_persistent_cache_min_compile_time_secs', 0);"
+        "jax.jit(lambda x: x + 1)(1); print(platformdirs.user_cache_path('jaxdigits'))"
+    )
+    done = python("-c", code)
+    assert (done.returncode, done.stderr) == (0, "")
+    cache = Path(done.stdout.strip()) / "compiled"
+    whole = {path.name for path in cache.glob("*-cache")}
+    assert whole
+    (cache / "half-cache").write_bytes(b"written by a process that was ki")
+    done = python("-c", code.replace("x + 1", "x * 3 - 2"))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert {path.name for path in cache.glob("*-cache")} > whole
+    assert not (cache / "half-cache").exists()

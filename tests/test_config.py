@@ -124,11 +124,11 @@ def test_augmentations_are_those_there_are():
 
 
 def test_epochs_that_are_not_given():
-    """Post C's network: what makes 330,000 images, but 6 to 60; others: ten."""
+    """Post C's network: what makes 275,000 images, but 5 to 60; others: ten."""
     config = jd.TrainConfig()
     assert config.epochs is None
     assert jd.TrainConfig.from_dict(json.loads(json.dumps(config.as_dict()))) == config
-    counts = {0: 60, 1_317: 60, 5_500: 60, 10_000: 33, 55_000: 6, 112_320: 6, 10**7: 6}
+    counts = {0: 60, 1_317: 60, 4_500: 60, 10_000: 28, 55_000: 5, 112_320: 5, 10**7: 5}
     assert {count: config.count_epochs(count) for count in counts} == counts
     for model in ("resnet18", "mlp", "linear"):
         assert jd.TrainConfig(model=model).count_epochs(55_000) == 10

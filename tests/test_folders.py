@@ -13,24 +13,11 @@ import pytest
 from PIL import Image
 
 from jaxdigits import data
-from jaxdigits.cli import main
 from jaxdigits.data import Dataset, Examples
 from jaxdigits.data.dataset import SPLITS, Split, validation_mask
 from jaxdigits.data.folders import INDEX
 from jaxdigits.data.images import read_images
 from jaxdigits.errors import DataError, OutputError
-
-
-@pytest.fixture
-def cli(capsys):
-    """Runs a command; gives its exit code, standard output and standard error."""
-
-    def run(*arguments: object) -> tuple[int, str, str]:
-        code = main([str(argument) for argument in arguments])
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return run
 
 
 def ink(seed: int = 0) -> np.ndarray:

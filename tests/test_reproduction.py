@@ -276,7 +276,7 @@ def test_rows_with_convolutions(convolutional_report):
 def test_fastai_one_cycle():
     """The rate and the momentum of row B7, at the points that fastai's documentation names."""
     b7 = import_module(f"{EXPERIMENTS}.b7")
-    optimizer = b7.fastai_adam(100)
+    optimizer = b7.fastai_adam(100, b7.PEAK)
     params = {"weight": jnp.ones((2, 2)), "bias": jnp.ones(2)}
     state, seen = optimizer.init(params), []
     for _ in range(101):

@@ -631,7 +631,7 @@ def test_only_weights_decay(digits):
 
 
 def test_epochs_that_are_not_given(digits):
-    """Of the convnet as many as make 330,000 images, within 6 and 60; of others ten."""
+    """Of the convnet as many as make 275,000 images, within 5 and 60; of others ten."""
     assert jd.make_trainer(jd.TrainConfig(), 10).count_epochs(digits) == 60
     assert jd.make_trainer(jd.TrainConfig(model="mlp"), 10).count_epochs(digits) == 10
     assert jd.make_trainer(jd.TrainConfig(epochs=0), 10).count_epochs(digits) == 0

@@ -7,6 +7,7 @@ import contextlib
 import json
 import os
 import sys
+from pathlib import Path
 from typing import Any
 
 from platformdirs import user_cache_path
@@ -46,12 +47,24 @@ def prepare_jax() -> None:
     cache = user_cache_path("jaxdigits") / "compiled"
     with contextlib.suppress(OSError):  # without a folder to write to, all is compiled each time
         cache.mkdir(parents=True, exist_ok=True)
+        _drop_unfinished(cache)
         if os.access(cache, os.W_OK):
             defaults["JAX_COMPILATION_CACHE_DIR"] = str(cache)
             defaults["JAX_COMPILATION_CACHE_MAX_SIZE"] = str(CACHE_BYTES)
             defaults["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.2"
     for name, value in defaults.items():
         os.environ[name] = os.environ.get(name) or value
+
+
+def _drop_unfinished(cache: Path) -> None:
+    """Removes what a process that was killed left half-written: jax would write nothing after it.
+
+    A program is written to `NAME-cache`, then the time to `NAME-atime`, which jax reads of every
+    program whenever it adds one.
+    """
+    for program in cache.glob("*-cache"):
+        if not program.with_name(f"{program.name.removesuffix('-cache')}-atime").exists():
+            program.unlink(missing_ok=True)
 
 
 def is_official(fingerprint: Fingerprint) -> bool:

@@ -150,9 +150,8 @@ def _fit(
     train_epoch = trainer.jit(trainer.train_epoch, donate_argnums=0)
     if epochs:
         train_epoch = train_epoch.lower(state, arrays.train).compile()
-    untrained = evaluate(state, arrays.validation)
-    history = [{"epoch": 0, **_plain("validation", untrained)}]
     times = {"compile": time.perf_counter() - began, "train": 0.0}
+    history = [{"epoch": 0, **_plain("validation", evaluate(state, arrays.validation))}]
 
     with (folder / METRICS_FILE).open("w") as file:
         _write_line(file, history[0])

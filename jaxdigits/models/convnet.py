@@ -22,6 +22,7 @@ The last is told in `jaxdigits.convolution.by_hand`.
 """
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Literal, TypedDict
 
 import jax
@@ -34,8 +35,11 @@ from jaxdigits.models.dropout import drop
 from jaxdigits.models.initializers import INITIALIZERS
 from jaxdigits.models.linear import LinearParams
 
-CHANNELS = (1, 32, 64, 128)
-DENSE = (512, 64, 128)
+CHANNELS = (32, 64, 128)
+"""Out of each convolution."""
+
+DENSE = (64, 128)
+"""Widths of the dense layers but the last."""
 
 PoolActivation = Literal["gelu", "none"]
 
@@ -54,13 +58,21 @@ class ConvnetParams(TypedDict):
     dense: list[LinearParams]
 
 
-def init(key: Key[Array, ""], num_classes: int = 26, initializer: str = "uniform") -> ConvnetParams:
+def init(
+    key: Key[Array, ""],
+    num_classes: int = 26,
+    initializer: str = "uniform",
+    channels: tuple[int, int, int] = CHANNELS,
+    hidden: tuple[int, int] = DENSE,
+) -> ConvnetParams:
     """Starting parameters.
 
     Args:
         key: a random key.
         num_classes: the number of outputs.
         initializer: `normal` or `uniform`, for weights and biases.
+        channels: out of each convolution.
+        hidden: widths of the dense layers but the last.
 
     Example:
         >>> import jax
@@ -70,21 +82,18 @@ def init(key: Key[Array, ""], num_classes: int = 26, initializer: str = "uniform
     draw = INITIALIZERS[initializer]
     conv_key, dense_key = jax.random.split(key)
     convolutions: list[ConvParams] = []
-    for layer_key, inputs, outputs in zip(
-        jax.random.split(conv_key, 3), CHANNELS[:-1], CHANNELS[1:], strict=True
+    for layer_key, (inputs, outputs) in zip(
+        jax.random.split(conv_key, len(channels)), pairwise((1, *channels)), strict=True
     ):
-        kernel_key, bias_key = jax.random.split(layer_key)
-        fan_in = 9 * inputs
+        drawn = draw(layer_key, (9 * inputs + 1, outputs), 9 * inputs)
         convolutions.append(
-            {
-                "kernel": draw(kernel_key, (3, 3, inputs, outputs), fan_in),
-                "bias": draw(bias_key, (outputs,), fan_in),
-            }
+            {"kernel": drawn[:-1].reshape(3, 3, inputs, outputs), "bias": drawn[-1]}
         )
+    widths = (2 * 2 * channels[-1], *hidden, num_classes)
     dense = [
         linear.init(layer_key, outputs, inputs, initializer)
-        for layer_key, inputs, outputs in zip(
-            jax.random.split(dense_key, 3), DENSE, (*DENSE[1:], num_classes), strict=True
+        for layer_key, (inputs, outputs) in zip(
+            jax.random.split(dense_key, len(widths) - 1), pairwise(widths), strict=True
         )
     ]
     return {"conv": convolutions, "dense": dense}

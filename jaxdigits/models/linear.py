@@ -2,7 +2,6 @@
 
 from typing import TypedDict
 
-import jax
 from jaxtyping import Array, Float, Key
 
 from jaxdigits.models.initializers import INITIALIZERS
@@ -36,12 +35,9 @@ def init(
         >>> {name: p.shape for name, p in init(jax.random.key(0)).items()}
         {'weight': (10, 784), 'bias': (10,)}
     """
-    weight_key, bias_key = jax.random.split(key)
-    draw = INITIALIZERS[initializer]
-    return {
-        "weight": draw(weight_key, (num_classes, inputs), inputs),
-        "bias": draw(bias_key, (num_classes,), inputs),
-    }
+    # The bias as one more column: each draw takes a tenth of a second to compile.
+    drawn = INITIALIZERS[initializer](key, (num_classes, inputs + 1), inputs)
+    return {"weight": drawn[:, :-1], "bias": drawn[:, -1]}
 
 
 def apply(params: LinearParams, images: Float[Array, "n ..."]) -> Float[Array, "n classes"]:
