@@ -25,6 +25,7 @@ ManualDir = Annotated[
 
 app = SubcommandApp()
 data_app = SubcommandApp()
+bench_app = SubcommandApp()
 
 
 @app.command
@@ -205,6 +206,106 @@ def export(
 app.command(data_app, name="data", help="List, prepare, show and export data sets.")
 
 
+@bench_app.command
+def run(
+    workloads: tuple[str, ...] = (),
+    modes: tuple[str, ...] = (),
+    batch_sizes: tuple[int, ...] = (64,),
+    rounds: int | None = None,
+    quick: bool = False,
+    devices: int | None = None,
+    dataset: str = "digits",
+    json_file: Annotated[Path | None, arg(name="json")] = None,
+    data_dir: DataDir = None,
+    manual_dir: ManualDir = None,
+) -> None:
+    """Measure training and inference; `jaxdigits bench` alone does this.
+
+    Args:
+        workloads: some of linear, mlp (784-30-10), letters, resnet18; all if not given.
+        modes: train, inference, or both.
+        batch_sizes: images a step; several for a sweep.
+        rounds: of each; 20, or 5 with --quick, if not given.
+        quick: few and short rounds, for a first look.
+        devices: how many share each batch; what suits the network, if not given.
+        dataset: whose images to use; it makes no difference to the time.
+        json_file: a file for the document, which `jaxdigits bench compare` reads.
+    """
+    from jaxdigits.commands import prepare_jax
+
+    prepare_jax()
+    from jaxdigits.commands.bench import run
+
+    run(
+        workloads,
+        modes=modes,
+        batch_sizes=batch_sizes,
+        rounds=rounds,
+        quick=quick,
+        devices=devices,
+        dataset=dataset,
+        json_file=json_file,
+        data_dir=data_dir,
+        manual_dir=manual_dir,
+    )
+
+
+@bench_app.command
+def compare(before: Positional[Path], after: Positional[Path], as_json: Json = False) -> None:
+    """Compare two measurements: what became slower or faster, beyond noise.
+
+    Args:
+        before: a document that `jaxdigits bench --json` has written.
+        after: another one.
+    """
+    from jaxdigits.commands.bench import compare
+
+    compare(before, after, as_json=as_json)
+
+
+@bench_app.command
+def scaling(
+    out: Path = Path("scaling.png"),
+    rounds: int = 5,
+    json_file: Annotated[Path | None, arg(name="json")] = None,
+) -> None:
+    """Draw the rate of training against batch size, width and number of devices.
+
+    Args:
+        out: the picture.
+        rounds: of each measurement.
+        json_file: a file for the figures.
+    """
+    from jaxdigits.commands import prepare_jax
+
+    prepare_jax()
+    from jaxdigits.commands.bench import scaling
+
+    scaling(out=out, json_file=json_file, rounds=rounds)
+
+
+@bench_app.command
+def time_to(
+    accuracy: float = 0.99,
+    seeds: int = 20,
+    json_file: Annotated[Path | None, arg(name="json")] = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Measure how long a whole process takes to a test accuracy on MNIST, with many seeds.
+
+    Args:
+        accuracy: 0..1.
+        seeds: how often, each time as a new process that compiles everything again.
+        json_file: a file for the figures.
+    """
+    from jaxdigits.commands.bench import time_to
+
+    time_to(accuracy, seeds=seeds, json_file=json_file, data_dir=data_dir)
+
+
+app.command(bench_app, name="bench", help="Measure how fast this machine is, and compare.")
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line; the exit code is 2 for an error that better input would avoid."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
@@ -213,6 +314,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         print(f"jaxdigits {__version__}")
         return 0
+    if arguments[:1] == ["bench"] and not _names_subcommand(arguments[1:]):
+        arguments.insert(1, "run")
     before = signal.signal(signal.SIGINT, _interrupt)
     try:
         try:
@@ -236,6 +339,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     finally:
         signal.signal(signal.SIGINT, before)
     return 0
+
+
+def _names_subcommand(words: Sequence[str]) -> bool:
+    """Whether the first word is a subcommand, or asks for them; an option is neither."""
+    return bool(words) and (words[0] in ("-h", "--help") or not words[0].startswith("-"))
 
 
 def _interrupt(*_: object) -> None:

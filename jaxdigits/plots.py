@@ -343,3 +343,46 @@ def class_bars(
     axes.grid(axis="y", alpha=0.3)
     figure.legend(fontsize=8, ncols=3, loc="outside lower center")
     return figure
+
+
+def scaling(
+    panels: Mapping[str, Mapping[str, Sequence[tuple[int, float, float]]]], heading: str = ""
+) -> Figure:
+    """How the rate of training grows, and below it the use that is made of the machine.
+
+    Args:
+        panels: a column for each, by what grows; in it the networks, by name, each with its points:
+            how much of it, images a second, and the share of a matrix product's speed.
+        heading: above all.
+
+    Example:
+        >>> points = [(64, 1000.0, 0.1), (256, 3000.0, 0.3)]
+        >>> figure = scaling({"batch size": {"linear": points}})
+        >>> [axes.get_xlabel() for axes in figure.axes]
+        ['', 'batch size']
+    """
+    figure = Figure(figsize=(3.6 * max(len(panels), 1) + 0.4, 5.6), layout="constrained")
+    figure.suptitle(_plain(heading), fontsize=10)
+    grid = figure.subplots(2, len(panels), squeeze=False, sharex="col", sharey="row")
+    colors: dict[str, str] = {}
+    for (upper, lower), (label, lines) in zip(grid.T, panels.items(), strict=True):
+        ticks = sorted({amount for points in lines.values() for amount, _, _ in points})
+        for name, points in lines.items():
+            color = colors.setdefault(name, f"C{len(colors)}")
+            amounts, rates, shares = zip(*points, strict=True)
+            upper.plot(amounts, rates, "o-", color=color, label=_plain(name), markersize=4)
+            lower.plot(amounts, [100 * share for share in shares], "o-", color=color, markersize=4)
+        upper.set_xscale("log", base=2)
+        upper.set_yscale("log")
+        lower.set_xticks(ticks, [str(tick) for tick in ticks], minor=False)
+        lower.set_xlabel(label)
+        for axes in (upper, lower):
+            axes.grid(alpha=0.3)
+    for axes in grid[:, 0]:
+        axes.tick_params(labelleft=True)
+    grid[0, 0].set_ylabel("images a second")
+    grid[1, 0].set_ylabel("share of a matrix product's speed (%)")
+    grid[1, 0].set_ylim(bottom=0)
+    handles = {h.get_label(): h for axes in grid[0] for h in axes.get_lines()}
+    figure.legend(handles.values(), handles.keys(), ncols=4, loc="outside lower center", fontsize=9)
+    return figure

@@ -1,8 +1,18 @@
-"""PyTorch's side of `networks_against_pytorch.py`: the same networks, as its users write them."""
+"""The networks of `pytorch_side.py`, as PyTorch's users write them."""
+
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+
+def perceptron(num_classes: int, hidden: tuple[int, ...]) -> nn.Sequential:
+    """What `jaxdigits.models.mlp` is; without hidden layers, `jaxdigits.models.linear`."""
+    layers: list[nn.Module] = [nn.Flatten()]
+    for inputs, outputs in pairwise((784, *hidden, num_classes)):
+        layers += [nn.Linear(inputs, outputs), nn.ReLU()]
+    return nn.Sequential(*layers[:-1])
 
 
 class LettersNetwork(nn.Sequential):

@@ -1,0 +1,1 @@
+"""Recipes that are fast, not thorough: what `jaxdigits bench time-to` runs."""

@@ -1,0 +1,48 @@
+"""Two documents of `jaxdigits bench` side by side: what became slower, and is it more than noise?
+
+For each benchmark that both have, the ratio of times, with an interval. So that of many benchmarks
+none seems to differ by chance, the intervals are wider the more there are (Bonferroni: all hold at
+once in 95 of 100 cases). The matrix product, which no change of the program touches, tells how much
+the machine itself differs between the two; a difference counts only if it is one with and without
+allowing for that.
+"""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from jaxdigits.bench.intervals import Interval, ratio
+from jaxdigits.bench.measure import PRODUCT
+
+
+class Change(NamedTuple):
+    """What became of a benchmark.
+
+    Attributes:
+        name: of the benchmark.
+        ratio: of times, after to before: above 1 is slower. Its interval holds the ratio with and
+            without the machine's own part.
+        verdict: `slower`, `faster` or `within noise`.
+    """
+
+    name: str
+    ratio: Interval
+    verdict: str
+
+
+def compare(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[list[Change], Interval]:
+    """The changes, in the order of `before`, and the ratio of the matrix products."""
+    rounds = [
+        {entry["name"]: entry["stats"]["data"] for entry in document["benchmarks"]}
+        for document in (before, after)
+    ]
+    common = [name for name in rounds[0] if name in rounds[1] and name != PRODUCT]
+    level = 1 - 0.05 / max(len(common), 1)
+    machine = ratio(rounds[0][PRODUCT], rounds[1][PRODUCT])
+    changes = []
+    for name in common:
+        found = ratio(rounds[0][name], rounds[1][name], level)
+        low, high = min(1.0, 1 / machine.value), max(1.0, 1 / machine.value)
+        wide = Interval(found.value, found.low * low, found.high * high)
+        verdict = "slower" if wide.low > 1 else "faster" if wide.high < 1 else "within noise"
+        changes.append(Change(name, wide, verdict))
+    return changes, machine

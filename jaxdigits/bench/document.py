@@ -1,0 +1,232 @@
+"""The JSON document of `jaxdigits bench`.
+
+Its layout is that of pytest-benchmark's files (`machine_info`, `commit_info`, `benchmarks` with
+`stats`, `datetime`, `version`), so that tools which read those read it too. What is ours is in
+`jaxdigits` and in each benchmark's `extra_info`. Times are in seconds; `stats` are of a call, which
+is `extra_info.images` images.
+"""
+
+import dataclasses
+import json
+import os
+import platform
+import resource
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxdigits.bench.intervals import typical
+from jaxdigits.bench.measure import PRODUCT, Timing
+from jaxdigits.bench.peaks import datasheet_peak
+from jaxdigits.bench.workloads import Benchmark
+from jaxdigits.commands import usable_cores
+from jaxdigits.data import Fingerprint
+from jaxdigits.errors import RunError
+from jaxdigits.runs import environment
+
+SCHEMA = 1
+"""Of our part; a document of another schema is refused."""
+
+LAYOUT = "5.0.0"
+"""The version of pytest-benchmark whose layout it is."""
+
+FLAGS = ("XLA_FLAGS", "LIBTPU_INIT_ARGS", "JAX_", "CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS")
+"""Variables of the environment that change what is measured, or how they begin."""
+
+
+def machine_info() -> dict[str, Any]:
+    """The machine, without names of hosts or people."""
+    return {
+        "processor": platform.processor(),
+        "machine": platform.machine(),
+        "python_implementation": platform.python_implementation(),
+        "python_version": platform.python_version(),
+        "release": platform.release(),
+        "system": platform.system(),
+        "cpu": {"brand_raw": _cpu_name(), "count": usable_cores()},
+    }
+
+
+def _cpu_name() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        for line in cpuinfo.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()
+
+
+def commit_info() -> dict[str, Any]:
+    """The commit that this package is of; all None where it is not in a clone."""
+
+    def git(*words: str) -> str | None:
+        try:
+            done = subprocess.run(
+                ["git", "-C", str(Path(__file__).parent), *words],
+                capture_output=True,
+                text=True,
+                timeout=10,
+            )
+        except (OSError, subprocess.TimeoutExpired):
+            return None
+        return done.stdout.strip() if done.returncode == 0 else None
+
+    # A clone of another project may hold the place where this one is installed.
+    ours = git("ls-files", "--error-unmatch", __file__) is not None
+    commit = git("rev-parse", "HEAD") if ours else None
+    changed = git("status", "--porcelain", "--untracked-files=no") if ours else None
+    return {
+        "id": commit,
+        "time": git("show", "-s", "--format=%cI", "HEAD") if ours else None,
+        "dirty": None if changed is None else bool(changed),
+        "project": "jaxdigits",
+        "branch": git("rev-parse", "--abbrev-ref", "HEAD") if ours else None,
+    }
+
+
+def flags() -> dict[str, str]:
+    """The variables of the environment that jax and XLA read."""
+    names = [name for name in sorted(os.environ) if name.startswith(FLAGS)]
+    return {name: os.environ[name] for name in names if name != "JAX_COMPILATION_CACHE_DIR"}
+
+
+def peak_bytes() -> dict[str, int | None]:
+    """The most memory that the process and the first device have used so far."""
+    unit = 1 if sys.platform == "darwin" else 1024
+    process = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+    device = (jax.local_devices()[0].memory_stats() or {}).get("peak_bytes_in_use")
+    return {"process": process, "device": device}
+
+
+def make(
+    timings: Mapping[str, Timing],
+    benchmarks: Sequence[Benchmark],
+    fingerprint: Fingerprint,
+    command: str,
+) -> dict[str, Any]:
+    """The document.
+
+    Args:
+        timings: by name, with those of the matrix product.
+        benchmarks: what was measured.
+        fingerprint: of the images.
+        command: that gives such a document again.
+    """
+    by_name = {benchmark.name: benchmark for benchmark in benchmarks}
+    product = timings[PRODUCT]
+    fastest = product.program.flops / min(product.seconds)
+    device = jax.devices()[0]
+    return {
+        "machine_info": machine_info(),
+        "commit_info": commit_info(),
+        "benchmarks": [
+            _entry(name, timing, by_name.get(name), fastest) for name, timing in timings.items()
+        ],
+        "datetime": datetime.now(UTC).isoformat(),
+        "version": LAYOUT,
+        "jaxdigits": {
+            "schema": SCHEMA,
+            "command": command,
+            **environment(),
+            "platform": device.platform,
+            "devices": jax.device_count(),
+            "flags": flags(),
+            "data": fingerprint.as_dict(),
+            "peak_bytes": peak_bytes(),
+        },
+    }
+
+
+def _entry(
+    name: str, timing: Timing, benchmark: Benchmark | None, fastest: float
+) -> dict[str, Any]:
+    """A benchmark's part; without a benchmark it is the matrix product."""
+    program = timing.program
+    seconds = typical(timing.seconds)
+    rate = program.flops / seconds.value
+    peak = datasheet_peak(jax.devices()[0].device_kind)
+    extra: dict[str, Any] = {
+        "images": program.images,
+        "devices": program.devices,
+        "flops": program.flops,
+        "flops_per_second": rate,
+        "share_of_product": rate / fastest,
+        "share_of_datasheet": peak and rate / (peak * program.devices),
+        "trace_seconds": program.trace_seconds,
+        "compile_seconds": program.compile_seconds,
+        "first_seconds": program.first_seconds,
+        "program_bytes": program.program_bytes,
+    }
+    if benchmark:
+        images = [program.images / x for x in (seconds.value, seconds.high, seconds.low)]
+        extra |= {"images_per_second": images[0], "interval_95": images[1:]}
+    return {
+        "group": benchmark.mode if benchmark else None,
+        "name": name,
+        "fullname": f"jaxdigits bench::{name}",
+        "params": dataclasses.asdict(benchmark) if benchmark else None,
+        "param": name.partition("[")[2].removesuffix("]") or None,
+        "extra_info": extra,
+        "options": {
+            "disable_gc": False,
+            "timer": "perf_counter",
+            "min_rounds": len(timing.seconds),
+            "max_time": None,
+            "min_time": None,
+            "warmup": True,
+        },
+        "stats": stats(timing.seconds, timing.calls),
+    }
+
+
+def stats(seconds: Sequence[float], calls: int) -> dict[str, Any]:
+    """Pytest-benchmark's figures of the rounds."""
+    low, middle, high = (float(x) for x in np.percentile(seconds, (25, 50, 75)))
+    return {
+        "min": min(seconds),
+        "max": max(seconds),
+        "mean": float(np.mean(seconds)),
+        "stddev": float(np.std(seconds, ddof=1)) if len(seconds) > 1 else 0.0,
+        "rounds": len(seconds),
+        "median": middle,
+        "iqr": high - low,
+        "q1": low,
+        "q3": high,
+        "ops": 1 / float(np.mean(seconds)),
+        "total": sum(seconds) * calls,
+        "iterations": calls,
+        "data": list(seconds),
+    }
+
+
+def load(path: Path) -> dict[str, Any]:
+    """A document that `jaxdigits bench --json` has written.
+
+    Raises:
+        RunError: the file is not there, or is none.
+    """
+    try:
+        document = json.loads(path.read_text())
+        schema = document["jaxdigits"]["schema"]
+    except OSError as error:
+        raise RunError(f"cannot read {path}: {error.strerror}; choose another file") from None
+    except (KeyError, TypeError, ValueError):
+        raise RunError(f"{path} is not what `jaxdigits bench --json` writes") from None
+    if schema != SCHEMA:
+        raise RunError(
+            f"{path} has schema {schema}, this version reads {SCHEMA}; measure again with this one"
+        )
+    try:
+        rounds = {entry["name"]: entry["stats"]["data"] for entry in document["benchmarks"]}
+        whole = PRODUCT in rounds and all(min(data) > 0 and data[1] for data in rounds.values())
+    except (IndexError, KeyError, TypeError, ValueError):
+        whole = False
+    if not whole:
+        raise RunError(f"{path} is damaged: rounds are missing in it; measure again")
+    return document

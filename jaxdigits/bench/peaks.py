@@ -1,0 +1,52 @@
+"""The peak rates that makers state for their devices.
+
+For the arithmetic that JAX's matrix products of float32 use unless told otherwise: TF32 on NVIDIA's
+GPUs since Ampere, without sparsity; bfloat16 on TPUs; float32 elsewhere. In operations a second, of
+one device as JAX counts them (a TPU v2 or v3 chip has two). CPUs are not listed: their peak depends
+on the clock, which depends on the load.
+
+Sources: NVIDIA's datasheets of V100, T4, A100, A10, L4, L40S, H100, H200 and of the Ada and Ampere
+architectures; Google Cloud's pages of TPU versions.
+"""
+
+import re
+from collections.abc import Mapping
+from types import MappingProxyType
+
+PEAKS: Mapping[str, float] = MappingProxyType(
+    {
+        "B200": 1.1e15,
+        "H200": 494.7e12,
+        "H100 PCIe": 378e12,
+        "H100": 494.7e12,
+        "GH200": 494.7e12,
+        "A100": 156e12,
+        "A10": 62.5e12,
+        "L40S": 183e12,
+        "L40": 90.5e12,
+        "L4": 60e12,
+        "RTX 4090": 82.6e12,
+        "RTX 3090": 35.6e12,
+        "V100": 15.7e12,
+        "T4": 8.1e12,
+        "GTX 1660 Ti": 5.4e12,
+        "TPU v2": 22.5e12,
+        "TPU v3": 61.5e12,
+        "TPU v4": 275e12,
+        "TPU v5 lite": 197e12,
+        "TPU v5": 459e12,
+        "TPU v6 lite": 918e12,
+    }
+)
+"""Operations a second, by words of the name that JAX gives the device."""
+
+
+def datasheet_peak(device_kind: str) -> float | None:
+    """The peak of a device, by the longest entry that is in its name; None if there is none.
+
+    Example:
+        >>> datasheet_peak("NVIDIA H100 80GB HBM3"), datasheet_peak("cpu")
+        (494700000000000.0, None)
+    """
+    names = [name for name in PEAKS if re.search(rf"\b{name}\b", device_kind)]
+    return PEAKS[max(names, key=len)] if names else None
