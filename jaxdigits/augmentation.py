@@ -22,6 +22,7 @@ from types import MappingProxyType
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.scipy.ndimage import map_coordinates
 from jaxtyping import Array, Float, Int, Key, UInt8
 
@@ -108,17 +109,7 @@ def affine(
                [0.1, 0.3]], dtype=float32)
     """
     height, width = images.shape[1:]
-    middle_row, middle_column = (height - 1) / 2, (width - 1) / 2
-    rows = jnp.arange(height, dtype=jnp.float32)[:, None] - middle_row
-    columns = jnp.arange(width, dtype=jnp.float32) - middle_column
-
-    def resample(image: Array, matrix: Float[Array, "2 2"]) -> Array:
-        # Written out: as a matrix product it would be rounded to few bits on a GPU or a TPU.
-        from_row = matrix[0, 0] * rows + matrix[0, 1] * columns + middle_row
-        from_column = matrix[1, 0] * rows + matrix[1, 1] * columns + middle_column
-        return map_coordinates(image, [from_row, from_column], order=1, mode="constant")
-
-    return jax.vmap(resample)(images, matrices)
+    return _resampled(images, *_places(height, width), matrices=matrices)
 
 
 def rotate(
@@ -198,6 +189,159 @@ def shear(
     return affine(images, _shears(key, len(images), share))
 
 
+def elastic(
+    key: Key[Array, ""], images: Float[Array, "n height width"], pixels: float = 1.0
+) -> Float[Array, "n height width"]:
+    """Bends each image: every place moves a little, and neighbours nearly alike.
+
+    Simard, Steinkraus and Platt, "Best practices for convolutional neural networks applied to
+    visual document analysis" (2003), smooth a random move of every pixel. Here the moves of a grid
+    of 7x7 places are random, with a cubic B-spline between them: smooth too, with a sixteenth of
+    the random numbers.
+
+    Args:
+        key: a random key.
+        images: values 0..1.
+        pixels: the standard deviation of how far a place moves, along rows and along columns.
+
+    Example:
+        >>> import jax
+        >>> import jax.numpy as jnp
+        >>> bar = jnp.zeros((1, 5, 5)).at[0, :, 2].set(1)
+        >>> tenths = 10 * elastic(jax.random.key(0), bar, pixels=0.5)[0]
+        >>> tenths.round().astype(int)
+        Array([[0, 0, 5, 0, 0],
+               [0, 0, 7, 0, 0],
+               [0, 2, 5, 0, 0],
+               [0, 3, 9, 0, 0],
+               [0, 5, 8, 0, 0]], dtype=int32)
+    """
+    height, width = images.shape[1:]
+    return _resampled(images, *_places(height, width), _bends(key, images.shape, pixels))
+
+
+def thickness(
+    key: Key[Array, ""], images: Float[Array, "n height width"], share: float = 0.5
+) -> Float[Array, "n height width"]:
+    """Makes the strokes of each image thicker or thinner, by up to a pixel on each side.
+
+    Args:
+        key: a random key.
+        images: values 0..1.
+        share: 0..1. A number t is uniform in -share..share; above 0, each pixel goes the share t of
+            the way to the largest of itself and its four neighbours, below 0 the share -t of the
+            way to the smallest.
+
+    Example:
+        >>> import jax
+        >>> import jax.numpy as jnp
+        >>> bar = jnp.zeros((2, 3, 5)).at[:, :, 2].set(1)
+        >>> tenths = 10 * thickness(jax.random.key(3), bar, share=1.0)[:, 1]
+        >>> tenths.round().astype(int)
+        Array([[ 0,  0,  1,  0,  0],
+               [ 0,  9, 10,  9,  0]], dtype=int32)
+    """
+    return _thickened(images, _uniform(key, len(images), share))
+
+
+def blur(
+    key: Key[Array, ""], images: Float[Array, "n height width"], deviation: float = 1.0
+) -> Float[Array, "n height width"]:
+    """Blurs each image by a Gaussian.
+
+    Args:
+        key: a random key.
+        images: values 0..1.
+        deviation: the Gaussian's is uniform in 0..deviation, in pixels.
+
+    Example:
+        >>> import jax
+        >>> import jax.numpy as jnp
+        >>> dot = jnp.zeros((1, 3, 3)).at[0, 1, 1].set(1)
+        >>> hundredths = 100 * blur(jax.random.key(0), dot)[0]
+        >>> hundredths.round().astype(int)
+        Array([[ 6, 10,  6],
+               [10, 18, 10],
+               [ 6, 10,  6]], dtype=int32)
+    """
+    drawn = jax.random.uniform(key, (len(images),), jnp.float32, 0, deviation)
+    return _blurred(images, drawn)
+
+
+def contrast(
+    key: Key[Array, ""], images: Float[Array, "n height width"], share: float = 0.5
+) -> Float[Array, "n height width"]:
+    """Makes the ink of each image paler.
+
+    Args:
+        key: a random key.
+        images: values 0..1.
+        share: less than 1; values are multiplied by a number uniform in 1 - share..1.
+
+    Example:
+        >>> import jax
+        >>> import jax.numpy as jnp
+        >>> tenths = 10 * contrast(jax.random.key(1), jnp.ones((2, 1, 1)))
+        >>> tenths.ravel().round().astype(int)
+        Array([8, 7], dtype=int32)
+    """
+    drawn = jax.random.uniform(key, (len(images), 1, 1), jnp.float32, 0, share)
+    return (1 - drawn) * images
+
+
+def noise(
+    key: Key[Array, ""], images: Float[Array, "n height width"], deviation: float = 0.1
+) -> Float[Array, "n height width"]:
+    """Adds normal noise to each image, and cuts off what leaves 0..1.
+
+    Args:
+        key: a random key.
+        images: values 0..1.
+        deviation: the noise's is uniform in 0..deviation, another one for each image.
+
+    Example:
+        >>> import jax
+        >>> import jax.numpy as jnp
+        >>> grey = jnp.full((1, 28, 28), 0.5)
+        >>> bool(0 < noise(jax.random.key(0), grey).std() < 0.1)
+        True
+    """
+    level_key, noise_key = jax.random.split(key)
+    levels = jax.random.uniform(level_key, (len(images), 1, 1), jnp.float32, 0, deviation)
+    drawn = jax.random.normal(noise_key, images.shape, jnp.float32)
+    return jnp.clip(images + levels * drawn, 0, 1)
+
+
+def erase(
+    key: Key[Array, ""], images: Float[Array, "n height width"], pixels: int = 8
+) -> Float[Array, "n height width"]:
+    """Sets a rectangle of each image to 0.
+
+    Args:
+        key: a random key.
+        images: values 0..1.
+        pixels: height and width of the rectangle are 0..pixels, all equally likely, and its first
+            pixel is any of the image.
+
+    Example:
+        >>> import jax
+        >>> import jax.numpy as jnp
+        >>> erase(jax.random.key(3), jnp.ones((1, 3, 5)), pixels=2)[0].astype(int)
+        Array([[1, 1, 1, 0, 0],
+               [1, 1, 1, 0, 0],
+               [1, 1, 1, 1, 1]], dtype=int32)
+    """
+    inside = []
+    for axis_key, size in zip(jax.random.split(key), images.shape[1:], strict=True):
+        start_key, length_key = jax.random.split(axis_key)
+        starts = jax.random.randint(start_key, (len(images), 1), 0, size, jnp.int32)
+        lengths = jax.random.randint(length_key, (len(images), 1), 0, pixels + 1, jnp.int32)
+        places = jnp.arange(size, dtype=jnp.int32)
+        inside.append((places >= starts) & (places < starts + lengths))
+    rows, columns = inside
+    return jnp.where(rows[:, :, None] & columns[:, None, :], 0, images)
+
+
 def moved(
     key: Key[Array, ""], images: Float[Array, "n height width"]
 ) -> Float[Array, "n height width"]:
@@ -245,7 +389,19 @@ def moved_otherwise(
 
 
 AUGMENTATIONS: Mapping[str, Augment] = MappingProxyType(
-    {"shift": shift, "rotate": rotate, "scale": scale, "shear": shear, "invert": invert}
+    {
+        "shift": shift,
+        "rotate": rotate,
+        "scale": scale,
+        "shear": shear,
+        "invert": invert,
+        "elastic": elastic,
+        "thickness": thickness,
+        "blur": blur,
+        "contrast": contrast,
+        "noise": noise,
+        "erase": erase,
+    }
 )
 """What `make_augment` knows, by name, each at its default strength."""
 
@@ -253,8 +409,9 @@ AUGMENTATIONS: Mapping[str, Augment] = MappingProxyType(
 def make_augment(names: Sequence[str]) -> Augment:
     """A function that changes images in all the ways named, each once, at its default strength.
 
-    Their order is always the same: shear, scale and rotate, in one resampling, which blurs only
-    once; then shift; then invert. What one of them draws does not depend on the others.
+    Their order is always the same: thickness; shear, scale, rotate and elastic, in one resampling,
+    which blurs only once; then shift, blur, erase, contrast, noise and invert. What one of them
+    draws does not depend on the others.
 
     Args:
         names: of AUGMENTATIONS, in any order. None leaves the images as they are.
@@ -279,8 +436,10 @@ def make_augment(names: Sequence[str]) -> Augment:
     def augment(
         key: Key[Array, ""], images: Float[Array, "n height width"]
     ) -> Float[Array, "n height width"]:
-        count = len(images)
+        count, height, width = images.shape
         keys = dict(zip(AUGMENTATIONS, jax.random.split(key, len(AUGMENTATIONS)), strict=True))
+        if "thickness" in chosen:
+            images = thickness(keys["thickness"], images)
         # From the result back to the image, so the last change comes last in the product.
         matrices = []
         if "shear" in chosen:
@@ -289,15 +448,109 @@ def make_augment(names: Sequence[str]) -> Augment:
             matrices.append(_scalings(keys["scale"], count, SHARE))
         if "rotate" in chosen:
             matrices.append(_rotations(keys["rotate"], count, DEGREES))
-        if matrices:
-            images = affine(images, functools.reduce(_product, matrices))
-        if "shift" in chosen:
-            images = shift(keys["shift"], images)
-        if "invert" in chosen:
-            images = invert(keys["invert"], images)
+        product = functools.reduce(_product, matrices) if matrices else None
+        bends = _bends(keys["elastic"], images.shape, 1.0) if "elastic" in chosen else None
+        if product is not None or bends is not None:
+            images = _resampled(images, *_places(height, width), bends, product)
+        for name in ("shift", "blur", "erase", "contrast", "noise", "invert"):
+            if name in chosen:
+                images = AUGMENTATIONS[name](keys[name], images)
         return images
 
     return augment
+
+
+def _places(height: int, width: int) -> tuple[Float[Array, "{height} 1"], Float[Array, " {width}"]]:
+    """The rows and the columns of an image, counted from its centre."""
+    rows = jnp.arange(height, dtype=jnp.float32)[:, None] - (height - 1) / 2
+    return rows, jnp.arange(width, dtype=jnp.float32) - (width - 1) / 2
+
+
+def _resampled(
+    images: Float[Array, "n height width"],
+    rows: Float[Array, "height 1"],
+    columns: Float[Array, " width"],
+    bends: Float[Array, "n 2 height width"] | None = None,
+    matrices: Float[Array, "n 2 2"] | None = None,
+) -> Float[Array, "n height width"]:
+    """Each place shows what the image has where it is bent to, and where a matrix then maps that.
+
+    Bilinear; 0 outside of the image.
+    """
+
+    def resample(image: Array, bend: Array | None, matrix: Array | None) -> Array:
+        row, column = jnp.broadcast_arrays(rows, columns)
+        if bend is not None:
+            row, column = row + bend[0], column + bend[1]
+        if matrix is not None:
+            # Written out: as a matrix product it would be rounded to few bits on a GPU or a TPU.
+            row, column = (
+                matrix[0, 0] * row + matrix[0, 1] * column,
+                matrix[1, 0] * row + matrix[1, 1] * column,
+            )
+        places = [row - rows[0, 0], column - columns[0]]
+        return map_coordinates(image, places, order=1, mode="constant")
+
+    return jax.vmap(resample)(images, bends, matrices)
+
+
+GRID = 7
+"""Places along each side whose moves are drawn by `elastic`."""
+
+
+def _bends(
+    key: Key[Array, ""], shape: tuple[int, ...], pixels: float
+) -> Float[Array, "n 2 height width"]:
+    """Random smooth moves of all places, by rows and by columns, with this standard deviation."""
+    count, height, width = shape
+    drawn = jax.random.normal(key, (count, 2, GRID, GRID), jnp.float32)
+    from_rows, from_columns = _spline(height), _spline(width)
+    return pixels * jnp.einsum("hi,nkij,wj->nkhw", from_rows, drawn, from_columns)
+
+
+def _spline(size: int) -> Float[Array, "{size} 7"]:
+    """Cubic B-splines over a side, one for each place of the grid; unit variance everywhere."""
+    places = np.linspace(1, GRID - 2, size)[:, None] - np.arange(GRID)
+    away = np.abs(places)
+    near, far = 2 / 3 - away**2 + away**3 / 2, np.maximum(2 - away, 0) ** 3 / 6
+    weights = np.where(away < 1, near, far)
+    return jnp.asarray(weights / np.sqrt((weights**2).sum(axis=1, keepdims=True)), jnp.float32)
+
+
+def _thickened(
+    images: Float[Array, "n height width"], shares: Float[Array, " n"]
+) -> Float[Array, "n height width"]:
+    """What `thickness` does, with given numbers."""
+    padded = jnp.pad(images, ((0, 0), (1, 1), (1, 1)))
+    height, width = images.shape[1:]
+    near = [
+        padded[:, row : row + height, column : column + width]
+        for row, column in ((1, 1), (0, 1), (2, 1), (1, 0), (1, 2))
+    ]
+    shares = shares[:, None, None]
+    largest, smallest = functools.reduce(jnp.maximum, near), functools.reduce(jnp.minimum, near)
+    return images + jnp.where(shares > 0, shares * (largest - images), shares * (images - smallest))
+
+
+def _blurred(
+    images: Float[Array, "n height width"], deviations: Float[Array, " n"]
+) -> Float[Array, "n height width"]:
+    """What `blur` does, with given deviations: products with a Gaussian matrix on both sides."""
+    # So narrow a Gaussian is 1 on the pixel itself, and 0 elsewhere.
+    narrow = jnp.maximum(deviations, 0.05)[:, None]
+
+    def gaussian(distances: np.ndarray) -> Array:
+        return jnp.exp(-((distances / narrow) ** 2) / 2)
+
+    def matrix(size: int) -> Array:
+        apart = np.arange(size, dtype=np.float32)
+        whole = np.arange(-2 * size, 2 * size + 1, dtype=np.float32)
+        weights = gaussian(apart) / gaussian(whole).sum(axis=1, keepdims=True)
+        return weights[:, np.abs(apart[:, None] - apart).astype(np.int32)]
+
+    height, width = images.shape[1:]
+    rows = jnp.matmul(matrix(height), images, precision="highest")
+    return jnp.matmul(rows, matrix(width), precision="highest")
 
 
 def _product(left: Float[Array, "n 2 2"], right: Float[Array, "n 2 2"]) -> Float[Array, "n 2 2"]:

@@ -14,7 +14,10 @@ from jaxdigits.errors import ConfigError
 CONVOLUTIONAL = ("convnet", "resnet18")
 """The models that have convolutions."""
 
-AUGMENT = ("shift", "rotate", "scale", "shear", "invert")
+AUGMENT = (
+    *("shift", "rotate", "scale", "shear", "invert", "elastic"),
+    *("thickness", "blur", "contrast", "noise", "erase"),
+)
 """The names of the augmentations: those of `jaxdigits.augmentation`, which imports jax."""
 
 AUTO_AUGMENT = {"convnet": ("shift", "rotate", "scale")}
@@ -42,7 +45,8 @@ class TrainConfig:
         scale: pixels / 255 as they are (unit); standardized with mean and deviation of the training
             images; or image, each with its own.
         augment: random changes of the training images, by name: shift, rotate, scale, shear,
-            invert; none; or auto, which is shift, rotate and scale for convnet and none for others.
+            invert, elastic, thickness, blur, contrast, noise, erase; none; or auto, which is shift,
+            rotate and scale for convnet and none for others.
         loss: of each example.
         label_smoothing: share of the label given to all classes alike, in training.
         reduction: of a batch's losses, to what the optimiser sees.

@@ -10,14 +10,26 @@ from scipy.stats import binom, chisquare, kstest
 
 from jaxdigits.augmentation import (
     AUGMENTATIONS,
+    GRID,
+    _bends,
+    _blurred,
+    _places,
+    _resampled,
+    _thickened,
     affine,
+    blur,
+    contrast,
+    elastic,
+    erase,
     invert,
     make_augment,
     moved,
+    noise,
     rotate,
     scale,
     shear,
     shift,
+    thickness,
 )
 from jaxdigits.errors import ConfigError
 
@@ -27,7 +39,7 @@ EVERY = [*AUGMENTATIONS.values(), moved, ALL]
 EVERY_NAME = [*AUGMENTATIONS, "moved", "all"]
 
 
-def noise(count, height=28, width=28, seed=0):
+def ink(count, height=28, width=28, seed=0):
     """Images with ink up to every edge."""
     random = np.random.default_rng(seed)
     return random.uniform(0.1, 0.9, (count, height, width)).astype(np.float32)
@@ -95,12 +107,12 @@ def resampled(image, matrix):
 
 def test_shift_is_a_roll_with_zeros():
     for height, width in ((28, 28), (5, 9)):
-        images = noise(50, height, width)
+        images = ink(50, height, width)
         assert len(set(offsets(images, run(shift, KEY, images)))) > 15
 
 
 def test_shift_by_more_than_the_image():
-    images = noise(200, 2, 2)
+    images = ink(200, 2, 2)
     results = run(shift, KEY, images, pixels=3)
     inside = list(itertools.product(range(-1, 2), repeat=2))
     for image, result in zip(images, results, strict=True):
@@ -116,7 +128,7 @@ def test_all_shifts_are_equally_likely():
 
 
 def test_inverted_pixels_are_inverted_and_few():
-    images = noise(1000, 5, 5)
+    images = ink(1000, 5, 5)
     results = run(invert, KEY, images)
     changed = results != images
     assert set(changed.sum(axis=(1, 2))) <= {1, 3, 5}
@@ -125,7 +137,7 @@ def test_inverted_pixels_are_inverted_and_few():
 
 def test_pixels_are_drawn_with_replacement():
     """Of two draws from 6 pixels, 1 in 6 hits the same one again, which is then as before."""
-    images = noise(10_000, 2, 3)
+    images = ink(10_000, 2, 3)
     changed = run(invert, KEY, images, count=2) != images
     numbers = changed.sum(axis=(1, 2))
     assert set(numbers) == {0, 2}
@@ -139,7 +151,7 @@ def test_affine_is_scipys():
     random = np.random.default_rng(1)
     transforms = (np.eye(2) + random.uniform(-0.5, 0.5, (20, 2, 2))).astype(np.float32)
     for height, width in ((28, 28), (7, 12)):
-        images = noise(20, height, width)
+        images = ink(20, height, width)
         expected = [resampled(*pair) for pair in zip(images, transforms, strict=True)]
         result = run(affine, images, transforms)
         np.testing.assert_allclose(result, expected, atol=2e-5)
@@ -148,7 +160,7 @@ def test_affine_is_scipys():
 @pytest.mark.parametrize("name", ["rotate", "scale", "shear"])
 def test_the_result_is_scipys_with_the_drawn_matrix(name):
     function = AUGMENTATIONS[name]
-    images = noise(50)
+    images = ink(50)
     drawn = matrices(function, KEY, 50)
     assert len(np.unique(drawn.round(5), axis=0)) == 50
     expected = [resampled(*pair) for pair in zip(images, drawn, strict=True)]
@@ -190,13 +202,13 @@ def test_rotation_scale_and_shear_are_one_resampling():
     }
     drawn = single["shear"] @ single["scale"] @ single["rotate"]
     np.testing.assert_allclose(matrices(together, KEY, 50), drawn, atol=1e-5)
-    images = noise(50)
+    images = ink(50)
     expected = [resampled(*pair) for pair in zip(images, drawn, strict=True)]
     np.testing.assert_allclose(run(together, KEY, images), expected, atol=2e-4)
 
 
 def test_the_shift_comes_after_the_rotation():
-    images = noise(50)
+    images = ink(50)
     moves = offsets(images, run(make_augment(["shift"]), KEY, images))
     turned = run(make_augment(["rotate"]), KEY, images)
     expected = [shifted(image, *move) for image, move in zip(turned, moves, strict=True)]
@@ -205,8 +217,8 @@ def test_the_shift_comes_after_the_rotation():
 
 
 def test_inversion_comes_last():
-    images = noise(50)
-    before = run(make_augment(["shift", "rotate", "scale", "shear"]), KEY, images)
+    images = ink(50)
+    before = run(make_augment([name for name in AUGMENTATIONS if name != "invert"]), KEY, images)
     after = run(ALL, KEY, images)
     changed = np.abs(after - before) > 1e-5
     # Only a pixel very near to 1/2 stays as it is; and few are drawn twice.
@@ -219,7 +231,7 @@ def test_moved_is_a_shift_and_five_inverted_pixels():
     blank = run(moved, KEY, np.zeros((50, 28, 28), np.float32))
     assert set(blank.sum(axis=(1, 2))) <= {1.0, 3.0, 5.0}
     # The same key inverts the same pixels, of whatever is there: take that back.
-    images = noise(50)
+    images = ink(50)
     result = run(moved, KEY, images)
     found = set()
     for image, after, flipped in zip(images, result, blank == 1, strict=True):
@@ -237,19 +249,25 @@ def test_moved_is_a_shift_and_five_inverted_pixels():
 
 def test_no_strength_no_change():
     for height, width in ((28, 28), (5, 8)):
-        images = noise(50, height, width)
+        images = ink(50, height, width)
         np.testing.assert_array_equal(run(shift, KEY, images, pixels=0), images)
         np.testing.assert_array_equal(run(invert, KEY, images, count=0), images)
         np.testing.assert_allclose(run(rotate, KEY, images, degrees=0.0), images, atol=1e-6)
         np.testing.assert_allclose(run(scale, KEY, images, share=0.0), images, atol=1e-6)
         np.testing.assert_allclose(run(shear, KEY, images, share=0.0), images, atol=1e-6)
+        np.testing.assert_allclose(run(elastic, KEY, images, pixels=0.0), images, atol=1e-6)
+        np.testing.assert_allclose(run(blur, KEY, images, deviation=0.0), images, atol=1e-6)
+        np.testing.assert_array_equal(run(thickness, KEY, images, share=0.0), images)
+        np.testing.assert_array_equal(run(contrast, KEY, images, share=0.0), images)
+        np.testing.assert_array_equal(run(noise, KEY, images, deviation=0.0), images)
+        np.testing.assert_array_equal(run(erase, KEY, images, pixels=0), images)
         np.testing.assert_array_equal(run(make_augment([]), KEY, images), images)
 
 
 @pytest.mark.parametrize("function", EVERY, ids=EVERY_NAME)
 def test_what_holds_for_all(function):
     # Ink to the edges, from 0 to 1; the first 20 images are the same.
-    images = noise(50).round()
+    images = ink(50).round()
     images[:20] = images[0]
     result = run(function, KEY, images)
     assert result.shape == images.shape
@@ -265,14 +283,14 @@ def test_what_holds_for_all(function):
 
 def test_each_device_can_have_its_key():
     keys = jnp.stack([jax.random.key(8), KEY])
-    images = noise(50)
+    images = ink(50)
     both = run(jax.vmap(ALL), keys, np.stack([images, images]))
     for key, result in zip(keys, both, strict=True):
         np.testing.assert_allclose(result, run(ALL, key, images), atol=1e-5)
 
 
 def test_the_draws_do_not_depend_on_the_float_type():
-    images = noise(50)
+    images = ink(50)
     plain = run(ALL, KEY, images)
     with jax.enable_x64(True):
         wide = run(ALL, KEY, images)
@@ -280,26 +298,124 @@ def test_the_draws_do_not_depend_on_the_float_type():
     np.testing.assert_allclose(wide, plain, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["shift", "rotate", "scale", "shear"])
+@pytest.mark.parametrize("name", [n for n in AUGMENTATIONS if n not in ("invert", "noise")])
 def test_nothing_is_drawn_on_an_empty_ground(name):
     blank = np.zeros((50, 28, 28), np.float32)
     np.testing.assert_array_equal(run(AUGMENTATIONS[name], KEY, blank), blank)
 
 
 def test_neither_order_nor_number_of_the_names_matters():
-    images = jnp.asarray(noise(50))
+    images = jnp.asarray(ink(50))
     again = make_augment([*list(AUGMENTATIONS)[::-1], "shift", "rotate"])
     np.testing.assert_array_equal(again(KEY, images), ALL(KEY, images))
 
 
 def test_one_name_does_as_the_function_does():
-    images = jnp.asarray(noise(50))
+    images = jnp.asarray(ink(50))
     keys = jax.random.split(KEY, len(AUGMENTATIONS))
     for key, (name, function) in zip(keys, AUGMENTATIONS.items(), strict=True):
         np.testing.assert_array_equal(make_augment([name])(KEY, images), function(key, images))
 
 
 def test_an_unknown_name_is_refused():
-    message = "there is no augmentation 'flip'; there are shift, rotate, scale, shear, invert$"
+    message = "there is no augmentation 'flip'; there are shift, rotate, .*, noise, erase$"
     with pytest.raises(ConfigError, match=message):
         make_augment(["shift", "flip"])
+
+
+def test_strokes_are_scipys_dilated_and_eroded():
+    """All the way, and half of it."""
+    images, cross = ink(8), scipy.ndimage.generate_binary_structure(2, 1)
+    for function, sign in ((scipy.ndimage.grey_dilation, 1), (scipy.ndimage.grey_erosion, -1)):
+        expected = [function(image, footprint=cross, mode="constant", cval=0) for image in images]
+        shares = np.full(8, sign, np.float32)
+        np.testing.assert_allclose(run(_thickened, images, shares), expected, atol=1e-6)
+        halfway = (images + np.array(expected)) / 2
+        np.testing.assert_allclose(run(_thickened, images, shares / 2), halfway, atol=1e-6)
+
+
+def test_blur_is_scipys():
+    images = ink(4, 12, 20)
+    deviations = np.array([0.3, 0.7, 1.0, 2.5], np.float32)
+    expected = [
+        scipy.ndimage.gaussian_filter(image, deviation, mode="constant", truncate=12)
+        for image, deviation in zip(images, deviations, strict=True)
+    ]
+    np.testing.assert_allclose(run(_blurred, images, deviations), expected, atol=1e-6)
+
+
+def test_a_blurred_dot_keeps_its_ink_and_widens_as_drawn():
+    dots = np.zeros((2_000, 41, 41), np.float32)
+    dots[:, 20, 20] = 1
+    result = run(blur, KEY, dots, deviation=2.0)
+    np.testing.assert_allclose(result.sum(axis=(1, 2)), 1, atol=1e-5)
+    away = (np.arange(41) - 20) ** 2
+    deviations = np.sqrt((result.sum(axis=1) * away).sum(axis=1))
+    wide = deviations[deviations > 0.6]  # a narrow Gaussian falls between the pixels
+    assert kstest(wide, "uniform", (0.6, 1.4)).pvalue > 0.01
+
+
+def test_a_bend_is_resampled_as_scipy_does():
+    images = ink(5, 12, 20)
+    bends = np.asarray(_bends(KEY, images.shape, 1.5))
+    rows, columns = np.mgrid[:12, :20]
+    expected = [
+        scipy.ndimage.map_coordinates(image, [rows + bend[0], columns + bend[1]], order=1)
+        for image, bend in zip(images, bends, strict=True)
+    ]
+    inside = np.stack([rows + bends[:, 0], columns + bends[:, 1]])
+    inside = (inside > 0).all(axis=0) & (inside[0] < 11) & (inside[1] < 19)
+    assert inside.mean() > 0.7
+    result = run(elastic, KEY, images, pixels=1.5)
+    np.testing.assert_allclose(result[inside], np.array(expected)[inside], atol=1e-5)
+
+
+def test_bends_are_as_wide_as_asked_for_and_smooth():
+    """Over many draws: in the middle and in the corners alike; by rows and columns independent."""
+    bends = np.asarray(_bends(KEY, (4_000, 28, 28), 1.5))
+    np.testing.assert_allclose(bends.std(axis=0), 1.5, rtol=0.05)
+    np.testing.assert_allclose(bends.mean(axis=0), 0, atol=0.1)
+    assert abs(np.corrcoef(bends[:, 0, 14, 14], bends[:, 1, 14, 14])[0, 1]) < 0.05
+    neighbours = np.corrcoef(bends[:, 0, 14, 14], bends[:, 0, 14, 15])[0, 1]
+    assert neighbours > 0.95
+    assert abs(np.corrcoef(bends[:, 0, 2, 2], bends[:, 0, 25, 25])[0, 1]) < 0.05
+    assert GRID == 7
+
+
+def test_a_bend_comes_before_the_matrix():
+    """In one resampling they do what they do in two, where the image is smooth."""
+    images = _blurred(jnp.asarray(ink(5)), jnp.full(5, 3.0))
+    bends = _bends(KEY, images.shape, 0.5)
+    turn = jnp.tile(jnp.array([[0.98, 0.2], [-0.2, 0.98]], jnp.float32), (5, 1, 1))
+    places = _places(28, 28)
+    at_once = np.asarray(_resampled(images, *places, bends, turn))
+    in_two = np.asarray(_resampled(affine(images, turn), *places, bends))
+    np.testing.assert_allclose(at_once[:, 8:20, 8:20], in_two[:, 8:20, 8:20], atol=0.01)
+
+
+def test_contrast_and_noise_are_as_strong_as_drawn():
+    images = np.full((3_000, 28, 28), 0.5, np.float32)
+    factors = 2 * run(contrast, KEY, images, share=0.5)
+    assert np.ptp(factors, axis=(1, 2)).max() < 1e-6
+    assert kstest(factors[:, 0, 0], "uniform", (0.5, 0.5)).pvalue > 0.01
+    deviations = run(noise, KEY, images, deviation=0.1).std(axis=(1, 2))
+    assert kstest(deviations, "uniform", (0, 0.1)).pvalue > 0.01
+    loud = run(noise, KEY, images, deviation=5.0)
+    assert (loud.min(), loud.max()) == (0, 1)
+
+
+def test_what_is_erased_is_a_rectangle():
+    images = ink(3_000, 12, 20)
+    gone = run(erase, KEY, images, pixels=4) == 0
+    kept = np.where(gone, images, run(erase, KEY, images, pixels=4))
+    np.testing.assert_array_equal(kept, images)
+    rows, columns = gone.any(axis=2), gone.any(axis=1)
+    np.testing.assert_array_equal(gone, rows[:, :, None] & columns[:, None, :])
+    for lines in (rows, columns):
+        edges = np.abs(np.diff(lines.astype(int), axis=1, prepend=0, append=0)).sum(axis=1)
+        assert set(edges) == {0, 2}  # in one piece, or none
+    inside = gone[~gone[:, -4:].any(axis=(1, 2)) & ~gone[:, :, -4:].any(axis=(1, 2))]
+    heights = inside.any(axis=2).sum(axis=1)
+    assert set(heights) == {0, 1, 2, 3, 4}
+    starts = rows[rows.any(axis=1)].argmax(axis=1)
+    assert set(starts) == set(range(12))

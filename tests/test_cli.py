@@ -439,8 +439,8 @@ def test_augmentation_that_suits_the_model(cli):
     [
         (["--devices", "3"], "jaxdigits: devices must be 1 to 2, as many as jax has here, not 3"),
         (["--devices", "0", "--model", "mlp"], "devices must be 1 to 2"),
-        (["--augment", "flip"], "of shift, rotate, scale, shear, invert, not 'flip'"),
-        (["--augment", "shift,flip"], "of shift, rotate, scale, shear, invert, not 'flip'"),
+        (["--augment", "flip"], "contrast, noise, erase, not 'flip'"),
+        (["--augment", "shift,flip"], "contrast, noise, erase, not 'flip'"),
         (["--dropout", "1"], "jaxdigits: dropout must be at least 0 and below 1, not 1.0"),
         (
             ["--label-smoothing", "0.1", "--loss", "softmax_mse"],

@@ -38,7 +38,7 @@ import jaxdigits as jd
             )
             for more in ({"dropout": 0.5}, {"label_smoothing": 0.1}, {"model": "convnet"})
         ),
-        ({"augment": "flip"}, "augment must be .* shift, rotate, scale, shear, invert, not 'flip'"),
+        ({"augment": "flip"}, "augment must be .* shift, rotate, .*, noise, erase, not 'flip'"),
         ({"augment": "shift,"}, "augment must be .*, not ''"),
         ({"augment": ["shift", "auto"]}, "augment must be .*, not 'auto'"),
     ],
