@@ -13,6 +13,20 @@
 | `by_hand.py` | | forward and backward written out, to be read beside the third post |
 
 All compose with jit, grad, vmap, scan, shard_map and flax's `nn.Conv`.
+
+What each is worth: how many times as long the training of the default network takes without it, on
+two cores, by `python experiments/worth_of_tricks.py`.
+
+| instead | times as long |
+|---|---|
+| `lax` for all convolutions | 25 (23 to 27) |
+| `canonical` in the place of `winograd` | 1.7 (1.5 to 1.9) |
+| `winograd` for the one channel of the first layer, too | 2.0 (1.5 to 2.7) |
+| `lax.reduce_window` in the place of `max_pool` | 2.3 (1.9 to 2.7) |
+| `jnp.max` in the place of `max_pool` | 1.2 (1.03 to 1.5) |
+| one device in the place of two, `jaxdigits.training` | 1.8 (1.4 to 2.4) |
+| a sum over devices for each array, the same | 1.15 (1.03 to 1.3) |
+| `jax.nn.gelu` in the place of `jaxdigits.models.activations.gelu` | 1.1 (0.9 to 1.3) |
 """
 
 from collections.abc import Sequence
