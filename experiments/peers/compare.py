@@ -200,17 +200,8 @@ def main() -> None:
     parser.add_argument("--images", type=int, help="a round, if not as many as usual")
     parser.add_argument("--out", type=Path, default=RESULTS / "peers.json")
     arguments = parser.parse_args()
-    rows = []
-    for name in arguments.workloads:
-        count = arguments.images or WORKLOADS[name].count
-        row = compare(name, count, arguments.rounds, arguments.libraries)
-        rows.append(row)
-        print(f"{name}: {row['what']}")
-        for side, rate in sorted(row["images_per_second"].items(), key=lambda item: -item[1]):
-            times = row["images_per_second"][OURS] / rate
-            print(f"  {side:22}{rate:11,.0f} images/s   {OURS} is {times:6.2f} times as fast")
-        sys.stdout.flush()
     cpu = machine_info()["cpu"]
+    rows: list[dict[str, Any]] = []
     document = {
         "title": "images a second in training, batches of 64",
         "command": "python experiments/peers/compare.py",
@@ -225,9 +216,18 @@ def main() -> None:
         "jax": version("jax"),
         "rows": rows,
     }
-    write_json(arguments.out, document)
     picture = arguments.out.with_suffix(".png")
-    draw(document, picture)
+    for name in arguments.workloads:
+        count = arguments.images or WORKLOADS[name].count
+        row = compare(name, count, arguments.rounds, arguments.libraries)
+        rows.append(row)
+        print(f"{name}: {row['what']}")
+        for side, rate in sorted(row["images_per_second"].items(), key=lambda item: -item[1]):
+            times = row["images_per_second"][OURS] / rate
+            print(f"  {side:22}{rate:11,.0f} images/s   {OURS} is {times:6.2f} times as fast")
+        sys.stdout.flush()
+        write_json(arguments.out, document)  # a long comparison may be ended before its end
+        draw(document, picture)
     print(f"written to {arguments.out} and {picture}")
 
 

@@ -3,13 +3,25 @@
     python experiments/time_to/mnist.py --seed 0
 
 The whole process counts, from launch to exit: importing, compiling, training. So the network is the
-third post's with fewer channels, half as much in each layer, which compiles as fast and trains
-twice as fast; nothing is augmented, for which there is no time; and the program holds no more than
-is needed: starting values, training epochs, one look at the test images at the end.
+third post's with three quarters of its channels, trained for one epoch; nothing is augmented, for
+which there is no time; and the programs hold no more than is needed: starting values, an epoch of
+training, and one look at the test images at the end.
 
-The number of steps is fixed, and the test images choose nothing. The channels, the batch size and
-the learning rate were chosen by the accuracy on validation images, held out of the training images;
-then all 60,000 are trained on.
+The number of steps is fixed, and the test images choose nothing. The recipe was chosen by the mean
+accuracy on the validation images, with 3 to 5 seeds, after training on the others (two cores):
+
+| channels | epochs | rate | label smoothing | validation | training |
+|---|---|---|---|---|---|
+| 16, 32, 64 | 1 | 0.01 | 0 | 99.04 % | 3.5 s |
+| 16, 32, 64 | 1 | 0.015 | 0.1 | 99.11 % | 3.3 s |
+| 16, 32, 64 | 2 | 0.01 | 0 | 99.17 % | 6.9 s |
+| 16, 32, 64 | 2 | 0.015 | 0.1 | 99.30 % | 6.7 s |
+| 24, 48, 96 | 1 | 0.01 | 0 | 99.14 % | 5.3 s |
+| 24, 48, 96 | 1 | 0.015 | 0.1 | **99.26 %** | 4.5 s |
+| 24, 48, 96 | 1 | 0.02 | 0.1 | 99.24 % | 4.6 s |
+| 32, 64, 128 | 1 | 0.01 | 0 | 99.07 % | 8.1 s |
+
+Then all 60,000 images are trained on.
 
 Prints a JSON object: the seed, the test accuracy, and the seconds of each part.
 """
@@ -33,9 +45,9 @@ import jaxdigits as jd
 from jaxdigits.models import convnet
 from jaxdigits.training import default_mesh
 
-CHANNELS, HIDDEN = (16, 32, 64), (64, 64)
+CHANNELS, HIDDEN = (24, 48, 96), (64, 64)
 CONFIG = jd.TrainConfig(
-    dataset="mnist", epochs=2, batch_size=64, learning_rate=0.01, augment=(), weight_decay=0.1
+    dataset="mnist", epochs=1, learning_rate=0.015, label_smoothing=0.1, augment=()
 )
 
 
