@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-BLOCKS = 5
+BLOCKS = 10
 
 
 class Interval(NamedTuple):

@@ -23,7 +23,7 @@ from jaxdigits.files import write_json
 from jaxdigits.metrics import mean_interval, wilson_interval
 from jaxdigits.runs import environment
 
-FULL, QUICK = (20, 0.5), (5, 0.2)
+FULL, QUICK = (40, 0.25), (10, 0.1)
 """Rounds, and seconds of each."""
 
 
