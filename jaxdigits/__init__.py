@@ -19,6 +19,7 @@ Read on from here:
 | `training` | `make_train`: a run as a pure function of a key and the data |
 | `runs` | the run folder: saving, loading, predicting, evaluating |
 | `plots` | pictures |
+| `bench` | how fast a machine is, in figures that hold |
 | `reproduction`, `report` | what the experiments on the posts' results share, and their report |
 | `cli` | the command line |
 
