@@ -37,7 +37,7 @@ def typical(seconds: Sequence[float], level: float = 0.95) -> Interval:
 
     Example:
         >>> [round(x, 2) for x in typical([1.0, 1.1, 1.0, 1.1, 1.0, 1.1])]
-        [1.04, 0.99, 1.1]
+        [1.05, 0.99, 1.11]
     """
     return _interval(*_moments(seconds), level)
 
