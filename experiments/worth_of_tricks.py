@@ -9,8 +9,7 @@ Expect, on two CPU cores: plain `lax` convolutions 20 times or more, the others 
 """
 
 import argparse
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import nullcontext
 from datetime import date
 from functools import partial
 from pathlib import Path
@@ -69,15 +68,6 @@ WITHOUT: dict[str, tuple[Any, str, Any] | None] = {
 }
 
 
-@contextmanager
-def without(trick: tuple[Any, str, Any] | None) -> Iterator[None]:
-    """While a program is traced."""
-    with ExitStack() as stack:
-        if trick:
-            stack.enter_context(patch.object(*trick))
-        yield
-
-
 def main() -> None:
     """Prints a line for each trick, and writes all to a file."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
@@ -91,7 +81,7 @@ def main() -> None:
     programs = {}
     with patch("jaxdigits.bench.workloads.WORKLOADS", workloads):
         for name, trick in WITHOUT.items():
-            with without(trick):
+            with patch.object(*trick) if trick else nullcontext():
                 programs[name] = prepare(benchmark, images)
         programs["several devices: one"] = prepare(
             Benchmark("letters", "train", 64, devices=1), images

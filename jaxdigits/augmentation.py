@@ -38,6 +38,10 @@ SHARE = 0.1
 """By default images grow, shrink and slant by up to this share."""
 
 
+BEND = 1.0
+"""By default places move by so many pixels when an image is bent."""
+
+
 def shift(
     key: Key[Array, ""], images: Float[Array, "n height width"], pixels: int = 2
 ) -> Float[Array, "n height width"]:
@@ -108,8 +112,7 @@ def affine(
         Array([[0.2, 0.4],
                [0.1, 0.3]], dtype=float32)
     """
-    height, width = images.shape[1:]
-    return _resampled(images, *_places(height, width), matrices=matrices)
+    return _resampled(images, matrices=matrices)
 
 
 def rotate(
@@ -190,7 +193,7 @@ def shear(
 
 
 def elastic(
-    key: Key[Array, ""], images: Float[Array, "n height width"], pixels: float = 1.0
+    key: Key[Array, ""], images: Float[Array, "n height width"], pixels: float = BEND
 ) -> Float[Array, "n height width"]:
     """Bends each image: every place moves a little, and neighbours nearly alike.
 
@@ -216,8 +219,7 @@ def elastic(
                [0, 3, 9, 0, 0],
                [0, 5, 8, 0, 0]], dtype=int32)
     """
-    height, width = images.shape[1:]
-    return _resampled(images, *_places(height, width), _bends(key, images.shape, pixels))
+    return _resampled(images, _bends(key, images.shape, pixels))
 
 
 def thickness(
@@ -436,7 +438,7 @@ def make_augment(names: Sequence[str]) -> Augment:
     def augment(
         key: Key[Array, ""], images: Float[Array, "n height width"]
     ) -> Float[Array, "n height width"]:
-        count, height, width = images.shape
+        count = len(images)
         keys = dict(zip(AUGMENTATIONS, jax.random.split(key, len(AUGMENTATIONS)), strict=True))
         if "thickness" in chosen:
             images = thickness(keys["thickness"], images)
@@ -449,9 +451,9 @@ def make_augment(names: Sequence[str]) -> Augment:
         if "rotate" in chosen:
             matrices.append(_rotations(keys["rotate"], count, DEGREES))
         product = functools.reduce(_product, matrices) if matrices else None
-        bends = _bends(keys["elastic"], images.shape, 1.0) if "elastic" in chosen else None
+        bends = _bends(keys["elastic"], images.shape, BEND) if "elastic" in chosen else None
         if product is not None or bends is not None:
-            images = _resampled(images, *_places(height, width), bends, product)
+            images = _resampled(images, bends, product)
         for name in ("shift", "blur", "erase", "contrast", "noise", "invert"):
             if name in chosen:
                 images = AUGMENTATIONS[name](keys[name], images)
@@ -460,23 +462,18 @@ def make_augment(names: Sequence[str]) -> Augment:
     return augment
 
 
-def _places(height: int, width: int) -> tuple[Float[Array, "{height} 1"], Float[Array, " {width}"]]:
-    """The rows and the columns of an image, counted from its centre."""
-    rows = jnp.arange(height, dtype=jnp.float32)[:, None] - (height - 1) / 2
-    return rows, jnp.arange(width, dtype=jnp.float32) - (width - 1) / 2
-
-
 def _resampled(
     images: Float[Array, "n height width"],
-    rows: Float[Array, "height 1"],
-    columns: Float[Array, " width"],
     bends: Float[Array, "n 2 height width"] | None = None,
     matrices: Float[Array, "n 2 2"] | None = None,
 ) -> Float[Array, "n height width"]:
     """Each place shows what the image has where it is bent to, and where a matrix then maps that.
 
-    Bilinear; 0 outside of the image.
+    Bilinear; 0 outside of the image. Rows and columns are counted from its centre.
     """
+    height, width = images.shape[1:]
+    rows = jnp.arange(height, dtype=jnp.float32)[:, None] - (height - 1) / 2
+    columns = jnp.arange(width, dtype=jnp.float32) - (width - 1) / 2
 
     def resample(image: Array, bend: Array | None, matrix: Array | None) -> Array:
         row, column = jnp.broadcast_arrays(rows, columns)

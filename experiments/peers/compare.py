@@ -40,7 +40,7 @@ from typing import Any
 from sides import WORKLOADS
 
 from jaxdigits.bench.document import commit_info, machine_info
-from jaxdigits.files import replacing, write_json
+from jaxdigits.files import write_json
 
 HERE = Path(__file__).parent
 RESULTS = HERE.parent / "results"
@@ -163,6 +163,8 @@ def draw(document: dict[str, Any], path: Path) -> None:
     """How many times as fast jaxdigits is, for each workload and library."""
     from matplotlib.figure import Figure
 
+    from jaxdigits import plots
+
     rows = document["rows"]
     libraries = sorted({library for row in rows for library in row["times_as_fast"]})
     figure = Figure(figsize=(7.5, 3.6), layout="constrained")
@@ -186,8 +188,7 @@ def draw(document: dict[str, Any], path: Path) -> None:
         f"training at batch size 64; {document['machine']}, {document['date']}", fontsize=10
     )
     axes.legend(fontsize=9)
-    with replacing(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=120)
+    plots.save(figure, path)
 
 
 def main() -> None:

@@ -283,14 +283,14 @@ def time_to(
             flush=True,
         )
     reached = sum(attempt.accuracy >= accuracy for attempt in done)
-    share = (reached / seeds, *wilson_interval(reached, seeds))
+    low, high = wilson_interval(reached, seeds)
     means = {
         name: mean_interval([getattr(attempt, name) for attempt in done])
         for name in ("accuracy", "seconds")
     }
     print(
-        f"\n{reached} of {seeds} reach {accuracy:.2%} (95 % interval {share[1]:.0%} to "
-        f"{share[2]:.0%}); accuracy {_percent(means['accuracy'])}; whole process "
+        f"\n{reached} of {seeds} reach {accuracy:.2%} (95 % interval {low:.0%} to "
+        f"{high:.0%}); accuracy {_percent(means['accuracy'])}; whole process "
         "{:.2f} s ({:.2f} to {:.2f})".format(*means["seconds"])
     )
     document = {
@@ -303,7 +303,7 @@ def time_to(
         "accuracy": accuracy,
         "seeds": seeds,
         "reached": reached,
-        "share_interval_95": list(share[1:]),
+        "share_interval_95": [low, high],
         "mean_accuracy": means["accuracy"][0],
         "mean_accuracy_interval_95": list(means["accuracy"][1:]),
         "mean_seconds": means["seconds"][0],
