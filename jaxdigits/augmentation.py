@@ -26,20 +26,10 @@ import numpy as np
 from jax.scipy.ndimage import map_coordinates
 from jaxtyping import Array, Float, Int, Key, UInt8
 
-from jaxdigits.errors import ConfigError
+from jaxdigits.config import parse_augmentation
 
-Augment = Callable[[Key[Array, ""], Float[Array, "n height width"]], Float[Array, "n height width"]]
-"""From a random key and images to images changed at random."""
-
-DEGREES = 10.0
-"""By default images are turned by up to so much, to either side."""
-
-SHARE = 0.1
-"""By default images grow, shrink and slant by up to this share."""
-
-
-BEND = 1.0
-"""By default places move by so many pixels when an image is bent."""
+Augment = Callable[..., Float[Array, "n height width"]]
+"""From a random key, images, and perhaps a strength, to images changed at random."""
 
 
 def shift(
@@ -116,7 +106,7 @@ def affine(
 
 
 def rotate(
-    key: Key[Array, ""], images: Float[Array, "n height width"], degrees: float = DEGREES
+    key: Key[Array, ""], images: Float[Array, "n height width"], degrees: float = 10.0
 ) -> Float[Array, "n height width"]:
     """Turns each image about its centre, bilinearly.
 
@@ -141,7 +131,7 @@ def rotate(
 
 
 def scale(
-    key: Key[Array, ""], images: Float[Array, "n height width"], share: float = SHARE
+    key: Key[Array, ""], images: Float[Array, "n height width"], share: float = 0.1
 ) -> Float[Array, "n height width"]:
     """Enlarges or shrinks what each image shows, about its centre, bilinearly.
 
@@ -167,7 +157,7 @@ def scale(
 
 
 def shear(
-    key: Key[Array, ""], images: Float[Array, "n height width"], share: float = SHARE
+    key: Key[Array, ""], images: Float[Array, "n height width"], share: float = 0.1
 ) -> Float[Array, "n height width"]:
     """Slants each image: each row moves sideways, bilinearly, the middle one stays.
 
@@ -193,7 +183,7 @@ def shear(
 
 
 def elastic(
-    key: Key[Array, ""], images: Float[Array, "n height width"], pixels: float = BEND
+    key: Key[Array, ""], images: Float[Array, "n height width"], pixels: float = 1.0
 ) -> Float[Array, "n height width"]:
     """Bends each image: every place moves a little, and neighbours nearly alike.
 
@@ -409,54 +399,49 @@ AUGMENTATIONS: Mapping[str, Augment] = MappingProxyType(
 
 
 def make_augment(names: Sequence[str]) -> Augment:
-    """A function that changes images in all the ways named, each once, at its default strength.
+    """A function that changes images in all the ways named, each once.
 
     Their order is always the same: thickness; shear, scale, rotate and elastic, in one resampling,
     which blurs only once; then shift, blur, erase, contrast, noise and invert. What one of them
     draws does not depend on the others.
 
     Args:
-        names: of AUGMENTATIONS, in any order. None leaves the images as they are.
+        names: of AUGMENTATIONS, in any order, each with a strength if it is not the default's:
+            `rotate=15`. None leaves the images as they are.
 
     Raises:
-        ConfigError: there is no such augmentation.
+        ConfigError: there is no such augmentation, or it cannot be so strong.
 
     Example:
         >>> import jax
         >>> import jax.numpy as jnp
-        >>> augment = jax.jit(make_augment(["rotate", "shift"]))
+        >>> augment = jax.jit(make_augment(["rotate=15", "shift"]))
         >>> augment(jax.random.key(0), jnp.zeros((64, 28, 28))).shape
         (64, 28, 28)
     """
-    for name in names:
-        if name not in AUGMENTATIONS:
-            raise ConfigError(
-                f"there is no augmentation {name!r}; there are {', '.join(AUGMENTATIONS)}"
-            )
-    chosen = frozenset(names)
+    strengths = dict(map(parse_augmentation, names))
 
     def augment(
         key: Key[Array, ""], images: Float[Array, "n height width"]
     ) -> Float[Array, "n height width"]:
-        count = len(images)
         keys = dict(zip(AUGMENTATIONS, jax.random.split(key, len(AUGMENTATIONS)), strict=True))
-        if "thickness" in chosen:
-            images = thickness(keys["thickness"], images)
+        if "thickness" in strengths:
+            images = thickness(keys["thickness"], images, strengths["thickness"])
         # From the result back to the image, so the last change comes last in the product.
-        matrices = []
-        if "shear" in chosen:
-            matrices.append(_shears(keys["shear"], count, SHARE))
-        if "scale" in chosen:
-            matrices.append(_scalings(keys["scale"], count, SHARE))
-        if "rotate" in chosen:
-            matrices.append(_rotations(keys["rotate"], count, DEGREES))
+        matrices = [
+            draw(keys[name], len(images), strengths[name])
+            for name, draw in (("shear", _shears), ("scale", _scalings), ("rotate", _rotations))
+            if name in strengths
+        ]
         product = functools.reduce(_product, matrices) if matrices else None
-        bends = _bends(keys["elastic"], images.shape, BEND) if "elastic" in chosen else None
+        bends = None
+        if "elastic" in strengths:
+            bends = _bends(keys["elastic"], images.shape, strengths["elastic"])
         if product is not None or bends is not None:
             images = _resampled(images, bends, product)
         for name in ("shift", "blur", "erase", "contrast", "noise", "invert"):
-            if name in chosen:
-                images = AUGMENTATIONS[name](keys[name], images)
+            if name in strengths:
+                images = AUGMENTATIONS[name](keys[name], images, strengths[name])
         return images
 
     return augment

@@ -7,18 +7,38 @@ import dataclasses
 import math
 import numbers
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from types import MappingProxyType
+from typing import Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
 
 from jaxdigits.errors import ConfigError
 
 CONVOLUTIONAL = ("convnet", "resnet18")
 """The models that have convolutions."""
 
-AUGMENT = (
-    *("shift", "rotate", "scale", "shear", "invert", "elastic"),
-    *("thickness", "blur", "contrast", "noise", "erase"),
+
+class Strength(NamedTuple):
+    """How strong an augmentation is if nothing is said, and at most; whole numbers stay whole."""
+
+    default: float | int
+    most: float | int
+
+
+AUGMENT: Mapping[str, Strength] = MappingProxyType(
+    {
+        "shift": Strength(2, 28),
+        "rotate": Strength(10.0, 180.0),
+        "scale": Strength(0.1, 0.9),
+        "shear": Strength(0.1, 0.9),
+        "invert": Strength(5, 784),
+        "elastic": Strength(1.0, 28.0),
+        "thickness": Strength(0.5, 1.0),
+        "blur": Strength(1.0, 28.0),
+        "contrast": Strength(0.5, 0.9),
+        "noise": Strength(0.1, 1.0),
+        "erase": Strength(8, 28),
+    }
 )
-"""The names of the augmentations: those of `jaxdigits.augmentation`, which imports jax."""
+"""The augmentations of `jaxdigits.augmentation`, by name, in its units. It imports jax."""
 
 AUTO_AUGMENT = {"convnet": ("shift", "rotate", "scale")}
 """What suits a model; the others do without."""
@@ -45,8 +65,9 @@ class TrainConfig:
         scale: pixels / 255 as they are (unit); standardized with mean and deviation of the training
             images; or image, each with its own.
         augment: random changes of the training images, by name: shift, rotate, scale, shear,
-            invert, elastic, thickness, blur, contrast, noise, erase; none; or auto, which is shift,
-            rotate and scale for convnet and none for others.
+            invert, elastic, thickness, blur, contrast, noise, erase, each with a strength if you
+            like (rotate=15); none; or auto, which is shift, rotate and scale for convnet and none
+            for others.
         loss: of each example.
         label_smoothing: share of the label given to all classes alike, in training.
         reduction: of a batch's losses, to what the optimiser sees.
@@ -135,8 +156,7 @@ class TrainConfig:
         if names != ["auto"]:
             names = [name for name in names if name != "none"]
             for name in names:
-                wanted = f"auto, none, or some of {', '.join(AUGMENT)}"
-                _check(name in AUGMENT, "augment", wanted, name)
+                parse_augmentation(name)
         object.__setattr__(self, "augment", tuple(names))
 
     @property
@@ -185,6 +205,32 @@ class TrainConfig:
         kinds = get_type_hints(cls)
         plain = {name: _plain(name, value, kinds[name]) for name, value in values.items()}
         return cls(**plain)
+
+
+def parse_augmentation(text: str) -> tuple[str, float | int]:
+    """The name and the strength in such as `rotate=15`, or `rotate` for the usual strength.
+
+    Raises:
+        ConfigError: there is no such augmentation, or it cannot be so strong.
+
+    Example:
+        >>> parse_augmentation("rotate=15"), parse_augmentation("shift")
+        (('rotate', 15.0), ('shift', 2))
+    """
+    name, given, number = (part.strip() for part in text.partition("="))
+    wanted = f"auto, none, or some of {', '.join(AUGMENT)}"
+    _check(name in AUGMENT, "augment", wanted, name)
+    default, most = AUGMENT[name]
+    if not given:
+        return name, default
+    kind = type(default)
+    try:
+        strength = kind(number)
+    except ValueError:
+        strength = math.nan
+    whole = "a whole number" if kind is int else "a number"
+    _check(0 <= strength <= most, f"augment {name}", f"{whole} of 0 to {most:g}", number)
+    return name, strength
 
 
 def _check(holds: bool, name: str, wanted: str, value: object) -> None:

@@ -30,6 +30,7 @@ from jaxdigits.augmentation import (
     shift,
     thickness,
 )
+from jaxdigits.config import AUGMENT
 from jaxdigits.errors import ConfigError
 
 KEY = jax.random.key(7)
@@ -317,9 +318,22 @@ def test_one_name_does_as_the_function_does():
 
 
 def test_an_unknown_name_is_refused():
-    message = "there is no augmentation 'flip'; there are shift, rotate, .*, noise, erase$"
+    message = "augment must be auto, none, or some of shift, .*, erase, not 'flip'"
     with pytest.raises(ConfigError, match=message):
         make_augment(["shift", "flip"])
+
+
+@pytest.mark.parametrize("name", AUGMENTATIONS)
+def test_strengths(name):
+    """A strength of 0 changes nothing, another one is what the function itself does with it."""
+    images = ink(3)
+    np.testing.assert_allclose(make_augment([f"{name}=0"])(KEY, images), images, atol=1e-6)
+    strength = 2 if isinstance(AUGMENT[name].default, int) else 0.25
+    key = dict(zip(AUGMENTATIONS, jax.random.split(KEY, len(AUGMENTATIONS)), strict=True))[name]
+    np.testing.assert_array_equal(
+        make_augment([f"{name}={strength}"])(KEY, images),
+        AUGMENTATIONS[name](key, images, strength),
+    )
 
 
 def test_strokes_are_scipys_dilated_and_eroded():

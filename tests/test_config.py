@@ -1,8 +1,10 @@
+import inspect
 import json
 
 import pytest
 
 import jaxdigits as jd
+from jaxdigits.errors import ConfigError
 
 
 @pytest.mark.parametrize(
@@ -102,6 +104,7 @@ def test_a_config_survives_json():
         ("shift,rotate", ("shift", "rotate")),
         (("shift", "rotate"), ("shift", "rotate")),
         (["shift,invert", "scale"], ("shift", "invert", "scale")),
+        ("shift=3,rotate=7.5", ("shift=3", "rotate=7.5")),
     ],
 )
 def test_names_of_augmentations(given, meant):
@@ -120,7 +123,19 @@ def test_augmentations_are_those_there_are():
     from jaxdigits.augmentation import AUGMENTATIONS
     from jaxdigits.config import AUGMENT
 
-    assert tuple(AUGMENTATIONS) == AUGMENT
+    assert tuple(AUGMENTATIONS) == tuple(AUGMENT)
+    for name, function in AUGMENTATIONS.items():
+        _, _, strength = inspect.signature(function).parameters.values()
+        assert strength.default == AUGMENT[name].default
+
+
+@pytest.mark.parametrize(
+    "given", ["rotate=", "rotate=x", "rotate=-1", "rotate=nan", "scale=1", "shift=1.5", "shift=29"]
+)
+def test_impossible_strengths(given):
+    name = given.partition("=")[0]
+    with pytest.raises(ConfigError, match=rf"augment {name} must be a (whole )?number of 0 to"):
+        jd.TrainConfig(augment=(given,))
 
 
 def test_epochs_that_are_not_given():
