@@ -33,7 +33,8 @@ import numpy as np
 import jaxdigits as jd
 from jaxdigits.files import write_json
 from jaxdigits.metrics import mean_interval, top_k_accuracy
-from jaxdigits.models import make_model
+from jaxdigits.models import Params, make_model
+from jaxdigits.preprocess import Scaling
 from jaxdigits.runs import environment
 from jaxdigits.training import compute_logits, default_mesh
 
@@ -106,8 +107,8 @@ STUDIES = {
 class Result(NamedTuple):
     """What a training gave: the last state, its validation accuracy, seconds without compiling."""
 
-    params: object
-    scaling: object
+    params: Params
+    scaling: Scaling
     validation: float
     seconds: float
 

@@ -1,7 +1,7 @@
 """Handwritten characters recognised in functional JAX.
 
     import jaxdigits as jd
-    run = jd.load("runs/mnist-convnet")
+    run = jd.load("digits")                          # or a run folder: "runs/mnist-convnet"
     labels = run.predict(images)                     # images uint8 [n, 28, 28]
 
 Read on from here:
@@ -18,7 +18,9 @@ Read on from here:
 | `optimizers` | optax's, by name |
 | `training` | `make_train`: a run as a pure function of a key and the data |
 | `runs` | the run folder: saving, loading, predicting, evaluating |
-| `plots` | pictures |
+| `pictures` | reading your own handwriting: from a photo to text |
+| `calibration`, `robustness` | how sure a network may be, and what is left when images change |
+| `plots` | drawings of results |
 | `bench` | how fast a machine is, in figures that hold |
 | `reproduction`, `report` | what the experiments on the posts' results share, and their report |
 | `cli` | the command line |
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from jaxdigits import (
         augmentation,
         batches,
+        calibration,
         config,
         convolution,
         data,
@@ -42,9 +45,11 @@ if TYPE_CHECKING:
         metrics,
         models,
         optimizers,
+        pictures,
         plots,
         preprocess,
         reproduction,
+        robustness,
         runs,
         training,
     )
@@ -78,6 +83,7 @@ __all__ = [
     "TrainingData",
     "augmentation",
     "batches",
+    "calibration",
     "config",
     "convolution",
     "data",
@@ -91,9 +97,11 @@ __all__ = [
     "metrics",
     "models",
     "optimizers",
+    "pictures",
     "plots",
     "preprocess",
     "reproduction",
+    "robustness",
     "runs",
     "training",
 ]

@@ -51,14 +51,32 @@ def shift(
         >>> shift(jax.random.key(0), ink, pixels=1)[0].tolist()
         [[0.0, 1.0], [0.0, 1.0]]
     """
-    height, width = images.shape[1:]
     draw = jax.random.randint(key, (len(images), 2), 0, 2 * pixels + 1, jnp.int32)
-    edges = ((0, 0), (pixels, pixels), (pixels, pixels))
+    return translate(images, draw - pixels, pixels)
+
+
+def translate(
+    images: Float[Array, "n height width"], moves: Int[Array, "n 2"], most: int
+) -> Float[Array, "n height width"]:
+    """Shows each image from another place on: above 0 what it shows moves up and left.
+
+    Args:
+        images: values 0..1; zeros come in.
+        moves: by rows and by columns, for each image, whole numbers.
+        most: no move is larger.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> translate(jnp.array([[[1.0, 2.0, 3.0]]]), jnp.array([[0, 1]]), most=1)[0].tolist()
+        [[2.0, 3.0, 0.0]]
+    """
+    height, width = images.shape[1:]
+    edges = ((0, 0), (most, most), (most, most))
 
     def window(image: Array, start: Int[Array, " 2"]) -> Array:
         return jax.lax.dynamic_slice(image, (start[0], start[1]), (height, width))
 
-    return jax.vmap(window)(jnp.pad(images, edges), draw)
+    return jax.vmap(window)(jnp.pad(images, edges), moves + most)
 
 
 def invert(
@@ -233,7 +251,7 @@ def thickness(
         Array([[ 0,  0,  1,  0,  0],
                [ 0,  9, 10,  9,  0]], dtype=int32)
     """
-    return _thickened(images, _uniform(key, len(images), share))
+    return thicken(images, _uniform(key, len(images), share))
 
 
 def blur(
@@ -257,7 +275,7 @@ def blur(
                [ 6, 10,  6]], dtype=int32)
     """
     drawn = jax.random.uniform(key, (len(images),), jnp.float32, 0, deviation)
-    return _blurred(images, drawn)
+    return soften(images, drawn)
 
 
 def contrast(
@@ -332,6 +350,67 @@ def erase(
         inside.append((places >= starts) & (places < starts + lengths))
     rows, columns = inside
     return jnp.where(rows[:, :, None] & columns[:, None, :], 0, images)
+
+
+def thicken(
+    images: Float[Array, "n height width"], shares: Float[Array, " n"]
+) -> Float[Array, "n height width"]:
+    """Makes the strokes of each image thicker or thinner by a given share: see `thickness`.
+
+    Args:
+        images: values 0..1.
+        shares: one for each image, -1..1.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> bar = jnp.zeros((2, 1, 5)).at[:, :, 2].set(1)
+        >>> thicken(bar, jnp.array([1.0, -1.0]))[:, 0].astype(int)
+        Array([[0, 1, 1, 1, 0],
+               [0, 0, 0, 0, 0]], dtype=int32)
+    """
+    padded = jnp.pad(images, ((0, 0), (1, 1), (1, 1)))
+    height, width = images.shape[1:]
+    near = [
+        padded[:, row : row + height, column : column + width]
+        for row, column in ((1, 1), (0, 1), (2, 1), (1, 0), (1, 2))
+    ]
+    shares = shares[:, None, None]
+    largest, smallest = functools.reduce(jnp.maximum, near), functools.reduce(jnp.minimum, near)
+    return images + jnp.where(shares > 0, shares * (largest - images), shares * (images - smallest))
+
+
+def soften(
+    images: Float[Array, "n height width"], deviations: Float[Array, " n"]
+) -> Float[Array, "n height width"]:
+    """Blurs each image by a Gaussian of a given deviation, by products with a matrix on both sides.
+
+    Args:
+        images: values 0..1.
+        deviations: one for each image, in pixels.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> dot = jnp.zeros((1, 3, 3)).at[0, 1, 1].set(1)
+        >>> (100 * soften(dot, jnp.array([1.0]))[0]).round().astype(int)
+        Array([[ 6, 10,  6],
+               [10, 16, 10],
+               [ 6, 10,  6]], dtype=int32)
+    """
+    # So narrow a Gaussian is 1 on the pixel itself, and 0 elsewhere.
+    narrow = jnp.maximum(deviations, 0.05)[:, None]
+
+    def gaussian(distances: np.ndarray) -> Array:
+        return jnp.exp(-((distances / narrow) ** 2) / 2)
+
+    def matrix(size: int) -> Array:
+        apart = np.arange(size, dtype=np.float32)
+        whole = np.arange(-2 * size, 2 * size + 1, dtype=np.float32)
+        weights = gaussian(apart) / gaussian(whole).sum(axis=1, keepdims=True)
+        return weights[:, np.abs(apart[:, None] - apart).astype(np.int32)]
+
+    height, width = images.shape[1:]
+    rows = jnp.matmul(matrix(height), images, precision="highest")
+    return jnp.matmul(rows, matrix(width), precision="highest")
 
 
 def moved(
@@ -497,42 +576,6 @@ def _spline(size: int) -> Float[Array, "{size} 7"]:
     near, far = 2 / 3 - away**2 + away**3 / 2, np.maximum(2 - away, 0) ** 3 / 6
     weights = np.where(away < 1, near, far)
     return jnp.asarray(weights / np.sqrt((weights**2).sum(axis=1, keepdims=True)), jnp.float32)
-
-
-def _thickened(
-    images: Float[Array, "n height width"], shares: Float[Array, " n"]
-) -> Float[Array, "n height width"]:
-    """What `thickness` does, with given numbers."""
-    padded = jnp.pad(images, ((0, 0), (1, 1), (1, 1)))
-    height, width = images.shape[1:]
-    near = [
-        padded[:, row : row + height, column : column + width]
-        for row, column in ((1, 1), (0, 1), (2, 1), (1, 0), (1, 2))
-    ]
-    shares = shares[:, None, None]
-    largest, smallest = functools.reduce(jnp.maximum, near), functools.reduce(jnp.minimum, near)
-    return images + jnp.where(shares > 0, shares * (largest - images), shares * (images - smallest))
-
-
-def _blurred(
-    images: Float[Array, "n height width"], deviations: Float[Array, " n"]
-) -> Float[Array, "n height width"]:
-    """What `blur` does, with given deviations: products with a Gaussian matrix on both sides."""
-    # So narrow a Gaussian is 1 on the pixel itself, and 0 elsewhere.
-    narrow = jnp.maximum(deviations, 0.05)[:, None]
-
-    def gaussian(distances: np.ndarray) -> Array:
-        return jnp.exp(-((distances / narrow) ** 2) / 2)
-
-    def matrix(size: int) -> Array:
-        apart = np.arange(size, dtype=np.float32)
-        whole = np.arange(-2 * size, 2 * size + 1, dtype=np.float32)
-        weights = gaussian(apart) / gaussian(whole).sum(axis=1, keepdims=True)
-        return weights[:, np.abs(apart[:, None] - apart).astype(np.int32)]
-
-    height, width = images.shape[1:]
-    rows = jnp.matmul(matrix(height), images, precision="highest")
-    return jnp.matmul(rows, matrix(width), precision="highest")
 
 
 def _product(left: Float[Array, "n 2 2"], right: Float[Array, "n 2 2"]) -> Float[Array, "n 2 2"]:

@@ -67,6 +67,8 @@ def train(
 def evaluate(
     run: Positional[Path],
     moved: bool = False,
+    robustness: bool = False,
+    out: Path | None = None,
     data_dir: DataDir = None,
     manual_dir: ManualDir = None,
     as_json: Json = False,
@@ -74,16 +76,52 @@ def evaluate(
     """Measure a trained network again, from the files of its run folder.
 
     Args:
-        run: the run folder.
+        run: the run folder; or digits or letters, the networks that come with the package.
         moved: measure it also on test images that are moved a little, with five pixels inverted,
             as the third post does; ten times, with other movements.
+        robustness: measure it also on test images that are changed in many ways, and how far its
+            probabilities can be trusted, and draw both.
+        out: the picture of that; if not given, RUN-robustness.png.
     """
     from jaxdigits.commands import prepare_jax
 
     prepare_jax()
     from jaxdigits.commands.evaluate import evaluate
 
-    evaluate(run, moved=moved, data_dir=data_dir, manual_dir=manual_dir, as_json=as_json)
+    evaluate(
+        run,
+        moved=moved,
+        robustness=robustness,
+        out=out,
+        data_dir=data_dir,
+        manual_dir=manual_dir,
+        as_json=as_json,
+    )
+
+
+@app.command
+def predict(
+    pictures: Positional[tuple[Path, ...]] = (),
+    network: str = "digits",
+    error_rate: float | None = None,
+    show: Path | None = None,
+    as_json: Json = False,
+) -> None:
+    """Read the characters in pictures: photos, scans, drawings of your own handwriting.
+
+    Args:
+        pictures: PNG, JPEG, WebP, GIF, BMP, TIFF or HEIC; dark on light or light on dark.
+        network: `digits` or `letters`, which come with the package, or a run folder.
+        error_rate: share of wrong answers to put up with, such as 0.001, as counted on validation
+            images; a character that is less sure is printed as a question mark.
+        show: a PNG to draw what was found into; with several pictures its name is numbered.
+    """
+    from jaxdigits.commands import prepare_jax
+
+    prepare_jax()
+    from jaxdigits.commands.predict import predict
+
+    predict(pictures, network=network, error_rate=error_rate, show=show, as_json=as_json)
 
 
 @app.command

@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from scipy.special import log_softmax, softmax
 
+from jaxdigits.calibration import Reliability
 from jaxdigits.files import replacing
 
 RIGHT, WRONG = "#1a7f37", "#cf222e"
@@ -385,4 +386,52 @@ def scaling(
     grid[1, 0].set_ylim(bottom=0)
     handles = {h.get_label(): h for axes in grid[0] for h in axes.get_lines()}
     figure.legend(handles.values(), handles.keys(), ncols=4, loc="outside lower center", fontsize=9)
+    return figure
+
+
+def robustness(
+    measured: Sequence[tuple[str, str, float]],
+    plain: Reliability,
+    scaled: Reliability,
+    temperature: float,
+) -> Figure:
+    """How accuracy falls as images change, and how often the network is right when it is so sure.
+
+    Args:
+        measured: kinds, strengths and accuracies, as `jaxdigits.robustness.measure` gives them.
+        plain: of the network's own probabilities.
+        scaled: of those at the temperature.
+        temperature: by which logits are divided there.
+
+    Example:
+        >>> import numpy as np
+        >>> from jaxdigits.calibration import reliability
+        >>> found = [("clean", "", 0.9), ("blur", "1 pixel", 0.5)]
+        >>> sure = reliability(np.eye(2, dtype=np.float32), np.arange(2, dtype=np.int32))
+        >>> [axes.get_xlabel() for axes in robustness(found, sure, sure, 1.0).axes]
+        ['right, %', 'probability, %']
+    """
+    figure = Figure((11, 8), layout="constrained")
+    left, right = figure.subplots(1, 2, width_ratios=(3, 2))
+    kinds = list(dict.fromkeys(kind for kind, _, _ in measured))
+    for row, (kind, _, accuracy) in enumerate(measured):
+        left.barh(row, 100 * accuracy, color=f"C{kinds.index(kind) % 10}")
+        left.text(1, row, f"{100 * accuracy:.1f}", va="center", fontsize=7, color="white")
+    names = [f"{kind} {strength}".strip() for kind, strength, _ in measured]
+    left.set_yticks(range(len(measured)), names, fontsize=7)
+    left.invert_yaxis()
+    left.set(xlim=(0, 100), xlabel="right, %")
+    left.set_title("test images, changed", fontsize=10)
+    for found, label in (
+        (plain, f"as it is: error {100 * plain.error:.2f} %"),
+        (scaled, f"temperature {temperature:.2f}: error {100 * scaled.error:.2f} %"),
+    ):
+        there = found.counts > 0
+        right.plot(
+            100 * found.confidence[there], 100 * found.accuracy[there], marker="o", label=label
+        )
+    right.plot([0, 100], [0, 100], color="black", linewidth=0.8, linestyle="--")
+    right.set(xlim=(0, 101), ylim=(0, 101), xlabel="probability, %", ylabel="right, %")
+    right.set_title("how far to trust it", fontsize=10)
+    right.legend(fontsize=8)
     return figure

@@ -16,6 +16,7 @@ import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import jax
@@ -27,6 +28,7 @@ from jaxtyping import Array, Float, Float32, Int, Int32, UInt8
 
 from jaxdigits import metrics
 from jaxdigits.augmentation import moved_otherwise
+from jaxdigits.calibration import Calibration
 from jaxdigits.config import TrainConfig
 from jaxdigits.data.dataset import Dataset, Fingerprint, check_images
 from jaxdigits.errors import ConfigError, DataError, RunError
@@ -42,6 +44,11 @@ FORMAT = 2
 RUN_FILE = "run.json"
 METRICS_FILE = "metrics.jsonl"
 PARAMS_FILE = "params.safetensors"
+
+SHIPPED = MappingProxyType(
+    {name: Path(__file__).parent / "weights" / name for name in ("digits", "letters")}
+)
+"""The networks that come with the package; a card in each folder tells how it was made."""
 
 
 @dataclass(frozen=True)
@@ -96,6 +103,7 @@ class Run:
         fingerprint: of the data it was trained on.
         results: what was measured at the end of training, by split, as in `run.json`.
         environment: the versions and the device that it was trained with.
+        calibration: how far to trust it, from the validation images; None if nobody has measured.
     """
 
     config: TrainConfig
@@ -106,6 +114,7 @@ class Run:
     fingerprint: Fingerprint
     results: Mapping[str, Any]
     environment: Mapping[str, Any]
+    calibration: Calibration | None = None
 
     def predict(self, images: UInt8[np.ndarray | Array, "n 28 28"]) -> Int32[np.ndarray, " n"]:
         """The most probable label of each image.
@@ -232,7 +241,13 @@ def environment() -> dict[str, Any]:
     }
 
 
-def save(run: Run, folder: Path, times: Mapping[str, float], devices: int = 1) -> dict[str, Any]:
+def save(
+    run: Run,
+    folder: Path,
+    times: Mapping[str, float],
+    devices: int = 1,
+    dtype: type[np.floating] = np.float32,
+) -> dict[str, Any]:
     """Writes the parameters and `run.json`, and gives what stands in the latter.
 
     Args:
@@ -240,12 +255,15 @@ def save(run: Run, folder: Path, times: Mapping[str, float], devices: int = 1) -
         folder: where to.
         times: seconds that the parts of the training took.
         devices: how many have shared each batch.
+        dtype: of the parameters in the file.
 
     Raises:
         OutputError: the folder cannot be written.
     """
     with replacing(folder / PARAMS_FILE) as path:
-        arrays = {name: np.ascontiguousarray(leaf) for name, leaf in _named_leaves(run.params)}
+        arrays = {
+            name: np.ascontiguousarray(leaf, dtype) for name, leaf in _named_leaves(run.params)
+        }
         safetensors.numpy.save_file(arrays, path)
     document = {
         "format": FORMAT,
@@ -258,15 +276,18 @@ def save(run: Run, folder: Path, times: Mapping[str, float], devices: int = 1) -
         "devices": devices,
         **run.environment,
     }
+    if run.calibration:
+        document["calibration"] = run.calibration.as_dict()
     write_json(folder / RUN_FILE, document)
     return document
 
 
 def load(folder: str | Path) -> Run:
-    """Loads a trained network from its run folder.
+    """Loads a trained network from its run folder, or one that comes with the package.
 
     Args:
-        folder: as written by `jaxdigits train --out FOLDER`.
+        folder: as written by `jaxdigits train --out FOLDER`; or one of `SHIPPED` by its name (a
+            folder that is called so is meant by `./digits`).
 
     Raises:
         RunError: the folder holds no whole run, or one that this version cannot read.
@@ -276,8 +297,10 @@ def load(folder: str | Path) -> Run:
         >>> run = jd.load("runs/mnist-convnet")                              # doctest: +SKIP
         >>> run.predict(jd.data.load("mnist", "test").images[:5])        # doctest: +SKIP
         array([7, 2, 1, 0, 4], dtype=int32)
+        >>> jd.load("letters").class_names[:3]
+        ('a', 'b', 'c')
     """
-    folder = Path(folder).expanduser()
+    folder = SHIPPED.get(str(folder)) or Path(folder).expanduser()
     path = folder / RUN_FILE
     try:
         document = json.loads(path.read_text())
@@ -291,6 +314,8 @@ def load(folder: str | Path) -> Run:
         scaling = Scaling(*(jnp.float32(document["scaling"][name]) for name in ("mean", "std")))
         results = document["results"]
         trained_with = {name: document[name] for name in ("versions", "device")}
+        calibrated = document.get("calibration")
+        calibration = Calibration.from_dict(calibrated) if calibrated else None
     except (FileNotFoundError, NotADirectoryError):
         raise RunError(
             f"there is no run in {folder}: {path} does not exist; `jaxdigits train` makes one"
@@ -303,7 +328,17 @@ def load(folder: str | Path) -> Run:
         raise RunError(f"{path} {kind}: {reason}; train it again") from None
     model = make_model(config, len(class_names))
     params = _load_params(folder / PARAMS_FILE, model)
-    return Run(config, model, params, scaling, class_names, fingerprint, results, trained_with)
+    return Run(
+        config,
+        model,
+        params,
+        scaling,
+        class_names,
+        fingerprint,
+        results,
+        trained_with,
+        calibration,
+    )
 
 
 def _load_params(path: Path, model: Model) -> Params:
@@ -316,6 +351,8 @@ def _load_params(path: Path, model: Model) -> Params:
     leaves = []
     for name, leaf in _named_leaves(template):
         array = arrays.pop(name, None)
+        if array is not None and array.dtype == np.float16:  # half of the file's size
+            array = array.astype(np.float32)
         if array is None or array.shape != leaf.shape or array.dtype != leaf.dtype:
             found = "nothing" if array is None else f"{array.dtype} {list(array.shape)}"
             raise RunError(

@@ -12,9 +12,7 @@ from jaxdigits.augmentation import (
     AUGMENTATIONS,
     GRID,
     _bends,
-    _blurred,
     _resampled,
-    _thickened,
     affine,
     blur,
     contrast,
@@ -28,6 +26,8 @@ from jaxdigits.augmentation import (
     scale,
     shear,
     shift,
+    soften,
+    thicken,
     thickness,
 )
 from jaxdigits.config import AUGMENT
@@ -326,7 +326,7 @@ def test_an_unknown_name_is_refused():
 @pytest.mark.parametrize("name", AUGMENTATIONS)
 def test_strengths(name):
     """A strength of 0 changes nothing, another one is what the function itself does with it."""
-    images = ink(3)
+    images = jnp.asarray(ink(3))
     np.testing.assert_allclose(make_augment([f"{name}=0"])(KEY, images), images, atol=1e-6)
     strength = 2 if isinstance(AUGMENT[name].default, int) else 0.25
     key = dict(zip(AUGMENTATIONS, jax.random.split(KEY, len(AUGMENTATIONS)), strict=True))[name]
@@ -342,9 +342,9 @@ def test_strokes_are_scipys_dilated_and_eroded():
     for function, sign in ((scipy.ndimage.grey_dilation, 1), (scipy.ndimage.grey_erosion, -1)):
         expected = [function(image, footprint=cross, mode="constant", cval=0) for image in images]
         shares = np.full(8, sign, np.float32)
-        np.testing.assert_allclose(run(_thickened, images, shares), expected, atol=1e-6)
+        np.testing.assert_allclose(run(thicken, images, shares), expected, atol=1e-6)
         halfway = (images + np.array(expected)) / 2
-        np.testing.assert_allclose(run(_thickened, images, shares / 2), halfway, atol=1e-6)
+        np.testing.assert_allclose(run(thicken, images, shares / 2), halfway, atol=1e-6)
 
 
 def test_blur_is_scipys():
@@ -354,10 +354,10 @@ def test_blur_is_scipys():
         scipy.ndimage.gaussian_filter(image, deviation, mode="constant", truncate=12)
         for image, deviation in zip(images, deviations, strict=True)
     ]
-    np.testing.assert_allclose(run(_blurred, images, deviations), expected, atol=1e-6)
+    np.testing.assert_allclose(run(soften, images, deviations), expected, atol=1e-6)
 
 
-def test_a_blurred_dot_keeps_its_ink_and_widens_as_drawn():
+def test_asoften_dot_keeps_its_ink_and_widens_as_drawn():
     dots = np.zeros((2_000, 41, 41), np.float32)
     dots[:, 20, 20] = 1
     result = run(blur, KEY, dots, deviation=2.0)
@@ -397,7 +397,7 @@ def test_bends_are_as_wide_as_asked_for_and_smooth():
 
 def test_a_bend_comes_before_the_matrix():
     """In one resampling they do what they do in two, where the image is smooth."""
-    images = _blurred(jnp.asarray(ink(5)), jnp.full(5, 3.0))
+    images = soften(jnp.asarray(ink(5)), jnp.full(5, 3.0))
     bends = _bends(KEY, images.shape, 0.5)
     turn = jnp.tile(jnp.array([[0.98, 0.2], [-0.2, 0.98]], jnp.float32), (5, 1, 1))
     at_once = np.asarray(_resampled(images, bends, turn))

@@ -2,18 +2,24 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from jaxdigits import data, runs
+from jaxdigits import robustness as robustness_module
+from jaxdigits.calibration import Calibration, calibrate, reliability
 from jaxdigits.commands import report
+from jaxdigits.data import Dataset
 from jaxdigits.errors import DataError
 from jaxdigits.metrics import mean_interval
-from jaxdigits.runs import Evaluation
+from jaxdigits.runs import Evaluation, Run
 
 
 def evaluate(
     folder: Path,
     *,
     moved: bool = False,
+    robustness: bool = False,
+    out: Path | None = None,
     data_dir: Path | None = None,
     manual_dir: Path | None = None,
     as_json: bool = False,
@@ -23,6 +29,9 @@ def evaluate(
     Args:
         folder: of the run.
         moved: whether to measure it on moved test images as well.
+        robustness: whether to measure it on test images changed in many ways, and how far its
+            probabilities can be trusted, and to draw both.
+        out: the picture of that; NAME-robustness.png, after the run, if not given.
         data_dir: where prepared data sets are kept.
         manual_dir: a folder with data files downloaded by hand.
         as_json: whether to print one JSON object.
@@ -86,8 +95,44 @@ def evaluate(
             f"test images moved by up to 2 pixels, 5 pixels inverted: {100 * mean:.2f} % (mean of "
             f"{len(accuracies)} draws, 95 % interval {100 * low:.2f} to {100 * high:.2f} %)"
         )
+    if robustness:
+        found, part = _robustness(run, datasets, out or Path(f"{_name(folder)}-robustness.png"))
+        document |= found
+        parts.append(part)
     report("\n\n".join(parts), document, as_json=as_json)
     return evaluations
+
+
+def _name(folder: Path) -> str:
+    """What a run is called: by its folder."""
+    return folder.expanduser().resolve().name
+
+
+def _robustness(run: Run, datasets: Sequence[Dataset], out: Path) -> tuple[dict[str, Any], str]:
+    """Measures it, draws it, and gives it as plain values and as text."""
+    from jaxdigits import plots
+
+    validation, test = datasets
+    measured = robustness_module.measure(run, test)
+    calibration = calibrate(run.predict_logits(validation.images), validation.labels)
+    logits = run.predict_logits(test.images)
+    plain = reliability(Calibration(1.0, 0, ()).probabilities(logits), test.labels)
+    scaled = reliability(calibration.probabilities(logits), test.labels)
+    plots.save(plots.robustness(measured, plain, scaled, calibration.temperature), out)
+    document = {
+        "robustness": [result._asdict() for result in measured],
+        "robustness_mean": robustness_module.mean(measured),
+        "calibration": {
+            "error": plain.error,
+            "temperature": calibration.temperature,
+            "error_at_temperature": scaled.error,
+        },
+    }
+    return document, (
+        f"test images changed, right in %:\n{robustness_module.table(measured)}\n\n"
+        f"expected calibration error {100 * plain.error:.2f} %; {100 * scaled.error:.2f} % at "
+        f"temperature {calibration.temperature:.2f}, fitted on validation\nwritten to {out}"
+    )
 
 
 def results_table(evaluations: Sequence[Evaluation]) -> str:

@@ -15,6 +15,7 @@
 | `embedded.py` | the digits that need no download |
 | `folders.py` | folders of images: your own, or exported ones |
 | `images.py` | image files of any kind, brought to 28x28 |
+| `conventions.py` | a drawn character, brought to the form of MNIST or EMNIST |
 
 Nothing here imports jax.
 """
@@ -24,6 +25,7 @@ import os
 from collections.abc import Sequence
 
 from jaxdigits.data import arrays, embedded
+from jaxdigits.data.conventions import to_emnist, to_mnist
 from jaxdigits.data.dataset import (
     SPLITS,
     Dataset,
@@ -55,6 +57,8 @@ __all__ = [
     "names",
     "prepare",
     "read_fingerprint",
+    "to_emnist",
+    "to_mnist",
 ]
 
 

@@ -27,7 +27,7 @@ from tqdm import tqdm
 
 from jaxdigits.errors import DataError
 
-_FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF")
+FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF")
 
 _LARGE = 4096
 """The mean size of a file, in bytes, above which threads are faster than none.
@@ -85,9 +85,9 @@ def _file_size(path: Path) -> int:
     try:
         status = path.stat()
     except OSError as error:
-        raise _unreadable(path, error) from None
+        raise unreadable(path, error) from None
     if not stat.S_ISREG(status.st_mode):  # reading a pipe might never end
-        raise _unreadable(path, ValueError("it is not a file"))
+        raise unreadable(path, ValueError("it is not a file"))
     return status.st_size
 
 
@@ -102,17 +102,18 @@ def _read(path: Path, exact: bool) -> _Reading:
 
 def _read_grey(path: Path) -> UInt8[np.ndarray, "height width"]:
     try:
-        with Image.open(path, formats=_FORMATS) as image:
+        with Image.open(path, formats=FORMATS) as image:
             ImageOps.exif_transpose(image, in_place=True)
             return _to_grey(image)
     except Exception as error:  # Pillow's decoders raise all kinds of them for damaged files
-        raise _unreadable(path, error) from None
+        raise unreadable(path, error) from None
 
 
-def _unreadable(path: Path, error: Exception) -> DataError:
+def unreadable(path: Path, error: Exception) -> DataError:
+    """What is raised for an image file that `error` says something about."""
     reason = str(getattr(error, "strerror", None) or error).rstrip(".")
     if isinstance(error, UnidentifiedImageError):
-        reason = "it is not an image, or is of another format than " + ", ".join(_FORMATS)
+        reason = "it is not an image, or is of another format than " + ", ".join(FORMATS)
     return DataError(f"{path} cannot be read: {reason}; replace or delete it")
 
 
@@ -121,7 +122,7 @@ def _to_grey(image: Image.Image) -> UInt8[np.ndarray, "height width"]:
     if image.mode.startswith("I;16"):
         return ((np.asarray(image).astype(np.uint32) + 128) // 257).astype(np.uint8)
     if image.mode in ("I", "F"):
-        return _stretch(np.asarray(image))
+        return stretch(np.asarray(image))
     if "A" not in image.getbands() and "transparency" not in image.info:
         return np.asarray(image.convert("L"))
     colours = image.convert("RGBA")
@@ -166,14 +167,14 @@ def fit(grey: UInt8[np.ndarray, "height width"]) -> UInt8[np.ndarray, "28 28"]:
     small = Image.fromarray(grey).resize((width, height), Image.Resampling.HAMMING)
     top, left = (28 - height) // 2, (28 - width) // 2
     around = ((top, 28 - height - top), (left, 28 - width - left))
-    return _stretch(np.pad(np.asarray(small), around, constant_values=ground))
+    return stretch(np.pad(np.asarray(small), around, constant_values=ground))
 
 
 def _border(grey: UInt8[np.ndarray, "height width"]) -> UInt8[np.ndarray, " n"]:
     return np.concatenate([grey[0], grey[-1], grey[1:-1, 0], grey[1:-1, -1]])
 
 
-def _stretch(values: Real[np.ndarray, "height width"]) -> UInt8[np.ndarray, "height width"]:
+def stretch(values: Real[np.ndarray, "height width"]) -> UInt8[np.ndarray, "height width"]:
     """The range of the values becomes 0..255; a single value becomes 0."""
     low, high = float(values.min()), float(values.max())
     return np.round((values - low) * (255 / ((high - low) or 1))).astype(np.uint8)

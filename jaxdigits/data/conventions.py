@@ -1,0 +1,172 @@
+"""A drawn character of any size, brought to the form of the images that a network was trained on.
+
+| | MNIST | EMNIST |
+|---|---|---|
+| height and width of the ink, the larger one | 20 of 28 pixels | 20 to 26 of 28 pixels |
+| in the middle is | the centre of mass | the box around the ink |
+| edges | grey by averaging | softened by a Gaussian, bicubic |
+| from | LeCun, Bottou, Bengio and Haffner (1998) | Cohen, Afshar, Tapson and van Schaik (2017) |
+
+A pen's strokes, much thinner or thicker beside the height of a character than all but a few of the
+data set's, are brought to a usual width first.
+
+Measured on the test images, each enlarged four times (bicubic) and moved on a larger ground:
+`to_mnist` gives the image back with a mean difference of 2.2 grey levels of 255 a pixel (0.5 where
+pixels were repeated), and `to_emnist` of 13: how large a letter is among its like was lost when
+EMNIST was made.
+"""
+
+import numpy as np
+from jaxtyping import UInt8
+from PIL import Image
+
+from jaxdigits.errors import DataError
+
+_SIDE = 28
+_MNIST_BOX = 20
+_INK = 0.1
+"""Of the largest value: what is brighter belongs to the ink."""
+
+_EMNIST_BOX = 36
+"""Pixels of a frame of 128x128 that a typical letter fills, before it is blurred there."""
+
+
+def to_mnist(image: UInt8[np.ndarray, "height width"]) -> UInt8[np.ndarray, "28 28"]:
+    """A character in the form of MNIST: in a box of 20x20, its centre of mass in the middle.
+
+    Args:
+        image: of any size, pixels 0..255; ink bright on a ground of 0. Nothing but one character.
+
+    Raises:
+        DataError: there is no ink.
+
+    Example:
+        >>> page = np.zeros((300, 200), np.uint8)
+        >>> page[50:250, 30:50] = 200                      # a stroke, ten times as high as wide
+        >>> image = to_mnist(page)
+        >>> rows, columns = image.nonzero()
+        >>> set(rows.tolist()) == set(range(4, 24)), set(columns.tolist())
+        (True, {14, 15})
+    """
+    from scipy.ndimage import center_of_mass
+
+    ink = _with_strokes(_cut(image, _INK), _MNIST_BOX, narrowest=1.2, usual=2.2, widest=7.0)
+    small = _resized(ink, _MNIST_BOX)
+    result = np.zeros((_SIDE, _SIDE), np.uint8)
+    row, column = (
+        min(max(_SIDE // 2 - round(float(middle)), 0), _SIDE - size)
+        for middle, size in zip(np.array(center_of_mass(small)), small.shape, strict=True)
+    )
+    result[row : row + small.shape[0], column : column + small.shape[1]] = small
+    return result
+
+
+def to_emnist(image: UInt8[np.ndarray, "height width"]) -> UInt8[np.ndarray, "28 28"]:
+    """A character in the form of EMNIST: blurred, its box in the middle, bicubic.
+
+    EMNIST's own steps, from a binary image of 128x128: a Gaussian of deviation 1; the region of
+    the ink, put into the middle of a square; two pixels around it; bicubic to 28x28; the values
+    stretched to 0..255.
+
+    Args:
+        image: of any size, pixels 0..255; ink bright on a ground of 0. Nothing but one character.
+
+    Raises:
+        DataError: there is no ink.
+
+    Example:
+        >>> page = np.zeros((300, 200), np.uint8)
+        >>> page[50:250, 30:50] = 200                      # a stroke, ten times as high as wide
+        >>> image = to_emnist(page)
+        >>> rows, columns = (image > 127).nonzero()
+        >>> set(rows.tolist()) == set(range(3, 25)), set(columns.tolist())
+        (True, {13, 14})
+    """
+    from scipy.ndimage import gaussian_filter
+
+    half = 0.5
+    ink = _with_strokes(_cut(image, half), _EMNIST_BOX, narrowest=2.8, usual=4.4, widest=12.0)
+    binary = np.where(_resized(ink, _EMNIST_BOX) > 255 * half, np.float32(255), np.float32(0))
+    soft = np.round(gaussian_filter(np.pad(binary, 4), 1)).astype(np.uint8)
+    region = _cut(soft, 0.0)
+    side = max(region.shape) + 2 * 2
+    above, left = ((side - size) // 2 for size in region.shape)
+    around = [
+        (before, side - size - before)
+        for before, size in zip((above, left), region.shape, strict=True)
+    ]
+    small = Image.fromarray(np.pad(region, around)).resize((_SIDE, _SIDE), Image.Resampling.BICUBIC)
+    values = np.asarray(small).astype(np.float32)
+    return np.round(values * (255 / values.max())).astype(np.uint8)
+
+
+def _cut(
+    image: UInt8[np.ndarray, "height width"], share: float
+) -> UInt8[np.ndarray, "rows columns"]:
+    """The box around what is brighter than this share of the largest value; that becomes 255."""
+    largest = int(image.max(initial=0))
+    if not largest:
+        raise DataError("there is no ink: the image has no pixel above 0")
+    bright = image > share * largest
+    rows, columns = (np.flatnonzero(bright.any(axis=axis)) for axis in (1, 0))
+    inside = image[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    return np.round(inside * np.float32(255 / largest)).astype(np.uint8)
+
+
+def _resized(
+    image: UInt8[np.ndarray, "height width"], longest: int
+) -> UInt8[np.ndarray, "rows columns"]:
+    """The image with its longer side of so many pixels; smaller by averages, larger bicubic."""
+    factor = longest / max(image.shape)
+    height, width = (max(round(side * factor), 1) for side in image.shape)
+    method = Image.Resampling.BOX if factor < 1 else Image.Resampling.BICUBIC
+    return np.asarray(Image.fromarray(image).resize((width, height), method))
+
+
+def stroke_width(ink: UInt8[np.ndarray, "height width"]) -> float:
+    """How wide the strokes of a character are, in pixels: its area by the length of its skeleton.
+
+    Args:
+        ink: pixels 0..255; what is above half of the largest value counts.
+
+    Example:
+        >>> bar = np.zeros((40, 20), np.uint8)
+        >>> bar[2:38, 5:10] = 255
+        >>> 5 <= stroke_width(bar) < 6
+        True
+    """
+    from skimage.morphology import skeletonize
+
+    strokes = np.pad(2 * ink.astype(np.int32) > ink.max(initial=0), 1)
+    return float(strokes.sum() / max(skeletonize(strokes).sum(), 1))
+
+
+def _with_strokes(
+    ink: UInt8[np.ndarray, "height width"],
+    longest: int,
+    *,
+    narrowest: float,
+    usual: float,
+    widest: float,
+) -> UInt8[np.ndarray, "rows columns"]:
+    """The character with strokes of the usual width where they were narrower, or far wider.
+
+    The widths are in pixels of a character whose longer side has `longest`.
+    """
+    from scipy.ndimage import distance_transform_edt
+
+    scale = longest / max(ink.shape)
+    width = scale * stroke_width(ink)
+    if narrowest <= width <= widest:
+        return ink
+    half = round(np.ceil((usual - width) / scale / 2)) if width < narrowest else 0
+    strokes = np.pad(2 * ink.astype(np.int32) > 255, half)
+    change = abs(usual - width) / scale / 2  # on each side
+    if half:
+        away = np.asarray(distance_transform_edt(~strokes), np.float32)
+        wider = np.clip(change + 0.5 - away, 0, 1)
+        return np.maximum(np.pad(ink, half), np.round(255 * wider).astype(np.uint8))
+    away = np.asarray(distance_transform_edt(np.pad(strokes, 1)), np.float32)[1:-1, 1:-1]
+    change = min(change, float(away.max()) - 1)  # some of it stays, whatever its form
+    kept = np.clip(away - change + 0.5, 0, 1)
+    return _cut(np.round(kept * ink).astype(np.uint8), _INK)

@@ -1,0 +1,22 @@
+"""Reading people's own handwriting: from a picture of any kind to text.
+
+| file | subject |
+|---|---|
+| `opening.py` | opening picture files, also huge or damaged ones |
+| `ink.py` | telling ink from the ground |
+| `ruling.py` | taking the lines of ruled paper away |
+| `segmentation.py` | finding the characters, in reading order |
+| `reading.py` | reading them with a network |
+| `drawing.py` | drawing what was found |
+
+    import jaxdigits as jd
+    from jaxdigits import pictures
+    picture = pictures.open_picture(Path("note.jpg"))        # uint8 [height, width, 3]
+    print(pictures.read(picture, jd.load("digits")).text)
+"""
+
+from jaxdigits.pictures.opening import open_picture
+from jaxdigits.pictures.reading import Reading, read
+from jaxdigits.pictures.segmentation import Character, find_characters
+
+__all__ = ["Character", "Reading", "find_characters", "open_picture", "read"]
