@@ -182,7 +182,7 @@ def _is_stroke(piece: _Piece, labels: Int[np.ndarray, "height width"]) -> bool:
     columns = slice(max(piece.left - 1, 0), piece.right + 1)
     # The picture's border is no edge: what goes on behind it is as wide at least.
     inside = labels[rows, columns] == piece.labels[0]
-    widest = 2 * float(np.max(ndimage.distance_transform_edt(inside)))
+    widest = 2 * float(np.asarray(ndimage.distance_transform_edt(inside)).max())
     if inside.all():
         return False
     # A short thick bar is a stroke as well: a dash, a dot, a 1.

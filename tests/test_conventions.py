@@ -1,0 +1,102 @@
+"""Characters in the form of MNIST and EMNIST, against the files of both."""
+
+import numpy as np
+import pytest
+from PIL import Image
+from scipy.ndimage import center_of_mass
+
+import jaxdigits as jd
+from jaxdigits.data import to_emnist, to_mnist
+from jaxdigits.errors import DataError
+
+
+def enlarged(image, rng, method=None):
+    """Four times as large, somewhere on a larger ground."""
+    large = Image.fromarray(image).resize((112, 112), method or Image.Resampling.NEAREST)
+    return np.pad(np.asarray(large), rng.integers(0, 60, (2, 2)))
+
+
+def difference(found, images):
+    """The mean of the difference, in grey levels a pixel."""
+    return np.abs(np.stack(found).astype(float) - images).mean()
+
+
+@pytest.fixture(scope="module")
+def mnist(mnist_dir):
+    return jd.data.load("mnist", "test", data_dir=mnist_dir)
+
+
+@pytest.fixture(scope="module")
+def letters(real_data, tmp_path_factory):
+    return jd.data.load(
+        "emnist/letters",
+        "test",
+        data_dir=tmp_path_factory.mktemp("letters"),
+        manual_dir=real_data / "emnist-letters-subset",
+    )
+
+
+def test_an_image_of_mnist_comes_back(mnist, rng):
+    """Exactly where its largest pixel is 255; else values are stretched, by 1 at most in most."""
+    images = mnist.images[:300]
+    found = [to_mnist(enlarged(image, rng)) for image in images]
+    assert difference(found, images) < 0.4
+    exact = images.max(axis=(1, 2)) == 255
+    same = [np.array_equal(a, b) for a, b in zip(found, images, strict=True)]
+    assert np.mean(np.array(same)[exact]) > 0.95
+
+
+def test_a_smooth_enlargement_comes_back_nearly(mnist, rng):
+    images = mnist.images[:300]
+    found = [to_mnist(enlarged(image, rng, Image.Resampling.BICUBIC)) for image in images]
+    assert difference(found, images) < 8
+
+
+def test_a_network_reads_what_comes_back(mnist, letters, rng):
+    """The accuracy on converted images is that on the files' own, within two points."""
+    for network, dataset, convert in (("digits", mnist, to_mnist), ("letters", letters, to_emnist)):
+        run, images = jd.load(network), dataset.images[:500]
+        labels = dataset.labels[:500]
+        found = np.stack([convert(enlarged(i, rng, Image.Resampling.BICUBIC)) for i in images])
+        before, after = (np.mean(run.predict(x) == labels) for x in (images, found))
+        assert after > before - 0.02
+
+
+def test_an_image_of_emnist_comes_back_nearly(letters, rng):
+    """How large a letter is among its like is lost: most of the difference is that."""
+    images = letters.images[:300]
+    found = [to_emnist(enlarged(image, rng)) for image in images]
+    assert difference(found, images) < 16
+    same = [np.corrcoef(a.ravel(), b.ravel())[0, 1] for a, b in zip(found, images, strict=True)]
+    assert np.median(same) > 0.9
+
+
+@pytest.mark.parametrize("shape", [(5, 5), (28, 28), (200, 30), (30, 200), (700, 500)])
+def test_form_of_mnist(shape, rng):
+    """A box of 20, the centre of mass in the middle, the brightest 255, whatever comes in."""
+    page = np.zeros(shape, np.uint8)
+    page[1:-1, shape[1] // 2] = 100
+    page[shape[0] // 2, 1:-1] = 100
+    image = to_mnist(page)
+    rows, columns = (np.ptp(places) + 1 for places in image.nonzero())
+    assert max(rows, columns) == 20
+    middle = np.array(center_of_mass(image))
+    assert (np.abs(middle - 14) <= 0.5).all()
+    assert image.max() > 200
+
+
+def test_no_ink():
+    for convert in (to_mnist, to_emnist):
+        with pytest.raises(DataError, match="there is no ink"):
+            convert(np.zeros((10, 10), np.uint8))
+        with pytest.raises(DataError, match="there is no ink"):
+            convert(np.zeros((0, 10), np.uint8))
+
+
+def test_extremes_of_form():
+    """One pixel, a full square, a line: no error, something to see, 28x28."""
+    for page in (np.full((1, 1), 9, np.uint8), np.full((50, 50), 255, np.uint8), np.eye(60) * 255):
+        for convert in (to_mnist, to_emnist):
+            image = convert(page.astype(np.uint8))
+            assert image.shape == (28, 28)
+            assert image.max() > 100
