@@ -9,12 +9,22 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+from jaxtyping import install_import_hook
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # which pytest's option for this does not reach
+    install_import_hook("jaxdigits", "beartype.beartype")
+
+# PyTorch's threads wait for each other by spinning, on cores that others could use.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# ruff: noqa: E402
 from helpers import write_emnist
 from hypothesis import settings
 
 import jaxdigits as jd
 from jaxdigits import data
 from jaxdigits.cli import main
+from jaxdigits.commands import usable_cores
 
 jax.config.update("jax_num_cpu_devices", 2)  # so that sharing a batch can be tested
 
@@ -22,14 +32,28 @@ jax.config.update("jax_num_cpu_devices", 2)  # so that sharing a batch can be te
 settings.register_profile("jaxdigits", deadline=None, derandomize=True)
 settings.load_profile("jaxdigits")
 
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """A process for each core; but one alone for some files or names, which it is soon through."""
+    folders = any(Path(argument).is_dir() for argument in config.args)
+    return usable_cores() if folders and not config.option.keyword else 0
+
+
 TEST_DATA_VARIABLE = "JAXDIGITS_TEST_DATA"
 """A folder with real data: `mnist/` and `emnist-letters-subset/`, as downloaded."""
 
 
 @pytest.fixture(scope="session")
-def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for what is made once, not once in each process that runs tests."""
+    folder = tmp_path_factory.getbasetemp()
+    return folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
+
+
+@pytest.fixture(scope="session")
+def compiled(shared: Path) -> Path:
     """Where the commands that tests run keep compiled programs."""
-    return tmp_path_factory.mktemp("compiled")
+    return shared / "compiled"
 
 
 @pytest.fixture(autouse=True)
@@ -52,10 +76,10 @@ def real_data() -> Path:
 
 
 @pytest.fixture(scope="session")
-def mnist_dir(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def mnist_dir(real_data: Path, shared: Path) -> Path:
     """A data folder in which the real MNIST is prepared."""
-    folder = tmp_path_factory.mktemp("mnist")
-    data.prepare("mnist", data_dir=folder, manual_dir=real_data / "mnist")
+    folder = shared / "mnist"
+    data.prepare("mnist", data_dir=folder, manual_dir=real_data / "mnist")  # one waits for another
     return folder
 
 

@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[1]
 def test_the_programs_run(capsys):
     programs = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
     assert len(programs) == 3
-    train(jd.TrainConfig(dataset="digits", epochs=20), out=Path("runs/digits-convnet"))
+    train(jd.TrainConfig(dataset="digits", epochs=5), out=Path("runs/digits-convnet"))
     capsys.readouterr()
     names: dict = {}
     for program in programs:
