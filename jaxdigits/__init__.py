@@ -18,6 +18,7 @@ Read on from here:
 | `optimizers` | optax's, by name |
 | `training` | `make_train`: a run as a pure function of a key and the data |
 | `runs` | the run folder: saving, loading, predicting, evaluating |
+| `checkpoints`, `interrupts`, `logs` | trainings that go on after a kill; their metrics as files |
 | `plots` | pictures |
 | `bench` | how fast a machine is, in figures that hold |
 | `reproduction`, `report` | what the experiments on the posts' results share, and their report |

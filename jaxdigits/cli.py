@@ -1,5 +1,6 @@
 """The command line. It is declared here, and nothing heavy is imported before a command runs."""
 
+import dataclasses
 import os
 import signal
 import sys
@@ -10,8 +11,8 @@ from typing import Annotated, Literal
 from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, Positional, arg
 from tyro.extras import SubcommandApp
 
-from jaxdigits.config import TrainConfig
-from jaxdigits.errors import JaxdigitsError
+from jaxdigits.config import CheckpointConfig, TrainConfig
+from jaxdigits.errors import JaxdigitsError, StoppedError
 
 Json = Annotated[bool, arg(name="json", help="print one JSON object, and nothing else, on stdout")]
 DataDir = Annotated[
@@ -23,6 +24,9 @@ ManualDir = Annotated[
     arg(help="a folder with data files downloaded by hand, if not $JAXDIGITS_MANUAL_DIR"),
 ]
 
+_words: list[str] = []
+"""The arguments of this call: tyro does not tell which settings were given."""
+
 app = SubcommandApp()
 data_app = SubcommandApp()
 bench_app = SubcommandApp()
@@ -31,8 +35,11 @@ bench_app = SubcommandApp()
 @app.command
 def train(
     config: OmitArgPrefixes[TrainConfig] = TrainConfig(),  # noqa: B008 (frozen)
+    saving: OmitArgPrefixes[CheckpointConfig] = CheckpointConfig(),  # noqa: B008 (frozen)
     out: Path | None = None,
     overwrite: bool = False,
+    resume: Path | None = None,
+    tensorboard: bool = False,
     devices: int | None = None,
     data_dir: DataDir = None,
     manual_dir: ManualDir = None,
@@ -40,10 +47,16 @@ def train(
 ) -> None:
     """Train a network and write its run folder: figures, parameters, pictures.
 
+    Ctrl-C and SIGTERM finish the epoch in hand, save, and say how to go on; twice, they stop at
+    once.
+
     Args:
         config: settings of the run.
+        saving: when to save it on the way.
         out: the run folder; if not given, runs/DATASET-MODEL, with a number where that is taken.
         overwrite: replace an older run in that folder, when the new one is complete.
+        resume: go on with a run folder that is not finished, with its own settings.
+        tensorboard: write the metrics also as events for TensorBoard.
         devices: how many share each batch; if not given, one, but for convolutional networks on a
             CPU a device for each core, as far as the batch allows.
     """
@@ -54,7 +67,11 @@ def train(
 
     train(
         config,
+        saving=saving,
         out=out,
+        resume=resume,
+        given=_given_settings(),
+        tensorboard=tensorboard,
         devices=devices,
         data_dir=data_dir,
         manual_dir=manual_dir,
@@ -316,6 +333,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     if arguments[:1] == ["bench"] and not _names_subcommand(arguments[1:]):
         arguments.insert(1, "run")
+    _words[:] = arguments
     before = signal.signal(signal.SIGINT, _interrupt)
     try:
         try:
@@ -327,6 +345,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             )
         finally:
             sys.stdout.flush()
+    except StoppedError as stop:
+        print(f"jaxdigits: {stop}", file=sys.stderr)
+        return stop.exit_code
     except JaxdigitsError as error:
         print(f"jaxdigits: {error}", file=sys.stderr)
         return 2
@@ -344,6 +365,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _names_subcommand(words: Sequence[str]) -> bool:
     """Whether the first word is a subcommand, or asks for them; an option is neither."""
     return bool(words) and (words[0] in ("-h", "--help") or not words[0].startswith("-"))
+
+
+def _given_settings() -> set[str]:
+    """The names of the settings of a training that stand on the command line."""
+    words = {word.split("=")[0].removeprefix("--") for word in _words if word.startswith("--")}
+    names = {field.name for field in dataclasses.fields(TrainConfig)}
+    return names & {word.replace("-", "_") for word in words}
 
 
 def _interrupt(*_: object) -> None:

@@ -187,6 +187,38 @@ class TrainConfig:
         return cls(**plain)
 
 
+@dataclasses.dataclass(frozen=True)
+class CheckpointConfig:
+    """When a training is saved, so that it can go on after whatever ends it.
+
+    Attributes:
+        checkpoint_epochs: save after every so many epochs.
+        checkpoint_minutes: save after an epoch if the last time was so many minutes ago; a short
+            training is not saved.
+        keep_checkpoints: how many of the last ones to keep.
+
+    Raises:
+        ConfigError: a value is impossible.
+
+    Example:
+        >>> CheckpointConfig(checkpoint_epochs=0)
+        Traceback (most recent call last):
+        jaxdigits.errors.ConfigError: checkpoint_epochs must be 1 or more, not 0
+    """
+
+    checkpoint_epochs: int | None = None
+    checkpoint_minutes: float = 5.0
+    keep_checkpoints: int = 3
+
+    def __post_init__(self) -> None:
+        """Checks every value."""
+        for name in ("checkpoint_epochs", "keep_checkpoints"):
+            count = getattr(self, name)
+            _check(count is None or count >= 1, name, "1 or more", count)
+        minutes = self.checkpoint_minutes
+        _check(minutes >= 0, "checkpoint_minutes", "a number of 0 or more", minutes)
+
+
 def _check(holds: bool, name: str, wanted: str, value: object) -> None:
     if not holds:
         raise ConfigError(f"{name} must be {wanted}, not {value!r}")

@@ -3,11 +3,13 @@
 | file | content |
 |---|---|
 | `run.json` | config, data fingerprint, class names, scaling, versions, results, times |
-| `metrics.jsonl` | a JSON object for each epoch, from 0 (untrained) |
+| `metrics.jsonl`, `metrics.csv` | the metrics of each epoch, from 0 (untrained) |
 | `params.safetensors` | the parameters: plain arrays, nothing that could run |
 | `*.png` | loss and accuracy, sample predictions, confusion matrix, worst mistakes |
+| `tensorboard` | the same metrics as events, if asked for |
 
-The folder gets its name when all is written.
+The folder gets its name when all is written. Until then it is called `NAME.unfinished`, and may
+hold checkpoints (`jaxdigits.checkpoints`).
 """
 
 import importlib.metadata
@@ -30,7 +32,7 @@ from jaxdigits.augmentation import moved_otherwise
 from jaxdigits.config import TrainConfig
 from jaxdigits.data.dataset import Dataset, Fingerprint, check_images
 from jaxdigits.errors import ConfigError, DataError, RunError
-from jaxdigits.files import replacing, write_json
+from jaxdigits.files import replacing, unfinished, write_json
 from jaxdigits.losses import LOSSES, softmax
 from jaxdigits.models import Apply, Model, Params, make_model
 from jaxdigits.preprocess import Scaling, scale_pixels
@@ -40,7 +42,6 @@ FORMAT = 2
 """Of `run.json`: raised when an older reader could not read it."""
 
 RUN_FILE = "run.json"
-METRICS_FILE = "metrics.jsonl"
 PARAMS_FILE = "params.safetensors"
 
 
@@ -292,9 +293,10 @@ def load(folder: str | Path) -> Run:
         results = document["results"]
         trained_with = {name: document[name] for name in ("versions", "device")}
     except (FileNotFoundError, NotADirectoryError):
-        raise RunError(
-            f"there is no run in {folder}: {path} does not exist; `jaxdigits train` makes one"
-        ) from None
+        way = "`jaxdigits train` makes one"
+        if unfinished(folder).exists():
+            way = f"`jaxdigits train --resume {folder}` goes on with one that is not finished"
+        raise RunError(f"there is no run in {folder}: {path} does not exist; {way}") from None
     except OSError as error:
         raise RunError(f"{path} cannot be read: {error.strerror}") from None
     except (ConfigError, ValueError, KeyError, TypeError) as error:

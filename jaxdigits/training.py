@@ -172,8 +172,8 @@ class Trainer(NamedTuple):
     mesh: Mesh | None
     compiler_options: dict[str, bool | str]
 
-    def put(self, data: TrainingData) -> TrainingData:
-        """The data on the device, or on all that share a batch."""
+    def put(self, data: Any) -> Any:
+        """Data or a state on the device, or on all that share a batch."""
         everywhere = self.mesh and NamedSharding(self.mesh, PartitionSpec())
         return jax.device_put(data, everywhere)
 
