@@ -72,10 +72,10 @@ def main() -> None:
             life = time.monotonic() - launched
             done = False
             while not done:
-                begun = (unfinished(out) / BEGUN_FILE).exists()
+                begun = (unfinished(out) / BEGUN_FILE).exists() or out.exists()
                 again = ["train", "--resume", str(out)] if begun else [*settings, "--out", str(out)]
                 left = options.kills - kills
-                seconds = random.uniform(0.0, life) if left else None
+                seconds = random.uniform(0.0, 1.5 * life) if left else None
                 resumed += begun
                 done = run([*again, "--checkpoint-epochs", "1"], seconds)
                 kills += not done

@@ -17,6 +17,7 @@ Read on from here:
 | `convolution` | convolution and max-pooling that are fast on CPUs too |
 | `optimizers` | optax's, by name |
 | `training` | `make_train`: a run as a pure function of a key and the data |
+| `sweeps` | many trainings as one program, and their ensemble |
 | `runs` | the run folder: saving, loading, predicting, evaluating |
 | `checkpoints`, `interrupts`, `logs` | trainings that go on after a kill; their metrics as files |
 | `plots` | pictures |
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
         preprocess,
         reproduction,
         runs,
+        sweeps,
         training,
     )
     from jaxdigits.config import TrainConfig
@@ -96,6 +98,7 @@ __all__ = [
     "preprocess",
     "reproduction",
     "runs",
+    "sweeps",
     "training",
 ]
 

@@ -146,18 +146,19 @@ class Checkpoints:
                 self._manager.close()
             self._manager = None
 
-    def restore(self, template: Any) -> Checkpoint | None:
+    def restore(self, template: Any, after: int = 0) -> Checkpoint | None:
         """The newest checkpoint that is whole, or None if there is none at all.
 
         Newer ones that are damaged, or of another training, are renamed to `damaged-EPOCH`.
 
         Args:
             template: a pytree of arrays or of their shapes, as the state is to be.
+            after: an epoch before which checkpoints are not looked at.
 
         Raises:
             RunError: there are checkpoints, but none can be used, or a newer version wrote them.
         """
-        epochs = complete_epochs(self._folder.parent)
+        epochs = [epoch for epoch in complete_epochs(self._folder.parent) if epoch > after]
         notes = []
         for epoch in reversed(epochs):
             try:
@@ -319,8 +320,8 @@ def _orbax() -> ModuleType:
 
 
 def _check_same(document: Mapping[str, Any], begun: Mapping[str, Any], path: Path) -> None:
-    for part in ("config", "data"):
-        found = differences(document.get(part, {}), begun[part])
+    for part in ("config", "data", "grid"):
+        found = differences(document.get(part, {}), begun.get(part, {}))
         if found:
             raise RunError(f"{path} is of another training: its {'; its '.join(found)}")
 
@@ -344,9 +345,9 @@ def _reason(error: Exception) -> str:
     """The part of an error's message that says why: tensorstore's are pages long."""
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
-    text = re.split(r" \[(?:tensorstore_spec|os_error_code)", str(error))[0].splitlines()
-    last = (text or [type(error).__name__])[0].rsplit(": ", 1)[-1]
-    return last[:200] or type(error).__name__
+    text, *more = re.split(r" \[(?:tensorstore_spec|os_error_code)", str(error))
+    text = (text.splitlines() or [type(error).__name__])[0]
+    return text.rsplit(": ", 1)[-1] if more else text
 
 
 def _named_shapes(state: Any) -> dict[str, jax.ShapeDtypeStruct]:

@@ -11,8 +11,8 @@ from typing import Annotated, Literal
 from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, Positional, arg
 from tyro.extras import SubcommandApp
 
-from jaxdigits.config import CheckpointConfig, TrainConfig
-from jaxdigits.errors import JaxdigitsError, StoppedError
+from jaxdigits.config import CheckpointConfig, TrainConfig, parse_grid
+from jaxdigits.errors import ConfigError, JaxdigitsError, StoppedError
 
 Json = Annotated[bool, arg(name="json", help="print one JSON object, and nothing else, on stdout")]
 DataDir = Annotated[
@@ -39,6 +39,8 @@ def train(
     out: Path | None = None,
     overwrite: bool = False,
     resume: Path | None = None,
+    seeds: int = 1,
+    members_at_once: int | None = None,
     tensorboard: bool = False,
     devices: int | None = None,
     data_dir: DataDir = None,
@@ -56,6 +58,9 @@ def train(
         out: the run folder; if not given, runs/DATASET-MODEL, with a number where that is taken.
         overwrite: replace an older run in that folder, when the new one is complete.
         resume: go on with a run folder that is not finished, with its own settings.
+        seeds: if more than one, so many trainings with following seeds, as `jaxdigits sweep` does
+            it.
+        members_at_once: how many of these one call of the program trains.
         tensorboard: write the metrics also as events for TensorBoard.
         devices: how many share each batch; if not given, one, but for convolutional networks on a
             CPU a device for each core, as far as the batch allows.
@@ -63,6 +68,27 @@ def train(
     from jaxdigits.commands import prepare_jax
 
     prepare_jax()
+    if seeds != 1:
+        if tensorboard:
+            raise ConfigError("--tensorboard is for one training, not for --seeds")
+        from jaxdigits.commands.sweep import sweep
+
+        sweep(
+            config,
+            {},
+            seeds=seeds,
+            members_at_once=members_at_once,
+            saving=saving,
+            out=out,
+            resume=resume,
+            given=_given_settings(),
+            devices=devices,
+            data_dir=data_dir,
+            manual_dir=manual_dir,
+            overwrite=overwrite,
+            as_json=as_json,
+        )
+        return
     from jaxdigits.commands.train import train
 
     train(
@@ -72,6 +98,74 @@ def train(
         resume=resume,
         given=_given_settings(),
         tensorboard=tensorboard,
+        devices=devices,
+        data_dir=data_dir,
+        manual_dir=manual_dir,
+        overwrite=overwrite,
+        as_json=as_json,
+    )
+
+
+SweepSettings = dataclasses.make_dataclass(
+    "SweepSettings",
+    [
+        (
+            field.name,
+            Annotated[str | None, arg(metavar="A,B,...", help="as of `jaxdigits train`")],
+            dataclasses.field(default=None),
+        )
+        for field in dataclasses.fields(TrainConfig)
+    ],
+    frozen=True,
+)
+SweepSettings.__doc__ = "The settings of a sweep, each one value or several."
+
+
+@app.command
+def sweep(
+    settings: OmitArgPrefixes[SweepSettings] = SweepSettings(),  # pyright: ignore # noqa: B008
+    saving: OmitArgPrefixes[CheckpointConfig] = CheckpointConfig(),  # noqa: B008 (frozen)
+    seeds: int = 1,
+    members_at_once: int | None = None,
+    out: Path | None = None,
+    overwrite: bool = False,
+    resume: Path | None = None,
+    devices: int | None = None,
+    data_dir: DataDir = None,
+    manual_dir: ManualDir = None,
+    as_json: Json = False,
+) -> None:
+    """Train all combinations of settings, and compare them by their validation accuracy.
+
+    Each setting of `jaxdigits train` may be a list: --learning-rate 0.01,0.1 --hidden 32,64x32
+    (two layers) --augment none,shift+rotate. Trainings that differ in seed, learning rate, weight
+    decay and momentum share a compiled program.
+
+    Args:
+        saving: when to save it on the way.
+        seeds: how often to train each setting.
+        members_at_once: how many one call of a program trains; if not given, as many as suit the
+            device and its memory.
+        out: the folder; if not given, sweeps/DATASET-MODEL, with a number where that is taken.
+        overwrite: replace an older sweep in that folder, when the new one is complete.
+        resume: go on with a sweep's folder that is not finished, with its own settings.
+        devices: over how many the trainings are spread; all, if not given.
+    """
+    config, grid = parse_grid(dataclasses.asdict(settings))
+    from jaxdigits.commands import prepare_jax
+
+    prepare_jax()
+    from jaxdigits.commands.sweep import sweep
+
+    sweep(
+        config,
+        grid,
+        seeds=seeds,
+        members_at_once=members_at_once,
+        saving=saving,
+        out=out,
+        resume=resume,
+        given=_given_settings(),
         devices=devices,
         data_dir=data_dir,
         manual_dir=manual_dir,

@@ -97,6 +97,7 @@ class Run:
         fingerprint: of the data it was trained on.
         results: what was measured at the end of training, by split, as in `run.json`.
         environment: the versions and the device that it was trained with.
+        members: of an ensemble, the networks whose probabilities it averages.
     """
 
     config: TrainConfig
@@ -107,6 +108,7 @@ class Run:
     fingerprint: Fingerprint
     results: Mapping[str, Any]
     environment: Mapping[str, Any]
+    members: tuple["Run", ...] = ()
 
     def predict(self, images: UInt8[np.ndarray | Array, "n 28 28"]) -> Int32[np.ndarray, " n"]:
         """The most probable label of each image.
@@ -264,10 +266,10 @@ def save(run: Run, folder: Path, times: Mapping[str, float], devices: int = 1) -
 
 
 def load(folder: str | Path) -> Run:
-    """Loads a trained network from its run folder.
+    """Loads a trained network from its run folder, or the best setting's ensemble from a sweep's.
 
     Args:
-        folder: as written by `jaxdigits train --out FOLDER`.
+        folder: as written by `jaxdigits train --out FOLDER`, or by `jaxdigits sweep`.
 
     Raises:
         RunError: the folder holds no whole run, or one that this version cannot read.
@@ -280,6 +282,10 @@ def load(folder: str | Path) -> Run:
     """
     folder = Path(folder).expanduser()
     path = folder / RUN_FILE
+    if (folder / "sweep.json").exists():
+        from jaxdigits.sweeps import load_ensemble
+
+        return load_ensemble(folder)
     try:
         document = json.loads(path.read_text())
         if document["format"] > FORMAT:

@@ -33,7 +33,7 @@ from jaxdigits.data.preparation import StrPath
 from jaxdigits.errors import ConfigError
 from jaxdigits.losses import LOSSES, Loss, smoothed_cross_entropy
 from jaxdigits.models import Apply, Model, Params, make_model
-from jaxdigits.optimizers import make_optimizer
+from jaxdigits.optimizers import Rates, make_optimizer
 from jaxdigits.preprocess import (
     UNIT,
     Scaling,
@@ -245,6 +245,7 @@ def make_trainer(
     model: Model | None = None,
     optimizer: optax.GradientTransformation | None = None,
     mesh: Mesh | None = None,
+    rates: Rates | None = None,
 ) -> Trainer:
     """The parts of which `make_train` makes a run; arguments and errors are the same.
 
@@ -256,6 +257,8 @@ def make_trainer(
     device but for rounding, and for what dropout and augmentation draw. (Where a batch cannot be
     shared evenly, the first image fills the gaps, as others fill up the last batch of an epoch:
     they count in batch normalisation, nowhere else.)
+
+    `rates` stand in the place of the config's learning rate, weight decay and momentum.
     """
     _check_gradients(config, model)
     axis = DEVICES if mesh is not None and mesh.size > 1 else None
@@ -267,7 +270,7 @@ def make_trainer(
     def optimizer_for(images: Array) -> optax.GradientTransformation:
         epochs = config.count_epochs(len(images))
         steps = epochs * steps_per_epoch(len(images), config.batch_size)
-        return optimizer or make_optimizer(config, steps)
+        return optimizer or make_optimizer(config, steps, rates)
 
     def init(key: Key[Array, ""], data: TrainingData, params: Params | None = None) -> TrainState:
         if data.num_classes != num_classes:

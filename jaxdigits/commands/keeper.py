@@ -64,9 +64,9 @@ class Keeper:
         self._checkpoints.close()
         self._stack.close()
 
-    def restore(self, template: Any) -> Checkpoint | None:
-        """The newest usable checkpoint; says so where a newer one is not."""
-        found = self._checkpoints.restore(template)
+    def restore(self, template: Any, after: int = 0) -> Checkpoint | None:
+        """The newest usable checkpoint after an epoch; says so where a newer one is not."""
+        found = self._checkpoints.restore(template, after)
         for sentence in found.notes if found else ():
             note(f"{sentence}; going on from the checkpoint before it")
         return found

@@ -103,8 +103,10 @@ def train(
         if (out / RUN_FILE).exists() and not unfinished(out).exists():
             return _already_complete(out, as_json)
         begun = load_begun(unfinished(out))
+        if "seeds" in begun:
+            raise ConfigError(f"{out} is a sweep: `jaxdigits sweep --resume {out}` goes on")
         config = begun_config(begun, unfinished(out), config, given)
-        devices = _devices_again(begun, devices)
+        devices = devices_again(begun, devices)
     mesh = default_mesh(config, devices)
     config = dataclasses.replace(
         config, dataset=choose_dataset(config.dataset, data_dir, manual_dir)
@@ -170,7 +172,7 @@ def _already_complete(folder: Path, as_json: bool) -> Run:
     return run
 
 
-def _devices_again(begun: Mapping[str, Any], devices: int | None) -> int:
+def devices_again(begun: Mapping[str, Any], devices: int | None) -> int:
     """As many devices as before, where no other number is asked for; says so if they differ."""
     before, there = begun["devices"], len(jax.devices())
     if devices is None and before > there:
@@ -269,7 +271,7 @@ def _fit(
         times["train"] = found.progress["seconds"]
         note(f"going on after epoch {done} of {epochs}")
     else:
-        history = [{"epoch": 0, **_plain("validation", evaluate(state, arrays.validation))}]
+        history = [{"epoch": 0, **metrics_line(validation=evaluate(state, arrays.validation))}]
 
     keeper.note_signals()
     # tqdm is silent where standard error is not a terminal.
@@ -285,7 +287,7 @@ def _fit(
             )
             seconds = time.perf_counter() - start
             times["train"] += seconds
-            history.append({"epoch": number, **_line(measured), "seconds": seconds})
+            history.append({"epoch": number, **metrics_line(*measured), "seconds": seconds})
             log.write(history[-1])
             bar.set_postfix_str(
                 f"loss {float(measured.train.loss):.4f}, "
@@ -309,16 +311,17 @@ def _fit(
     return run, history, times
 
 
-def _plain(part: str, values: Metrics) -> dict[str, float | None]:
-    loss = float(values.loss)
-    return {
-        f"{part}_loss": loss if math.isfinite(loss) else None,
-        f"{part}_accuracy": float(values.accuracy),
-    }
-
-
-def _line(measured: EpochMetrics) -> dict[str, float | None]:
-    return {**_plain("train", measured.train), **_plain("validation", measured.validation)}
+def metrics_line(
+    train: Metrics | None = None, validation: Metrics | None = None
+) -> dict[str, float | None]:
+    """The metrics of an epoch as plain values; a loss that is not a number is None."""
+    line: dict[str, float | None] = {}
+    for part, values in (("train", train), ("validation", validation)):
+        if values is not None:
+            loss = float(values.loss)
+            line[f"{part}_loss"] = loss if math.isfinite(loss) else None
+            line[f"{part}_accuracy"] = float(values.accuracy)
+    return line
 
 
 def _draw(
