@@ -108,7 +108,7 @@ class Checkpoints:
         self._saved_at, self._saved_epoch = time.monotonic(), epoch
         with self._writing(epoch):
             ocp = _orbax()
-            arrays = _named_arrays(state)
+            arrays = named_arrays(state)
             document = {
                 **self._begun,
                 "epoch": epoch,
@@ -183,11 +183,15 @@ class Checkpoints:
         if self._manager is not None:
             return self._manager
         ocp = _orbax()
+        self._folder.mkdir(parents=True, exist_ok=True)
         policy = ocp.checkpoint_managers.LatestN(self._config.keep_checkpoints)
         manager = ocp.CheckpointManager(
             self._folder,
             options=ocp.CheckpointManagerOptions(
-                preservation_policy=policy, cleanup_tmp_directories=True
+                preservation_policy=policy,
+                create=False,
+                cleanup_tmp_directories=True,
+                multiprocessing_options=_only_first(ocp),
             ),
         )
         self._manager = manager
@@ -196,8 +200,11 @@ class Checkpoints:
     def _read(self, epoch: int, template: Any) -> tuple[Any, dict[str, Any]]:
         ocp = _orbax()
         path = self._folder / str(epoch)
-        wanted = _named_shapes(template)
-        with _reading(path), ocp.CheckpointManager(self._folder) as manager:
+        wanted = named_shapes(template)
+        options = ocp.CheckpointManagerOptions(
+            create=False, multiprocessing_options=_only_first(ocp)
+        )
+        with _reading(path), ocp.CheckpointManager(self._folder, options=options) as manager:
             read = ocp.args.Composite(document=ocp.args.JsonRestore())
             document = dict(manager.restore(epoch, args=read).document)
             check_begun(document, path)
@@ -210,11 +217,7 @@ class Checkpoints:
             for name, leaf in wanted.items():
                 if (arrays[name].shape, arrays[name].dtype) != (leaf.shape, leaf.dtype):
                     raise ValueError(f"its {name} has another shape or type")
-            leaves = [
-                _like(arrays[name], leaf)
-                for name, leaf in zip(wanted, jax.tree.leaves(template), strict=True)
-            ]
-            return jax.tree.unflatten(jax.tree.structure(template), leaves), document["progress"]
+            return from_named(arrays, template), document["progress"]
 
     @contextlib.contextmanager
     def _writing(self, epoch: int) -> Iterator[None]:
@@ -299,6 +302,16 @@ def differences(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[str
     ]
 
 
+def _only_first(ocp: ModuleType) -> Any:
+    """Of several processes, only the first one reads and writes."""
+    several = jax.process_count() > 1
+    return ocp.options.MultiprocessingOptions(
+        primary_host=0,
+        active_processes={0} if several else None,
+        barrier_sync_key_prefix="first" if several else None,
+    )
+
+
 @functools.cache
 def _orbax() -> ModuleType:
     """Orbax, which takes a third of a second to import.
@@ -350,7 +363,7 @@ def _reason(error: Exception) -> str:
     return text.rsplit(": ", 1)[-1] if more else text
 
 
-def _named_shapes(state: Any) -> dict[str, jax.ShapeDtypeStruct]:
+def named_shapes(state: Any) -> dict[str, jax.ShapeDtypeStruct]:
     """The arrays of a pytree by names such as `params.0.weight`; keys as their numbers."""
     named = {}
     for path, leaf in jax.tree_util.tree_leaves_with_path(state):
@@ -361,7 +374,7 @@ def _named_shapes(state: Any) -> dict[str, jax.ShapeDtypeStruct]:
     return named
 
 
-def _named_arrays(state: Any) -> dict[str, np.ndarray]:
+def named_arrays(state: Any) -> dict[str, np.ndarray]:
     """Copies on the host: the arrays themselves are overwritten by the next epoch."""
     plain = jax.tree.map(
         lambda leaf: (
@@ -371,14 +384,24 @@ def _named_arrays(state: Any) -> dict[str, np.ndarray]:
     )
     return {
         name: np.array(leaf)
-        for name, leaf in zip(_named_shapes(state), jax.tree.leaves(plain), strict=True)
+        for name, leaf in zip(named_shapes(state), jax.tree.leaves(plain), strict=True)
     }
 
 
-def _like(array: np.ndarray, leaf: Any) -> Any:
-    if not jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
-        return array
-    return jax.random.wrap_key_data(jnp.asarray(array))
+def from_named(arrays: Mapping[str, Any], template: Any) -> Any:
+    """The pytree whose `named_arrays` these are.
+
+    Args:
+        arrays: by name.
+        template: a pytree of arrays or of their shapes.
+    """
+    leaves = [
+        jax.random.wrap_key_data(jnp.asarray(arrays[name]))
+        if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+        else arrays[name]
+        for name, leaf in zip(named_shapes(template), jax.tree.leaves(template), strict=True)
+    ]
+    return jax.tree.unflatten(jax.tree.structure(template), leaves)
 
 
 def _digest(arrays: Mapping[str, np.ndarray]) -> str:

@@ -43,6 +43,9 @@ def train(
     members_at_once: int | None = None,
     tensorboard: bool = False,
     devices: int | None = None,
+    coordinator: str | None = None,
+    processes: int | None = None,
+    process_id: int | None = None,
     data_dir: DataDir = None,
     manual_dir: ManualDir = None,
     as_json: Json = False,
@@ -64,13 +67,20 @@ def train(
         tensorboard: write the metrics also as events for TensorBoard.
         devices: how many share each batch; if not given, one, but for convolutional networks on a
             CPU a device for each core, as far as the batch allows.
+        coordinator: train with several processes, each of which is given this: HOST:PORT of the
+            first one, or auto, where Slurm, Kubernetes and so on tell. The batch size is that of
+            all together; only the first process writes.
+        processes: how many there are; not needed with auto.
+        process_id: 0 for the first; not needed with auto.
     """
     from jaxdigits.commands import prepare_jax
 
     prepare_jax()
+    if coordinator is None and (processes is not None or process_id is not None):
+        raise ConfigError("--processes and --process-id need --coordinator HOST:PORT")
     if seeds != 1:
-        if tensorboard:
-            raise ConfigError("--tensorboard is for one training, not for --seeds")
+        if tensorboard or coordinator:
+            raise ConfigError("--tensorboard and --coordinator are for one training, not --seeds")
         from jaxdigits.commands.sweep import sweep
 
         sweep(
@@ -89,6 +99,10 @@ def train(
             as_json=as_json,
         )
         return
+    if coordinator is not None:
+        from jaxdigits.hosts import connect
+
+        connect(coordinator, processes, process_id)
     from jaxdigits.commands.train import train
 
     train(

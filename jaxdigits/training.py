@@ -173,9 +173,18 @@ class Trainer(NamedTuple):
     compiler_options: dict[str, bool | str]
 
     def put(self, data: Any) -> Any:
-        """Data or a state on the device, or on all that share a batch."""
+        """Data or a state on the device, or on all that share a batch, in all processes."""
         everywhere = self.mesh and NamedSharding(self.mesh, PartitionSpec())
-        return jax.device_put(data, everywhere)
+        if everywhere is None or jax.process_count() == 1:
+            return jax.device_put(data, everywhere)
+
+        def place(leaf: Any) -> Array:
+            if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+                return jax.random.wrap_key_data(place(jax.random.key_data(leaf)))
+            whole = np.asarray(leaf)
+            return jax.make_array_from_callback(whole.shape, everywhere, lambda at: whole[at])
+
+        return jax.tree.map(place, data)
 
     def jit(self, function: Callable, **options: Any) -> Any:
         """`jax.jit` of one of these functions, with the compiler options."""
@@ -511,6 +520,13 @@ def default_mesh(config: TrainConfig, devices: int | None = None) -> Mesh | None
         True
     """
     there = jax.devices()
+    if jax.process_count() > 1:
+        if devices not in (None, len(there)):
+            raise ConfigError(
+                f"several processes share a batch with all of their {len(there)} devices; leave "
+                f"--devices {devices} away, and set JAX_NUM_CPU_DEVICES for each process"
+            )
+        devices = len(there)
     if devices is None:
         devices = 1
         if there[0].platform == "cpu" and config.model in CONVOLUTIONAL:

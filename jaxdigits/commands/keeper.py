@@ -8,13 +8,19 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from jaxdigits import data, runs
+import jax
+import numpy as np
+
+from jaxdigits import data, hosts, runs
 from jaxdigits.checkpoints import (
     BEGUN_FILE,
     CHECKPOINTS,
     Checkpoint,
     Checkpoints,
     complete_epochs,
+    from_named,
+    named_arrays,
+    named_shapes,
 )
 from jaxdigits.commands import note
 from jaxdigits.config import CheckpointConfig, TrainConfig
@@ -66,9 +72,18 @@ class Keeper:
 
     def restore(self, template: Any, after: int = 0) -> Checkpoint | None:
         """The newest usable checkpoint after an epoch; says so where a newer one is not."""
-        found = self._checkpoints.restore(template, after)
+        found = None
+        if hosts.is_first():
+            found = self._checkpoints.restore(template, after)
         for sentence in found.notes if found else ():
             note(f"{sentence}; going on from the checkpoint before it")
+        epoch = hosts.greatest(found.epoch if found else 0)
+        if epoch and jax.process_count() > 1:
+            shapes = named_shapes(template)
+            arrays = {name: np.zeros(leaf.shape, leaf.dtype) for name, leaf in shapes.items()}
+            arrays = hosts.from_first(named_arrays(found.state) if found else arrays)
+            found = found or Checkpoint(epoch, None, {"history": [], "seconds": 0.0}, [])
+            found = found._replace(state=from_named(arrays, template))
         return found
 
     def after_epoch(self, epoch: int, epochs: int, state: Any, progress: Mapping[str, Any]) -> None:
@@ -84,14 +99,18 @@ class Keeper:
             StoppedError: a signal has come before the last epoch; the state is saved.
             OutputError: the same, but it cannot be saved.
         """
-        stop = self._interrupts.received
+        stop = hosts.greatest(self._interrupts.received or 0)
+        if not hosts.is_first():
+            if stop and epoch < epochs:
+                raise StoppedError("stopped with the first process", 128 + stop)
+            return
         try:
             self._checkpoints.check()
-            if stop is None and self._checkpoints.due(epoch):
+            if not stop and self._checkpoints.due(epoch):
                 self._checkpoints.save(epoch, state, progress)
         except OutputError as error:
             note(f"{error}; the training goes on, older checkpoints stay")
-        if stop is not None and epoch < epochs:
+        if stop and epoch < epochs:
             try:
                 self._checkpoints.save(epoch, state, progress)
                 self._checkpoints.wait()

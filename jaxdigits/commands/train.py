@@ -5,6 +5,7 @@ import json
 import math
 import time
 from collections.abc import Collection, Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import numpy as np
 from jax.sharding import Mesh
 from tqdm import tqdm
 
-from jaxdigits import data, runs
+from jaxdigits import data, hosts, runs
 from jaxdigits.checkpoints import begin, differences, load_begun
 from jaxdigits.commands import note, note_counts, report
 from jaxdigits.commands.evaluate import results_table
@@ -120,6 +121,8 @@ def train(
         check_data(begun, fingerprint)
     note_counts(fingerprint)
     name = f"{fingerprint.name.replace('/', '-')}-{config.model}"
+    if not hosts.is_first():
+        return _train_along(config, splits, mesh, resume=resume is not None)
     with making_folder(
         out or Path("runs") / name,
         numbered=out is None and not overwrite,
@@ -158,6 +161,15 @@ def train(
     where = f"written to {folder.final}: {', '.join(RUN_FILES)}"
     document = {"run": str(folder.final), **document}
     report(f"{summary}\n\n{where}", document, as_json=as_json)
+    return run
+
+
+def _train_along(
+    config: TrainConfig, splits: Mapping[str, Dataset], mesh: Mesh | None, *, resume: bool
+) -> Run:
+    """What a process does that is not the first: its share of each batch, and no files."""
+    with Keeper(Path(), {}, CheckpointConfig(), "") as keeper:
+        run, _, _ = _fit(config, splits, None, mesh, keeper, resume=resume, tensorboard=False)
     return run
 
 
@@ -244,7 +256,7 @@ def choose_dataset(name: str, data_dir: Path | None, manual_dir: Path | None) ->
 def _fit(
     config: TrainConfig,
     splits: Mapping[str, Dataset],
-    folder: Path,
+    folder: Path | None,
     mesh: Mesh | None,
     keeper: Keeper,
     *,
@@ -256,7 +268,7 @@ def _fit(
     trainer = make_trainer(config, len(class_names), mesh=mesh)
     arrays = trainer.put(TrainingData.from_datasets(splits["train"], splits["validation"]))
     epochs = trainer.count_epochs(arrays)
-    key = jax.random.key(config.seed)
+    key = trainer.put(jax.random.key(config.seed))
     began = time.perf_counter()
     found = keeper.restore(jax.eval_shape(trainer.init, key, arrays)) if resume else None
     state = trainer.put(found.state) if found else trainer.jit(trainer.init)(key, arrays)
@@ -276,7 +288,7 @@ def _fit(
     keeper.note_signals()
     # tqdm is silent where standard error is not a terminal.
     with (
-        MetricsLog(folder, history, tensorboard=tensorboard) as log,
+        MetricsLog(folder, history, tensorboard=tensorboard) if folder else nullcontext() as log,
         tqdm(total=epochs, initial=done, unit="epoch", disable=None, leave=False) as bar,
     ):
         for number in range(done + 1, epochs + 1):
@@ -288,7 +300,8 @@ def _fit(
             seconds = time.perf_counter() - start
             times["train"] += seconds
             history.append({"epoch": number, **metrics_line(*measured), "seconds": seconds})
-            log.write(history[-1])
+            if log is not None:
+                log.write(history[-1])
             bar.set_postfix_str(
                 f"loss {float(measured.train.loss):.4f}, "
                 f"validation accuracy {float(measured.validation.accuracy):.2%}"
@@ -296,7 +309,7 @@ def _fit(
             bar.update()
             progress = {"history": history, "seconds": times["train"]}
             keeper.after_epoch(number, epochs, state, progress)
-    if any(line["validation_loss"] is None for line in history):
+    if folder and any(line["validation_loss"] is None for line in history):
         note("The loss is not a finite number: training diverged; try a smaller --learning-rate.")
     run = Run(
         config=dataclasses.replace(config, epochs=epochs, augment=config.augmentations),
