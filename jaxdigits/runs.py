@@ -14,6 +14,7 @@ hold checkpoints (`jaxdigits.checkpoints`).
 
 import importlib.metadata
 import json
+import os
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -282,7 +283,7 @@ def load(folder: str | Path) -> Run:
     """
     folder = Path(folder).expanduser()
     path = folder / RUN_FILE
-    if (folder / "sweep.json").exists():
+    if os.path.exists(folder / "sweep.json"):  # pathlib's raises for a name that is too long
         from jaxdigits.sweeps import load_ensemble
 
         return load_ensemble(folder)
