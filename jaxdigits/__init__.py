@@ -17,7 +17,10 @@ Read on from here:
 | `convolution` | convolution and max-pooling that are fast on CPUs too |
 | `optimizers` | optax's, by name |
 | `training` | `make_train`: a run as a pure function of a key and the data |
+| `hosts` | several processes that train one network |
+| `sweeps` | many trainings as one program, and their ensemble |
 | `runs` | the run folder: saving, loading, predicting, evaluating |
+| `checkpoints`, `interrupts`, `logs` | trainings that go on after a kill; their metrics as files |
 | `pictures` | reading your own handwriting: from a photo to text |
 | `calibration`, `robustness` | how sure a network may be, and what is left when images change |
 | `plots` | drawings of results |
@@ -51,6 +54,7 @@ if TYPE_CHECKING:
         reproduction,
         robustness,
         runs,
+        sweeps,
         training,
     )
     from jaxdigits.config import TrainConfig
@@ -103,6 +107,7 @@ __all__ = [
     "reproduction",
     "robustness",
     "runs",
+    "sweeps",
     "training",
 ]
 

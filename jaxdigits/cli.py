@@ -1,5 +1,6 @@
 """The command line. It is declared here, and nothing heavy is imported before a command runs."""
 
+import dataclasses
 import os
 import signal
 import sys
@@ -10,8 +11,8 @@ from typing import Annotated, Literal
 from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, Positional, arg
 from tyro.extras import SubcommandApp
 
-from jaxdigits.config import TrainConfig
-from jaxdigits.errors import JaxdigitsError
+from jaxdigits.config import CheckpointConfig, TrainConfig, parse_grid
+from jaxdigits.errors import ConfigError, JaxdigitsError, StoppedError
 
 Json = Annotated[bool, arg(name="json", help="print one JSON object, and nothing else, on stdout")]
 DataDir = Annotated[
@@ -23,6 +24,9 @@ ManualDir = Annotated[
     arg(help="a folder with data files downloaded by hand, if not $JAXDIGITS_MANUAL_DIR"),
 ]
 
+_words: list[str] = []
+"""The arguments of this call: tyro does not tell which settings were given."""
+
 app = SubcommandApp()
 data_app = SubcommandApp()
 bench_app = SubcommandApp()
@@ -31,30 +35,151 @@ bench_app = SubcommandApp()
 @app.command
 def train(
     config: OmitArgPrefixes[TrainConfig] = TrainConfig(),  # noqa: B008 (frozen)
+    saving: OmitArgPrefixes[CheckpointConfig] = CheckpointConfig(),  # noqa: B008 (frozen)
     out: Path | None = None,
     overwrite: bool = False,
+    resume: Path | None = None,
+    seeds: int = 1,
+    members_at_once: int | None = None,
+    tensorboard: bool = False,
     devices: int | None = None,
+    coordinator: str | None = None,
+    processes: int | None = None,
+    process_id: int | None = None,
     data_dir: DataDir = None,
     manual_dir: ManualDir = None,
     as_json: Json = False,
 ) -> None:
     """Train a network and write its run folder: figures, parameters, pictures.
 
+    Ctrl-C and SIGTERM finish the epoch in hand, save, and say how to go on; twice, they stop at
+    once.
+
     Args:
         config: settings of the run.
+        saving: when to save it on the way.
         out: the run folder; if not given, runs/DATASET-MODEL, with a number where that is taken.
         overwrite: replace an older run in that folder, when the new one is complete.
+        resume: go on with a run folder that is not finished, with its own settings.
+        seeds: if more than one, so many trainings with following seeds, as `jaxdigits sweep` does
+            it.
+        members_at_once: how many of these one call of the program trains.
+        tensorboard: write the metrics also as events for TensorBoard.
         devices: how many share each batch; if not given, one, but for convolutional networks on a
             CPU a device for each core, as far as the batch allows.
+        coordinator: train with several processes, each of which is given this: HOST:PORT of the
+            first one, or auto, where Slurm, Kubernetes and so on tell. The batch size is that of
+            all together; only the first process writes.
+        processes: how many there are; not needed with auto.
+        process_id: 0 for the first; not needed with auto.
     """
     from jaxdigits.commands import prepare_jax
 
     prepare_jax()
+    if coordinator is None and (processes is not None or process_id is not None):
+        raise ConfigError("--processes and --process-id need --coordinator HOST:PORT")
+    if seeds != 1:
+        if tensorboard or coordinator:
+            raise ConfigError("--tensorboard and --coordinator are for one training, not --seeds")
+        from jaxdigits.commands.sweep import sweep
+
+        sweep(
+            config,
+            {},
+            seeds=seeds,
+            members_at_once=members_at_once,
+            saving=saving,
+            out=out,
+            resume=resume,
+            given=_given_settings(),
+            devices=devices,
+            data_dir=data_dir,
+            manual_dir=manual_dir,
+            overwrite=overwrite,
+            as_json=as_json,
+        )
+        return
+    if coordinator is not None:
+        from jaxdigits.hosts import connect
+
+        connect(coordinator, processes, process_id)
     from jaxdigits.commands.train import train
 
     train(
         config,
+        saving=saving,
         out=out,
+        resume=resume,
+        given=_given_settings(),
+        tensorboard=tensorboard,
+        devices=devices,
+        data_dir=data_dir,
+        manual_dir=manual_dir,
+        overwrite=overwrite,
+        as_json=as_json,
+    )
+
+
+SweepSettings = dataclasses.make_dataclass(
+    "SweepSettings",
+    [
+        (
+            field.name,
+            Annotated[str | None, arg(metavar="A,B,...", help="as of `jaxdigits train`")],
+            dataclasses.field(default=None),
+        )
+        for field in dataclasses.fields(TrainConfig)
+    ],
+    frozen=True,
+)
+SweepSettings.__doc__ = "The settings of a sweep, each one value or several."
+
+
+@app.command
+def sweep(
+    settings: OmitArgPrefixes[SweepSettings] = SweepSettings(),  # pyright: ignore # noqa: B008
+    saving: OmitArgPrefixes[CheckpointConfig] = CheckpointConfig(),  # noqa: B008 (frozen)
+    seeds: int = 1,
+    members_at_once: int | None = None,
+    out: Path | None = None,
+    overwrite: bool = False,
+    resume: Path | None = None,
+    devices: int | None = None,
+    data_dir: DataDir = None,
+    manual_dir: ManualDir = None,
+    as_json: Json = False,
+) -> None:
+    """Train all combinations of settings, and compare them by their validation accuracy.
+
+    Each setting of `jaxdigits train` may be a list: --learning-rate 0.01,0.1 --hidden 32,64x32
+    (two layers) --augment none,shift+rotate. Trainings that differ in seed, learning rate, weight
+    decay and momentum share a compiled program.
+
+    Args:
+        saving: when to save it on the way.
+        seeds: how often to train each setting.
+        members_at_once: how many one call of a program trains; if not given, as many as suit the
+            device and its memory.
+        out: the folder; if not given, sweeps/DATASET-MODEL, with a number where that is taken.
+        overwrite: replace an older sweep in that folder, when the new one is complete.
+        resume: go on with a sweep's folder that is not finished, with its own settings.
+        devices: over how many the trainings are spread; all, if not given.
+    """
+    config, grid = parse_grid(dataclasses.asdict(settings))
+    from jaxdigits.commands import prepare_jax
+
+    prepare_jax()
+    from jaxdigits.commands.sweep import sweep
+
+    sweep(
+        config,
+        grid,
+        seeds=seeds,
+        members_at_once=members_at_once,
+        saving=saving,
+        out=out,
+        resume=resume,
+        given=_given_settings(),
         devices=devices,
         data_dir=data_dir,
         manual_dir=manual_dir,
@@ -354,6 +479,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     if arguments[:1] == ["bench"] and not _names_subcommand(arguments[1:]):
         arguments.insert(1, "run")
+    _words[:] = arguments
     before = signal.signal(signal.SIGINT, _interrupt)
     try:
         try:
@@ -365,6 +491,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             )
         finally:
             sys.stdout.flush()
+    except StoppedError as stop:
+        print(f"jaxdigits: {stop}", file=sys.stderr)
+        return stop.exit_code
     except JaxdigitsError as error:
         print(f"jaxdigits: {error}", file=sys.stderr)
         return 2
@@ -382,6 +511,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _names_subcommand(words: Sequence[str]) -> bool:
     """Whether the first word is a subcommand, or asks for them; an option is neither."""
     return bool(words) and (words[0] in ("-h", "--help") or not words[0].startswith("-"))
+
+
+def _given_settings() -> set[str]:
+    """The names of the settings of a training that stand on the command line."""
+    words = {word.split("=")[0].removeprefix("--") for word in _words if word.startswith("--")}
+    names = {field.name for field in dataclasses.fields(TrainConfig)}
+    return names & {word.replace("-", "_") for word in words}
 
 
 def _interrupt(*_: object) -> None:

@@ -233,6 +233,87 @@ def parse_augmentation(text: str) -> tuple[str, float | int]:
     return name, strength
 
 
+@dataclasses.dataclass(frozen=True)
+class CheckpointConfig:
+    """When a training is saved, so that it can go on after whatever ends it.
+
+    Attributes:
+        checkpoint_epochs: save after every so many epochs.
+        checkpoint_minutes: save after an epoch if the last time was so many minutes ago; a short
+            training is not saved.
+        keep_checkpoints: how many of the last ones to keep.
+
+    Raises:
+        ConfigError: a value is impossible.
+
+    Example:
+        >>> CheckpointConfig(checkpoint_epochs=0)
+        Traceback (most recent call last):
+        jaxdigits.errors.ConfigError: checkpoint_epochs must be 1 or more, not 0
+    """
+
+    checkpoint_epochs: int | None = None
+    checkpoint_minutes: float = 5.0
+    keep_checkpoints: int = 3
+
+    def __post_init__(self) -> None:
+        """Checks every value."""
+        for name in ("checkpoint_epochs", "keep_checkpoints"):
+            count = getattr(self, name)
+            _check(count is None or count >= 1, name, "1 or more", count)
+        minutes = self.checkpoint_minutes
+        _check(minutes >= 0, "checkpoint_minutes", "a number of 0 or more", minutes)
+
+
+def parse_values(name: str, text: str) -> tuple[Any, ...]:
+    """The values of a setting in a list such as `0.01,0.1`.
+
+    A network with two hidden layers is 64x32, two augmentations together are shift+rotate.
+
+    Raises:
+        ConfigError: a value is of another kind.
+
+    Example:
+        >>> parse_values("hidden", "32,64x32"), parse_values("learning_rate", "0.1,1")
+        (((32,), (64, 32)), (0.1, 1.0))
+    """
+    kind = get_type_hints(TrainConfig)[name]
+    return tuple(_parse(name, word.strip(), kind) for word in text.split(","))
+
+
+def parse_grid(texts: Mapping[str, str | None]) -> tuple[TrainConfig, dict[str, tuple[Any, ...]]]:
+    """The settings of a sweep's command line: those of the first member, and the lists.
+
+    Args:
+        texts: a list of values for each setting; None for one that is not given.
+
+    Raises:
+        ConfigError: a value is impossible.
+
+    Example:
+        >>> config, grid = parse_grid({"learning_rate": "0.1,0.2", "epochs": "3", "seed": None})
+        >>> config.learning_rate, config.epochs, grid
+        (0.1, 3, {'learning_rate': (0.1, 0.2)})
+    """
+    values = {name: parse_values(name, text) for name, text in texts.items() if text is not None}
+    config = TrainConfig.from_dict({name: listed[0] for name, listed in values.items()})
+    return config, {name: listed for name, listed in values.items() if len(listed) > 1}
+
+
+def _parse(name: str, word: str, kind: Any) -> Any:
+    if get_origin(kind) is Literal or kind is str:
+        return word
+    if get_origin(kind) is tuple:
+        of = get_args(kind)[0]
+        return tuple(_parse(name, part, of) for part in word.split("x" if of is int else "+"))
+    whole = kind is int or int in get_args(kind)  # epochs may be None
+    try:
+        return int(word) if whole else float(word)
+    except ValueError:
+        wanted = "whole numbers" if whole else "numbers"
+        raise ConfigError(f"{name} must be {wanted} with commas, not {word!r}") from None
+
+
 def _check(holds: bool, name: str, wanted: str, value: object) -> None:
     if not holds:
         raise ConfigError(f"{name} must be {wanted}, not {value!r}")

@@ -30,3 +30,16 @@ class OutputError(JaxdigitsError):
 
 class RunError(JaxdigitsError):
     """A folder holds no run that can be read."""
+
+
+class StoppedError(JaxdigitsError):
+    """A signal ended a training that can go on.
+
+    Attributes:
+        exit_code: of the process: 128 and the signal's number.
+    """
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        """`message` says how to go on."""
+        super().__init__(message)
+        self.exit_code = exit_code

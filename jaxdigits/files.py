@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -80,33 +80,53 @@ class NewFolder(NamedTuple):
     final: Path
 
 
+def unfinished(final: Path) -> Path:
+    """The folder in which `final` is made.
+
+    Example:
+        >>> unfinished(Path("runs/x")).name
+        'x.unfinished'
+    """
+    return final.with_name(f"{final.name}.unfinished")
+
+
 @contextlib.contextmanager
 def making_folder(
-    final: Path, *, numbered: bool, overwrite: bool, known: Collection[str]
+    final: Path,
+    *,
+    numbered: bool,
+    overwrite: bool,
+    known: Collection[str],
+    resume: bool = False,
+    resumable: Callable[[Path], bool] = lambda _: False,
 ) -> Iterator[NewFolder]:
     """Gives a folder `NAME.unfinished` to write in, renamed to `final` at the end.
 
     Until then an older folder of that name stays as it is. After an error or a kill the unfinished
-    one is left, to be looked at; the next one of the same name replaces it. While it is written in
-    it is locked, so that no second process writes to it.
+    one is left, to be looked at or to go on in; the next one of the same name replaces it. While it
+    is written in it is locked, so that no second process writes to it.
 
     Args:
         final: the folder to make.
         numbered: if that is taken, take `final-2`, `final-3` and so on instead.
         overwrite: if that is taken, replace it at the end.
         known: the names of what may be replaced; a folder with anything else is never touched.
+        resume: go on in the unfinished folder with what is there.
+        resumable: whether an unfinished folder holds what should not be lost: then it counts as
+            taken.
 
     Raises:
         OutputError: the folder is taken, locked or cannot be written.
     """
-    absolute = Path(os.path.abspath(os.path.expanduser(final)))  # pathlib's raises for `~nobody`
-    final, work, lock = _claim(absolute, numbered, overwrite, known)
+    final, work, lock = _claim(absolute(final), numbered, overwrite, known, resume, resumable)
     try:
         # What a killed process left; files of others' are not touched.
         left_over = [path for path in work.iterdir() if path.name != _LOCK]
         hidden = {path.name for path in left_over if path.name.startswith(".")}
         _check_free(work, True, {*known, *hidden})
         for path in left_over:
+            if resume and path.name not in hidden:
+                continue
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path)
             else:
@@ -130,8 +150,23 @@ def making_folder(
         lock.release()
 
 
+def absolute(path: Path) -> Path:
+    """The path with `~` and `..` resolved; pathlib's own way raises an error for `~nobody`.
+
+    Example:
+        >>> absolute(Path("/runs/../x")).as_posix()
+        '/x'
+    """
+    return Path(os.path.abspath(os.path.expanduser(path)))
+
+
 def _claim(
-    final: Path, numbered: bool, overwrite: bool, known: Collection[str]
+    final: Path,
+    numbered: bool,
+    overwrite: bool,
+    known: Collection[str],
+    resume: bool,
+    resumable: Callable[[Path], bool],
 ) -> tuple[Path, Path, FileLock]:
     """The first name that is free, its unfinished folder, and the lock that is now held there."""
     for number in itertools.count(1):
@@ -139,7 +174,7 @@ def _claim(
         if numbered and name.exists():
             continue
         _check_free(name, overwrite, known)
-        work = name.with_name(f"{name.name}.unfinished")
+        work = unfinished(name)
         lock = FileLock(work / _LOCK)
         try:
             work.mkdir(parents=True, exist_ok=True)
@@ -152,7 +187,14 @@ def _claim(
         except OSError as error:
             raise _cannot_write(name, error) from None
         else:
-            return name, work, lock
+            if resume or overwrite or not resumable(work):
+                return name, work, lock
+            lock.release()
+            if not numbered:
+                raise OutputError(
+                    f"{work} holds a training that can go on: give --resume {name}, or --overwrite "
+                    "to begin again"
+                )
     raise AssertionError("unreachable")
 
 

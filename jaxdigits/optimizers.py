@@ -1,12 +1,29 @@
 """Optimisers and learning-rate schedules by name; all of them are optax's."""
 
-from typing import Any
+import dataclasses
+from typing import Any, NamedTuple
 
 import jax
+import numpy as np
 import optax
+from jaxtyping import Array, Float
 
 from jaxdigits.config import TrainConfig
 from jaxdigits.models import Params
+
+
+class Rates(NamedTuple):
+    """Settings of the optimiser as arrays, so that trainings which differ in them share a program.
+
+    Attributes:
+        learning_rate: float32, its peak.
+        weight_decay: float32.
+        momentum: float32.
+    """
+
+    learning_rate: Float[Array | np.ndarray, "*members"]
+    weight_decay: Float[Array | np.ndarray, "*members"]
+    momentum: Float[Array | np.ndarray, "*members"]
 
 
 def make_schedule(config: TrainConfig, steps: int) -> optax.Schedule:
@@ -46,8 +63,16 @@ def decays(params: Params) -> Any:
     return jax.tree.map(lambda leaf: leaf.ndim > 1, params)
 
 
-def make_optimizer(config: TrainConfig, steps: int) -> optax.GradientTransformation:
+def make_optimizer(
+    config: TrainConfig, steps: int, rates: Rates | None = None
+) -> optax.GradientTransformation:
     """The optimiser of a run of `steps` steps, with its schedule.
+
+    Args:
+        config: `optimizer`, `schedule` and their settings.
+        steps: of the whole run.
+        rates: of one training, in the place of the config's; the result is the same but for
+            rounding.
 
     Example:
         >>> import jax.numpy as jnp
@@ -59,11 +84,20 @@ def make_optimizer(config: TrainConfig, steps: int) -> optax.GradientTransformat
         [-1.0]
     """
     # A plain number where the rate is constant: the schedule would count steps for nothing.
-    rate = config.learning_rate if config.schedule == "constant" else make_schedule(config, steps)
+    rate: Any = config.learning_rate
+    if config.schedule != "constant":
+        rate = make_schedule(config, steps)
+    if rates is not None:
+        # All schedules are the peak times a function of the step.
+        shape = make_schedule(dataclasses.replace(config, learning_rate=1.0), steps)
+        rate = rates.learning_rate
+        if config.schedule != "constant":
+            rate = lambda step: rates.learning_rate * shape(step)  # noqa: E731
+    settings: Any = rates or config
     if config.optimizer == "adam":
         return optax.adam(rate)
     if config.optimizer == "adamw":
-        return optax.adamw(rate, weight_decay=config.weight_decay, mask=decays)
+        return optax.adamw(rate, weight_decay=settings.weight_decay, mask=decays)
     if config.optimizer == "momentum":
-        return optax.sgd(rate, momentum=config.momentum)
+        return optax.sgd(rate, momentum=settings.momentum)
     return optax.sgd(rate)

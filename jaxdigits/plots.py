@@ -435,3 +435,37 @@ def robustness(
     right.set_title("how far to trust it", fontsize=10)
     right.legend(fontsize=8)
     return figure
+
+
+def settings(
+    accuracies: Mapping[str, Sequence[float]],
+    intervals: Mapping[str, tuple[float, float] | None],
+    heading: str = "",
+) -> Figure:
+    """The members of a sweep as dots, a row for each setting, the mean and its interval above them.
+
+    Args:
+        accuracies: of each member, 0..1, by setting.
+        intervals: of each setting's mean; None where there is one member only.
+        heading: above all.
+
+    Example:
+        >>> figure = settings({"hidden 32": [0.9, 0.92]}, {"hidden 32": (0.88, 0.94)})
+        >>> [label.get_text() for label in figure.axes[0].get_yticklabels()]
+        ['hidden 32']
+    """
+    figure = Figure(figsize=(7.5, 1.3 + 0.32 * len(accuracies)), layout="constrained")
+    figure.suptitle(_plain(heading), fontsize=11)
+    axes = figure.add_subplot()
+    for row, (name, values) in enumerate(accuracies.items()):
+        percent = 100 * np.asarray(values)
+        axes.plot(percent, np.full(len(percent), row), "o", color="C0", ms=4, alpha=0.4)
+        interval = intervals[name]
+        if interval is not None:
+            axes.plot([100 * end for end in interval], [row, row], color="C1", lw=2)
+        axes.plot(percent.mean(), row, "|", color="C1", ms=14, mew=2)
+    axes.set_yticks(range(len(accuracies)), [_plain(name) for name in accuracies], fontsize=8)
+    axes.set_ylim(len(accuracies) - 0.5, -0.5)
+    axes.set_xlabel("validation accuracy (%)")
+    axes.grid(axis="x", alpha=0.3)
+    return figure

@@ -3,15 +3,18 @@
 | file | content |
 |---|---|
 | `run.json` | config, data fingerprint, class names, scaling, versions, results, times |
-| `metrics.jsonl` | a JSON object for each epoch, from 0 (untrained) |
+| `metrics.jsonl`, `metrics.csv` | the metrics of each epoch, from 0 (untrained) |
 | `params.safetensors` | the parameters: plain arrays, nothing that could run |
 | `*.png` | loss and accuracy, sample predictions, confusion matrix, worst mistakes |
+| `tensorboard` | the same metrics as events, if asked for |
 
-The folder gets its name when all is written.
+The folder gets its name when all is written. Until then it is called `NAME.unfinished`, and may
+hold checkpoints (`jaxdigits.checkpoints`).
 """
 
 import importlib.metadata
 import json
+import os
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -32,7 +35,7 @@ from jaxdigits.calibration import Calibration
 from jaxdigits.config import TrainConfig
 from jaxdigits.data.dataset import Dataset, Fingerprint, check_images
 from jaxdigits.errors import ConfigError, DataError, RunError
-from jaxdigits.files import replacing, write_json
+from jaxdigits.files import replacing, unfinished, write_json
 from jaxdigits.losses import LOSSES, softmax
 from jaxdigits.models import Apply, Model, Params, make_model
 from jaxdigits.preprocess import Scaling, scale_pixels
@@ -42,7 +45,6 @@ FORMAT = 2
 """Of `run.json`: raised when an older reader could not read it."""
 
 RUN_FILE = "run.json"
-METRICS_FILE = "metrics.jsonl"
 PARAMS_FILE = "params.safetensors"
 
 SHIPPED = MappingProxyType(
@@ -104,6 +106,7 @@ class Run:
         results: what was measured at the end of training, by split, as in `run.json`.
         environment: the versions and the device that it was trained with.
         calibration: how far to trust it, from the validation images; None if nobody has measured.
+        members: of an ensemble, the networks whose probabilities it averages.
     """
 
     config: TrainConfig
@@ -115,6 +118,7 @@ class Run:
     results: Mapping[str, Any]
     environment: Mapping[str, Any]
     calibration: Calibration | None = None
+    members: tuple["Run", ...] = ()
 
     def predict(self, images: UInt8[np.ndarray | Array, "n 28 28"]) -> Int32[np.ndarray, " n"]:
         """The most probable label of each image.
@@ -283,11 +287,12 @@ def save(
 
 
 def load(folder: str | Path) -> Run:
-    """Loads a trained network from its run folder, or one that comes with the package.
+    """Loads a trained network: from its run folder, a sweep's, or one that comes with the package.
 
     Args:
-        folder: as written by `jaxdigits train --out FOLDER`; or one of `SHIPPED` by its name (a
-            folder that is called so is meant by `./digits`).
+        folder: as written by `jaxdigits train --out FOLDER`; by `jaxdigits sweep`, for the ensemble
+            of its best setting; or one of `SHIPPED` by its name (a folder that is called so is
+            meant by `./digits`).
 
     Raises:
         RunError: the folder holds no whole run, or one that this version cannot read.
@@ -302,6 +307,10 @@ def load(folder: str | Path) -> Run:
     """
     folder = SHIPPED.get(str(folder)) or Path(folder).expanduser()
     path = folder / RUN_FILE
+    if os.path.exists(folder / "sweep.json"):  # pathlib's raises for a name that is too long
+        from jaxdigits.sweeps import load_ensemble
+
+        return load_ensemble(folder)
     try:
         document = json.loads(path.read_text())
         if document["format"] > FORMAT:
@@ -317,9 +326,10 @@ def load(folder: str | Path) -> Run:
         calibrated = document.get("calibration")
         calibration = Calibration.from_dict(calibrated) if calibrated else None
     except (FileNotFoundError, NotADirectoryError):
-        raise RunError(
-            f"there is no run in {folder}: {path} does not exist; `jaxdigits train` makes one"
-        ) from None
+        way = "`jaxdigits train` makes one"
+        if unfinished(folder).exists():
+            way = f"`jaxdigits train --resume {folder}` goes on with one that is not finished"
+        raise RunError(f"there is no run in {folder}: {path} does not exist; {way}") from None
     except OSError as error:
         raise RunError(f"{path} cannot be read: {error.strerror}") from None
     except (ConfigError, ValueError, KeyError, TypeError) as error:

@@ -33,7 +33,7 @@ from jaxdigits.data.preparation import StrPath
 from jaxdigits.errors import ConfigError
 from jaxdigits.losses import LOSSES, Loss, smoothed_cross_entropy
 from jaxdigits.models import Apply, Model, Params, make_model
-from jaxdigits.optimizers import make_optimizer
+from jaxdigits.optimizers import Rates, make_optimizer
 from jaxdigits.preprocess import (
     UNIT,
     Scaling,
@@ -172,10 +172,19 @@ class Trainer(NamedTuple):
     mesh: Mesh | None
     compiler_options: dict[str, bool | str]
 
-    def put(self, data: TrainingData) -> TrainingData:
-        """The data on the device, or on all that share a batch."""
+    def put(self, data: Any) -> Any:
+        """Data or a state on the device, or on all that share a batch, in all processes."""
         everywhere = self.mesh and NamedSharding(self.mesh, PartitionSpec())
-        return jax.device_put(data, everywhere)
+        if everywhere is None or jax.process_count() == 1:
+            return jax.device_put(data, everywhere)
+
+        def place(leaf: Any) -> Array:
+            if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+                return jax.random.wrap_key_data(place(jax.random.key_data(leaf)))
+            whole = np.asarray(leaf)
+            return jax.make_array_from_callback(whole.shape, everywhere, lambda at: whole[at])
+
+        return jax.tree.map(place, data)
 
     def jit(self, function: Callable, **options: Any) -> Any:
         """`jax.jit` of one of these functions, with the compiler options."""
@@ -245,6 +254,7 @@ def make_trainer(
     model: Model | None = None,
     optimizer: optax.GradientTransformation | None = None,
     mesh: Mesh | None = None,
+    rates: Rates | None = None,
 ) -> Trainer:
     """The parts of which `make_train` makes a run; arguments and errors are the same.
 
@@ -256,6 +266,8 @@ def make_trainer(
     device but for rounding, and for what dropout and augmentation draw. (Where a batch cannot be
     shared evenly, the first image fills the gaps, as others fill up the last batch of an epoch:
     they count in batch normalisation, nowhere else.)
+
+    `rates` stand in the place of the config's learning rate, weight decay and momentum.
     """
     _check_gradients(config, model)
     axis = DEVICES if mesh is not None and mesh.size > 1 else None
@@ -267,7 +279,7 @@ def make_trainer(
     def optimizer_for(images: Array) -> optax.GradientTransformation:
         epochs = config.count_epochs(len(images))
         steps = epochs * steps_per_epoch(len(images), config.batch_size)
-        return optimizer or make_optimizer(config, steps)
+        return optimizer or make_optimizer(config, steps, rates)
 
     def init(key: Key[Array, ""], data: TrainingData, params: Params | None = None) -> TrainState:
         if data.num_classes != num_classes:
@@ -508,6 +520,13 @@ def default_mesh(config: TrainConfig, devices: int | None = None) -> Mesh | None
         True
     """
     there = jax.devices()
+    if jax.process_count() > 1:
+        if devices not in (None, len(there)):
+            raise ConfigError(
+                f"several processes share a batch with all of their {len(there)} devices; leave "
+                f"--devices {devices} away, and set JAX_NUM_CPU_DEVICES for each process"
+            )
+        devices = len(there)
     if devices is None:
         devices = 1
         if there[0].platform == "cpu" and config.model in CONVOLUTIONAL:

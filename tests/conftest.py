@@ -17,7 +17,6 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # which pytest's option for this does n
 # PyTorch's threads wait for each other by spinning, on cores that others could use.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-# ruff: noqa: E402
 from helpers import write_emnist
 from hypothesis import settings
 

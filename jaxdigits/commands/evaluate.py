@@ -82,6 +82,15 @@ def evaluate(
         "results": results,
         "same_as_recorded": same,
     }
+    if run.members:
+        accuracies = [member.evaluate(datasets[-1]).accuracy for member in run.members]
+        document["members"] = {"test_accuracy": accuracies}
+        parts.insert(
+            2,
+            f"the ensemble of {len(accuracies)} members, whose own test accuracies are "
+            f"{100 * min(accuracies):.2f} to {100 * max(accuracies):.2f} %, "
+            f"mean {100 * sum(accuracies) / len(accuracies):.2f} %",
+        )
     if moved:
         accuracies = run.accuracy_moved(datasets[-1])
         mean, *ends = mean_interval(accuracies)

@@ -4,7 +4,8 @@ import dataclasses
 import json
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +15,30 @@ import numpy as np
 from jax.sharding import Mesh
 from tqdm import tqdm
 
-from jaxdigits import data, runs
+from jaxdigits import data, hosts, runs
+from jaxdigits.checkpoints import begin, differences, load_begun
 from jaxdigits.commands import note, note_counts, report
 from jaxdigits.commands.evaluate import results_table
-from jaxdigits.config import TrainConfig
+from jaxdigits.commands.keeper import (
+    KEEPER_FILES,
+    Keeper,
+    begun_config,
+    check_data,
+    describe,
+    drop_checkpoints,
+    final_of,
+    resumable,
+    resume_command,
+)
+from jaxdigits.config import CheckpointConfig, TrainConfig
 from jaxdigits.data import Dataset
 from jaxdigits.errors import ConfigError, DataUnavailableError
-from jaxdigits.files import making_folder
+from jaxdigits.files import making_folder, unfinished
+from jaxdigits.logs import CSV_FILE, METRICS_FILE, TENSORBOARD, MetricsLog, check_tensorboard
 from jaxdigits.metrics import confusion_matrix, most_confused
 from jaxdigits.models import count_params, make_model
 from jaxdigits.preprocess import Scaling
-from jaxdigits.runs import METRICS_FILE, PARAMS_FILE, RUN_FILE, Run
+from jaxdigits.runs import PARAMS_FILE, RUN_FILE, Run
 from jaxdigits.training import (
     EpochMetrics,
     Metrics,
@@ -37,13 +51,19 @@ SAMPLES = 50
 """Test images in the picture of predictions."""
 
 PICTURES = ("curves.png", "predictions.png", "confusion.png", "mistakes.png")
-RUN_FILES = (RUN_FILE, PARAMS_FILE, METRICS_FILE, *PICTURES)
+RUN_FILES = (RUN_FILE, PARAMS_FILE, METRICS_FILE, CSV_FILE, *PICTURES)
+KNOWN = (*RUN_FILES, TENSORBOARD, *KEEPER_FILES)
+"""What may be replaced."""
 
 
 def train(
     config: TrainConfig,
     *,
+    saving: CheckpointConfig | None = None,
     out: Path | None = None,
+    resume: Path | None = None,
+    given: Collection[str] = (),
+    tensorboard: bool = False,
     devices: int | None = None,
     data_dir: Path | None = None,
     manual_dir: Path | None = None,
@@ -54,52 +74,146 @@ def train(
 
     Args:
         config: the settings.
+        saving: when to save it on the way.
         out: the run folder; `runs/DATASET-MODEL`, with a number if taken, if not given.
-        devices: how many share each batch; what suits the model, if not given.
+        resume: a run folder that is not finished, to go on with; its own settings hold.
+        given: the names of those settings in `config` that must then be the same.
+        tensorboard: whether to write events as well.
+        devices: how many share each batch; what suits the model, if not given, or as many as before
+            in a run that goes on.
         data_dir: where prepared data sets are kept.
         manual_dir: a folder with data files downloaded by hand.
         overwrite: whether an older run may be replaced, when the new one is complete.
         as_json: whether to print one JSON object.
 
     Raises:
-        DataError: the data set is unknown, damaged or not to be had.
+        DataError: the data set is unknown, damaged, not to be had, or not the one that the run was
+            begun with.
         OutputError: the run folder cannot be written, or is taken.
-        ConfigError: the run does not fit into memory.
+        ConfigError: the run does not fit into memory, or was begun with another setting.
+        RunError: there is nothing to go on with, or its checkpoints are damaged.
+        StoppedError: by a signal; the run can go on.
     """
+    if tensorboard:
+        check_tensorboard()
+    begun = None
+    if resume is not None:
+        if out is not None:
+            raise ConfigError("--resume names the run folder: leave --out away")
+        out = final_of(resume)
+        if (out / RUN_FILE).exists() and not unfinished(out).exists():
+            return _already_complete(out, as_json)
+        begun = load_begun(unfinished(out))
+        if "seeds" in begun:
+            raise ConfigError(f"{out} is a sweep: `jaxdigits sweep --resume {out}` goes on")
+        config = begun_config(begun, unfinished(out), config, given)
+        devices = devices_again(begun, devices)
     mesh = default_mesh(config, devices)
-    dataset = choose_dataset(config.dataset, data_dir, manual_dir)
-    config = dataclasses.replace(config, dataset=dataset)
+    config = dataclasses.replace(
+        config, dataset=choose_dataset(config.dataset, data_dir, manual_dir)
+    )
     datasets = data.load_splits(
-        dataset, ("train", "validation", "test"), data_dir=data_dir, manual_dir=manual_dir
+        config.dataset, ("train", "validation", "test"), data_dir=data_dir, manual_dir=manual_dir
     )
     splits = {part.split: part for part in datasets}
-    note_counts(splits["train"].fingerprint)
-    name = f"{splits['train'].fingerprint.name.replace('/', '-')}-{config.model}"
+    fingerprint = splits["train"].fingerprint
+    if begun is not None:
+        check_data(begun, fingerprint)
+    note_counts(fingerprint)
+    name = f"{fingerprint.name.replace('/', '-')}-{config.model}"
+    if not hosts.is_first():
+        return _train_along(config, splits, mesh, resume=resume is not None)
     with making_folder(
         out or Path("runs") / name,
         numbered=out is None and not overwrite,
         overwrite=overwrite,
-        known=RUN_FILES,
+        known=KNOWN,
+        resume=resume is not None,
+        resumable=resumable,
     ) as folder:
+        if begun is None:
+            begun = begin(folder.work, describe(config, fingerprint, _size(mesh)))
+        flags = {"--overwrite": overwrite, "--tensorboard": tensorboard}
+        command = resume_command(
+            "train",
+            folder.final,
+            {"--data-dir": data_dir, "--manual-dir": manual_dir},
+            *(flag for flag, wanted in flags.items() if wanted),
+        )
         try:
-            run, document, summary = _write_run(config, splits, folder.work, mesh)
+            with Keeper(folder.work, begun, saving or CheckpointConfig(), command) as keeper:
+                run, document, summary = _write_run(
+                    config,
+                    splits,
+                    folder.work,
+                    mesh,
+                    keeper,
+                    resume=resume is not None,
+                    tensorboard=tensorboard,
+                )
         except jax.errors.JaxRuntimeError as error:
             if "RESOURCE_EXHAUSTED" not in str(error) and "Out of memory" not in str(error):
                 raise
             raise ConfigError(
                 "the run does not fit into memory; choose a smaller network or --batch-size"
             ) from None
+    drop_checkpoints(folder.final)
     where = f"written to {folder.final}: {', '.join(RUN_FILES)}"
     document = {"run": str(folder.final), **document}
     report(f"{summary}\n\n{where}", document, as_json=as_json)
     return run
 
 
+def _train_along(
+    config: TrainConfig, splits: Mapping[str, Dataset], mesh: Mesh | None, *, resume: bool
+) -> Run:
+    """What a process does that is not the first: its share of each batch, and no files."""
+    with Keeper(Path(), {}, CheckpointConfig(), "") as keeper:
+        run, _, _ = _fit(config, splits, None, mesh, keeper, resume=resume, tensorboard=False)
+    return run
+
+
+def _already_complete(folder: Path, as_json: bool) -> Run:
+    run = runs.load(folder)
+    drop_checkpoints(folder)
+    note(f"{folder} is complete: there is nothing to go on with")
+    document = {"run": str(folder), **json.loads((folder / RUN_FILE).read_text())}
+    accuracy = run.results["test"]["accuracy"]
+    text = f"{run.config.model} on {run.fingerprint}: test accuracy {100 * accuracy:.2f} %"
+    report(text, document, as_json=as_json)
+    return run
+
+
+def devices_again(begun: Mapping[str, Any], devices: int | None) -> int:
+    """As many devices as before, where no other number is asked for; says so if they differ."""
+    before, there = begun["devices"], len(jax.devices())
+    if devices is None and before > there:
+        raise ConfigError(
+            f"the run was begun on {before} devices, here are {there}: give --devices {there} "
+            "to go on with these (the result may then differ in rounding)"
+        )
+    if devices not in (None, before):
+        note(f"begun on {before} devices, now {devices}: the result may differ in rounding")
+    changed = differences(begun["versions"], runs.environment()["versions"])
+    if changed:
+        note(f"the result may differ in rounding: of {'; of '.join(changed)} as it now is")
+    return devices or before
+
+
 def _write_run(
-    config: TrainConfig, splits: Mapping[str, Dataset], folder: Path, mesh: Mesh | None
+    config: TrainConfig,
+    splits: Mapping[str, Dataset],
+    folder: Path,
+    mesh: Mesh | None,
+    keeper: Keeper,
+    *,
+    resume: bool,
+    tensorboard: bool,
 ) -> tuple[Run, dict[str, Any], str]:
     """Trains, evaluates, draws and saves; gives the run, `run.json` and a summary in words."""
-    run, history, times = _fit(config, splits, folder, mesh)
+    run, history, times = _fit(
+        config, splits, folder, mesh, keeper, resume=resume, tensorboard=tensorboard
+    )
     test = splits["test"]
     test_logits = run.predict_logits(test.images)
     evaluations = [run.evaluate(splits["validation"]), run.score(test_logits, test)]
@@ -107,9 +221,12 @@ def _write_run(
         run, results={evaluation.split: evaluation.as_dict() for evaluation in evaluations}
     )
     _draw(run, history, test, test_logits, folder)
-    devices = 1 if mesh is None else mesh.size
-    document = runs.save(run, folder, times, devices)
+    document = runs.save(run, folder, times, _size(mesh))
     return run, document, _summary(run, times, results_table(evaluations))
+
+
+def _size(mesh: Mesh | None) -> int:
+    return 1 if mesh is None else mesh.size
 
 
 def choose_dataset(name: str, data_dir: Path | None, manual_dir: Path | None) -> str:
@@ -137,42 +254,62 @@ def choose_dataset(name: str, data_dir: Path | None, manual_dir: Path | None) ->
 
 
 def _fit(
-    config: TrainConfig, splits: Mapping[str, Dataset], folder: Path, mesh: Mesh | None
+    config: TrainConfig,
+    splits: Mapping[str, Dataset],
+    folder: Path | None,
+    mesh: Mesh | None,
+    keeper: Keeper,
+    *,
+    resume: bool,
+    tensorboard: bool,
 ) -> tuple[Run, list[dict[str, Any]], dict[str, float]]:
     """Trains epoch by epoch, writing a line of metrics after each."""
     class_names = splits["train"].class_names
     trainer = make_trainer(config, len(class_names), mesh=mesh)
     arrays = trainer.put(TrainingData.from_datasets(splits["train"], splits["validation"]))
     epochs = trainer.count_epochs(arrays)
+    key = trainer.put(jax.random.key(config.seed))
     began = time.perf_counter()
-    state = trainer.jit(trainer.init)(jax.random.key(config.seed), arrays)
+    found = keeper.restore(jax.eval_shape(trainer.init, key, arrays)) if resume else None
+    state = trainer.put(found.state) if found else trainer.jit(trainer.init)(key, arrays)
+    done = found.epoch if found else 0
     evaluate = trainer.jit(trainer.evaluate).lower(state, arrays.validation).compile()
     train_epoch = trainer.jit(trainer.train_epoch, donate_argnums=0)
-    if epochs:
+    if done < epochs:
         train_epoch = train_epoch.lower(state, arrays.train).compile()
     times = {"compile": time.perf_counter() - began, "train": 0.0}
-    history = [{"epoch": 0, **_plain("validation", evaluate(state, arrays.validation))}]
+    if found:
+        history = found.progress["history"]
+        times["train"] = found.progress["seconds"]
+        note(f"going on after epoch {done} of {epochs}")
+    else:
+        history = [{"epoch": 0, **metrics_line(validation=evaluate(state, arrays.validation))}]
 
-    with (folder / METRICS_FILE).open("w") as file:
-        _write_line(file, history[0])
-        # tqdm is silent where standard error is not a terminal.
-        with tqdm(total=epochs, unit="epoch", disable=None, leave=False) as bar:
-            for number in range(1, epochs + 1):
-                start = time.perf_counter()
-                state, train = train_epoch(state, arrays.train)
-                measured = jax.block_until_ready(
-                    EpochMetrics(train, evaluate(state, arrays.validation))
-                )
-                seconds = time.perf_counter() - start
-                times["train"] += seconds
-                history.append({"epoch": number, **_line(measured), "seconds": seconds})
-                _write_line(file, history[-1])
-                bar.set_postfix_str(
-                    f"loss {float(measured.train.loss):.4f}, "
-                    f"validation accuracy {float(measured.validation.accuracy):.2%}"
-                )
-                bar.update()
-    if any(line["validation_loss"] is None for line in history):
+    keeper.note_signals()
+    # tqdm is silent where standard error is not a terminal.
+    with (
+        MetricsLog(folder, history, tensorboard=tensorboard) if folder else nullcontext() as log,
+        tqdm(total=epochs, initial=done, unit="epoch", disable=None, leave=False) as bar,
+    ):
+        for number in range(done + 1, epochs + 1):
+            start = time.perf_counter()
+            state, train = train_epoch(state, arrays.train)
+            measured = jax.block_until_ready(
+                EpochMetrics(train, evaluate(state, arrays.validation))
+            )
+            seconds = time.perf_counter() - start
+            times["train"] += seconds
+            history.append({"epoch": number, **metrics_line(*measured), "seconds": seconds})
+            if log is not None:
+                log.write(history[-1])
+            bar.set_postfix_str(
+                f"loss {float(measured.train.loss):.4f}, "
+                f"validation accuracy {float(measured.validation.accuracy):.2%}"
+            )
+            bar.update()
+            progress = {"history": history, "seconds": times["train"]}
+            keeper.after_epoch(number, epochs, state, progress)
+    if folder and any(line["validation_loss"] is None for line in history):
         note("The loss is not a finite number: training diverged; try a smaller --learning-rate.")
     run = Run(
         config=dataclasses.replace(config, epochs=epochs, augment=config.augmentations),
@@ -187,21 +324,17 @@ def _fit(
     return run, history, times
 
 
-def _plain(part: str, values: Metrics) -> dict[str, float | None]:
-    loss = float(values.loss)
-    return {
-        f"{part}_loss": loss if math.isfinite(loss) else None,
-        f"{part}_accuracy": float(values.accuracy),
-    }
-
-
-def _line(measured: EpochMetrics) -> dict[str, float | None]:
-    return {**_plain("train", measured.train), **_plain("validation", measured.validation)}
-
-
-def _write_line(file: Any, line: dict[str, Any]) -> None:
-    file.write(json.dumps(line, allow_nan=False) + "\n")
-    file.flush()
+def metrics_line(
+    train: Metrics | None = None, validation: Metrics | None = None
+) -> dict[str, float | None]:
+    """The metrics of an epoch as plain values; a loss that is not a number is None."""
+    line: dict[str, float | None] = {}
+    for part, values in (("train", train), ("validation", validation)):
+        if values is not None:
+            loss = float(values.loss)
+            line[f"{part}_loss"] = loss if math.isfinite(loss) else None
+            line[f"{part}_accuracy"] = float(values.accuracy)
+    return line
 
 
 def _draw(

@@ -1,0 +1,99 @@
+"""Several processes, on one host or many, that train one network together.
+
+Each process runs the same command. They share every batch: a mesh holds the devices of all. The
+first one alone writes files.
+
+Each function here is for all processes to call at the same place; with one process they do nothing.
+"""
+
+import os
+import sys
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxdigits.errors import ConfigError
+
+AUTO = "auto"
+"""The coordinator that jax finds by itself, under Slurm, Open MPI, Kubernetes and on Cloud TPU."""
+
+
+def connect(coordinator: str, processes: int | None, process_id: int | None) -> None:
+    """Waits for the other processes. Nothing may have been computed before.
+
+    Args:
+        coordinator: host and port of the first process, or `auto`.
+        processes: how many there are; jax asks the cluster if it is not given.
+        process_id: 0 for the first process.
+
+    Raises:
+        ConfigError: the numbers are impossible, or the others were not found.
+
+    Example:
+        >>> connect("localhost", 2, 0)
+        Traceback (most recent call last):
+        jaxdigits.errors.ConfigError: coordinator must be HOST:PORT or auto, not 'localhost'
+    """
+    if coordinator != AUTO and not coordinator.rpartition(":")[2].isdigit():
+        raise ConfigError(f"coordinator must be HOST:PORT or auto, not {coordinator!r}")
+    if coordinator != AUTO and (processes is None or process_id is None):
+        raise ConfigError("--coordinator HOST:PORT needs --processes and --process-id")
+    if processes is not None and processes < 1:
+        raise ConfigError(f"processes must be 1 or more, not {processes}")
+    if process_id is not None and not 0 <= process_id < (processes or process_id + 1):
+        raise ConfigError(f"process_id must be 0 to {(processes or 1) - 1}, not {process_id}")
+    try:
+        jax.distributed.initialize(
+            None if coordinator == AUTO else coordinator, processes, process_id
+        )
+    except (RuntimeError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise ConfigError(f"the other processes cannot be found: {reason}") from None
+    # Gloo tells of its connections on standard output, which is for results.
+    sys.stdout.flush()
+    output = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        greatest(0)
+    finally:
+        os.dup2(output, 1)
+        os.close(output)
+
+
+def is_first() -> bool:
+    """Whether this process is the one that writes.
+
+    Example:
+        >>> is_first()
+        True
+    """
+    return jax.process_index() == 0
+
+
+def greatest(number: int) -> int:
+    """The greatest of the processes' numbers.
+
+    Example:
+        >>> greatest(15)
+        15
+    """
+    if jax.process_count() == 1:
+        return number
+    from jax.experimental import multihost_utils
+
+    return int(np.max(multihost_utils.process_allgather(np.int32(number))))
+
+
+def from_first(tree: Any) -> Any:
+    """The first process's arrays; those of the others only tell shapes and types.
+
+    Example:
+        >>> from_first({"epoch": 3})
+        {'epoch': 3}
+    """
+    if jax.process_count() == 1:
+        return tree
+    from jax.experimental import multihost_utils
+
+    return multihost_utils.broadcast_one_to_all(tree)
