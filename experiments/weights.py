@@ -11,7 +11,9 @@ card. On two cores about five minutes a seed.
 The recipe was chosen on the validation images, with one seed each. Digits, with all changes
 stronger and 15 epochs (thickness 0.8, blur 0.8, contrast 0.5, noise 0.1, rectangles erased):
 99.32 % right, and moved 99.23 %; with these and 20 epochs 99.34 %, with 25 epochs 99.38 and
-99.28 %. The label smoothing is what `recipes.py` has found best.
+99.28 %. The label smoothing is what `recipes.py` has found best. Letters, with changes as strong as
+the digits': 94.34 and 94.63 %, where `recipes.py` has 95.01 % without most of them; so theirs are
+weaker.
 """
 
 import argparse
@@ -39,13 +41,12 @@ from jaxdigits.training import default_mesh
 RESULTS = Path(__file__).parent / "results"
 SEEDS = 5
 
-_HAND = ("shift=2", "elastic=1", "invert=5", "noise=0.05")
 RECIPES = {
     "digits": jd.TrainConfig(
         dataset="mnist",
         augment=(
-            *_HAND,
-            *("rotate=15", "scale=0.2", "shear=0.15", "thickness=0.6", "blur=0.6", "contrast=0.4"),
+            *("shift=2", "rotate=15", "scale=0.2", "shear=0.15", "elastic=1", "thickness=0.6"),
+            *("blur=0.6", "contrast=0.4", "noise=0.05", "invert=5"),
         ),
         epochs=25,
         average=0.999,
@@ -54,8 +55,8 @@ RECIPES = {
     "letters": jd.TrainConfig(
         dataset="emnist/letters",
         augment=(
-            *_HAND,
-            *("rotate=10", "scale=0.15", "shear=0.15", "thickness=0.5", "blur=0.5", "contrast=0.3"),
+            *("shift=2", "rotate=10", "scale=0.1", "shear=0.1", "elastic=0.5", "thickness=0.3"),
+            "invert=3",
         ),
         epochs=16,
         average=0.999,

@@ -388,7 +388,7 @@ def run(
         workloads: some of linear, mlp (784-30-10), letters, resnet18; all if not given.
         modes: train, inference, or both.
         batch_sizes: images a step; several for a sweep.
-        rounds: of each; 20, or 5 with --quick, if not given.
+        rounds: of each; 40, or 10 with --quick, if not given.
         quick: few and short rounds, for a first look.
         devices: how many share each batch; what suits the network, if not given.
         dataset: whose images to use; it makes no difference to the time.

@@ -2,9 +2,11 @@
 
 For each benchmark that both have, the ratio of times, with an interval. So that of many benchmarks
 none seems to differ by chance, the intervals are wider the more there are (Bonferroni: all hold at
-once in 95 of 100 cases). The matrix product, which no change of the program touches, tells how much
-the machine itself differs between the two; a difference counts only if it is one with and without
-allowing for that.
+once in 95 of 100 cases). They are about the rounds that were measured; the same program, started
+again, has its memory elsewhere, and differs by up to `MARGIN`: less than that is noise too. The
+matrix product, which no change of the program touches, tells how much the machine itself differs
+between the two; where that is more than the margin, a difference counts only if it is one with and
+without allowing for it.
 """
 
 from collections.abc import Mapping
@@ -12,6 +14,10 @@ from typing import Any, NamedTuple
 
 from jaxdigits.bench.intervals import Interval, ratio
 from jaxdigits.bench.measure import PRODUCT
+from jaxdigits.errors import RunError
+
+MARGIN = 1.04
+"""Times by which the fastest rounds of the same program differ from one start to the next."""
 
 
 class Change(NamedTuple):
@@ -30,19 +36,33 @@ class Change(NamedTuple):
 
 
 def compare(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[list[Change], Interval]:
-    """The changes, in the order of `before`, and the ratio of the matrix products."""
+    """The changes, in the order of `before`, and the ratio of the matrix products.
+
+    Raises:
+        RunError: they have no benchmark in common.
+    """
     rounds = [
         {entry["name"]: entry["stats"]["data"] for entry in document["benchmarks"]}
         for document in (before, after)
     ]
     common = [name for name in rounds[0] if name in rounds[1] and name != PRODUCT]
-    level = 1 - 0.05 / max(len(common), 1)
+    if not common:
+        raise RunError(
+            "the two measurements have no benchmark in common; measure the same --workloads, "
+            "--modes and --batch-sizes"
+        )
+    level = 1 - 0.05 / len(common)
     machine = ratio(rounds[0][PRODUCT], rounds[1][PRODUCT])
+    other = machine.value if not 1 / MARGIN < machine.value < MARGIN else 1.0
     changes = []
     for name in common:
         found = ratio(rounds[0][name], rounds[1][name], level)
-        low, high = min(1.0, 1 / machine.value), max(1.0, 1 / machine.value)
+        low, high = min(1.0, 1 / other), max(1.0, 1 / other)
         wide = Interval(found.value, found.low * low, found.high * high)
-        verdict = "slower" if wide.low > 1 else "faster" if wide.high < 1 else "within noise"
+        verdict = "within noise"
+        if wide.low > MARGIN:
+            verdict = "slower"
+        elif wide.high < 1 / MARGIN:
+            verdict = "faster"
         changes.append(Change(name, wide, verdict))
     return changes, machine

@@ -180,7 +180,10 @@ def compare(before: Path, after: Path, *, as_json: bool = False) -> None:
         colalign=("left", "right", "right", "right", "left"),
     )
     product = f"The matrix product takes {machine.value:.3f} times as long as before."
-    text = f"{lines}\n\n{product} Above 1 is slower; all intervals hold at once in 95 of 100 cases."
+    text = (
+        f"{lines}\n\n{product} Above 1 is slower; all intervals hold at once in 95 of 100 cases. "
+        f"The same program, started again, may differ by {100 * (comparing.MARGIN - 1):.0f} %."
+    )
     document = {
         "machine": machine._asdict(),
         "changes": [{"name": c.name, **c.ratio._asdict(), "verdict": c.verdict} for c in changes],
