@@ -1,4 +1,4 @@
-"""Draws what each augmentation does to a digit, at its usual strength, to results/augmentations.png.
+"""Draws what each augmentation does to a digit: results/augmentations.png.
 
 python experiments/augmentations.py
 """

@@ -32,6 +32,7 @@ settings.register_profile("jaxdigits", deadline=None, derandomize=True)
 settings.load_profile("jaxdigits")
 
 
+@pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     """A process for each core; but one alone for some files or names, which it is soon through."""
     folders = any(Path(argument).is_dir() for argument in config.args)

@@ -4,17 +4,12 @@ import re
 import sys
 from pathlib import Path
 
-import jaxdigits as jd
-from jaxdigits.commands.train import train
-
 ROOT = Path(__file__).parents[1]
 
 
-def test_the_programs_run(capsys):
+def test_the_programs_run():
     programs = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
     assert len(programs) == 3
-    train(jd.TrainConfig(dataset="digits", epochs=5), out=Path("runs/digits-convnet"))
-    capsys.readouterr()
     names: dict = {}
     for program in programs:
         exec(program, names)
