@@ -29,7 +29,7 @@ def draw_reading(picture: UInt8[np.ndarray, "height width 3"], reading: Reading)
         >>> page = np.full((100, 60, 3), 250, np.uint8)
         >>> page[20:80, 28:34] = 30
         >>> draw_reading(page, read(page, jd.load("digits"))).size
-        (372, 728)
+        (386, 722)
     """
     factor = max(round(_SMALLEST / max(picture.shape)), 1)
     height, width = (factor * side for side in picture.shape[:2])
