@@ -1,7 +1,9 @@
 """Telling ink from the ground it is on: uneven light, texture, either polarity, any colour."""
 
+from typing import cast
+
 import numpy as np
-from jaxtyping import Bool, Float32, UInt8
+from jaxtyping import Bool, Float32, Int, UInt8
 from PIL import Image
 from scipy import ndimage
 
@@ -147,6 +149,18 @@ def strokes(ink: Float32[np.ndarray, "height width"]) -> Bool[np.ndarray, "heigh
     from skimage.filters import apply_hysteresis_threshold
 
     return apply_hysteresis_threshold(ink, 0.25, 0.5)
+
+
+def connected(marked: Bool[np.ndarray, "height width"]) -> Int[np.ndarray, "height width"]:
+    """Numbers the connected pieces from 1, corners included; elsewhere 0.
+
+    Example:
+        >>> connected(np.array([[1, 0, 0, 1], [0, 1, 0, 1]], bool))
+        array([[1, 0, 0, 2],
+               [0, 1, 0, 2]], dtype=int32)
+    """
+    labels, _ = cast(tuple[np.ndarray, int], ndimage.label(marked, np.ones((3, 3), bool)))
+    return labels
 
 
 def _reduced(image: np.ndarray, side: int) -> np.ndarray:

@@ -4,6 +4,8 @@ import numpy as np
 from jaxtyping import Bool, Int
 from scipy import ndimage
 
+from jaxdigits.pictures.ink import connected
+
 _SPAN = 0.6
 """A line of the paper goes this share of the way through the picture, or further."""
 
@@ -39,14 +41,12 @@ def _level_lines(
     strokes: Bool[np.ndarray, "height width"], width: float
 ) -> Bool[np.ndarray, "height width"]:
     """Where lines are that go from left to right, perhaps bent, or turned a little."""
-    from skimage.measure import label
-
     length = strokes.shape[1]
     thickness = _vertical_runs(strokes)
     thin = strokes & (thickness <= max(1.6 * width, 3))
     reach = round(_BRIDGE * width) // 2 * 2 + 1
     bridged = ndimage.maximum_filter(thin, (3, reach))
-    labels = label(bridged, connectivity=2)
+    labels = connected(bridged)
     labels[~thin] = 0
     spans = {
         number: (place[1].start, place[1].stop)

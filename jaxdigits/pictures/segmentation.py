@@ -9,7 +9,7 @@ from scipy import ndimage
 
 from jaxdigits.data.conventions import stroke_width
 from jaxdigits.errors import DataError
-from jaxdigits.pictures.ink import find_ink, strokes
+from jaxdigits.pictures.ink import connected, find_ink, strokes
 from jaxdigits.pictures.ruling import without_ruling
 
 MOST_CHARACTERS = 2_000
@@ -157,15 +157,13 @@ def _characters_of(
 
 def _label(marked: Bool[np.ndarray, "height width"]) -> Int[np.ndarray, "height width"]:
     """Numbers the pieces; a gap too small to be meant does not part them."""
-    from skimage.measure import label
-
-    labels = label(marked, connectivity=2)
+    labels = connected(marked)
     if not labels.any():
         raise DataError(_NOT_WRITING)
     reach = round(_GAP * _usual_size(_pieces(labels)) / 2)
     if not reach:
         return labels
-    joined = label(ndimage.maximum_filter(marked, 2 * reach + 1), connectivity=2)
+    joined = connected(ndimage.maximum_filter(marked, 2 * reach + 1))
     return np.where(marked, joined, 0)
 
 
