@@ -10,10 +10,11 @@
 A pen's strokes, much thinner or thicker beside the height of a character than all but a few of the
 data set's, are brought to a usual width first.
 
-Measured on the test images, each enlarged four times (bicubic) and moved on a larger ground:
-`to_mnist` gives the image back with a mean difference of 2.2 grey levels of 255 a pixel (0.5 where
-pixels were repeated), and `to_emnist` of 13: how large a letter is among its like was lost when
-EMNIST was made.
+Measured on 800 validation images, each enlarged four times and moved on a larger ground: where the
+pixels were repeated, `to_mnist` gives the image back with a mean difference of 0.2 grey levels of
+255 a pixel (three of four exactly), and of 7 where the enlarging was bicubic, half of which it has
+blurred away. `to_emnist` gives it back with 13 to 15: how large a letter is among its like was lost
+when EMNIST was made.
 """
 
 import numpy as np

@@ -231,8 +231,8 @@ def _stem_of(dot: _Piece, pieces: Sequence[_Piece]) -> _Piece | None:
     below = [
         piece
         for piece in pieces
-        if dot.size < 0.4 * piece.height
-        and piece.width < 0.8 * piece.height
+        if dot.size < 0.5 * piece.height
+        and piece.width < piece.height
         and piece.left - 0.25 * piece.height <= middle <= piece.right + 0.25 * piece.height
         and 0 <= piece.top - dot.bottom < 0.8 * piece.height
     ]
