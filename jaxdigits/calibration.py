@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float32, Float64, Int, Int32
-from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax, softmax
 
 from jaxdigits.errors import ConfigError
@@ -140,6 +139,8 @@ def calibrate(
         >>> round(4 / found.temperature, 2), len(found.mistakes)      # odds of 3 to 1: log 3
         (1.1, 1)
     """
+    from scipy.optimize import minimize_scalar
+
     rows = np.arange(len(labels))
 
     def loss(log_temperature: float) -> float:

@@ -297,6 +297,16 @@ def test_predict_as_json(tmp_path, cli):
     assert "PDF" in bad["error"]
 
 
+def test_a_network_of_ones_own(tmp_path, cli):
+    """Its run folder says how far to trust it, from its validation images."""
+    save(canvas("1", 0), tmp_path / "one.png")
+    cli("train", "--dataset", "digits", "--model", "linear", "--epochs", "5", "--out", "own")
+    words = ["predict", "one.png", "--network", "own", "--json"]
+    (plain, strict) = (json.loads(cli(*words, *more)[1]) for more in ([], ["--error-rate", "0.01"]))
+    assert plain["threshold"] == 0 < strict["threshold"] < 1
+    assert 0.3 < jd.load("own").calibration.temperature < 3
+
+
 def test_not_sure(tmp_path, cli):
     """Two digits in one place are less sure than no mistake at all on validation demands."""
     halves = np.minimum(canvas("3", 0), canvas("4", 0))

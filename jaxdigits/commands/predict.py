@@ -43,7 +43,8 @@ def predict(
     if error_rate is not None:
         if run.calibration is None:
             raise ConfigError(
-                f"{network} does not say how sure it may be on validation images; train it again"
+                f"{network} does not say how sure it may be on validation images: it is "
+                "of an older version, has diverged or is an ensemble; leave --error-rate out"
             )
         threshold = run.calibration.threshold(error_rate)
     documents, texts, failed = [], [], False

@@ -16,6 +16,7 @@ from jax.sharding import Mesh
 from tqdm import tqdm
 
 from jaxdigits import data, hosts, runs
+from jaxdigits.calibration import calibrate
 from jaxdigits.checkpoints import begin, differences, load_begun
 from jaxdigits.commands import note, note_counts, report
 from jaxdigits.commands.evaluate import results_table
@@ -214,11 +215,14 @@ def _write_run(
     run, history, times = _fit(
         config, splits, folder, mesh, keeper, resume=resume, tensorboard=tensorboard
     )
-    test = splits["test"]
-    test_logits = run.predict_logits(test.images)
-    evaluations = [run.evaluate(splits["validation"]), run.score(test_logits, test)]
+    validation, test = splits["validation"], splits["test"]
+    logits, test_logits = (run.predict_logits(part.images) for part in (validation, test))
+    evaluations = [run.score(logits, validation), run.score(test_logits, test)]
     run = dataclasses.replace(
-        run, results={evaluation.split: evaluation.as_dict() for evaluation in evaluations}
+        run,
+        results={evaluation.split: evaluation.as_dict() for evaluation in evaluations},
+        # A network that has diverged is not to be trusted at any temperature.
+        calibration=calibrate(logits, validation.labels) if np.isfinite(logits).all() else None,
     )
     _draw(run, history, test, test_logits, folder)
     document = runs.save(run, folder, times, _size(mesh))
