@@ -63,20 +63,20 @@ def sides_of(workload: str, packages: Sequence[str]) -> dict[str, list[str]]:
     def command(script: str, variant: str = "") -> list[str]:
         return [sys.executable, str(HERE / f"{script}.py"), workload, "--variant", variant]
 
-    def suits(package: str, knows: Sequence[str] = (workload,)) -> bool:
-        return package in packages and workload in knows and bool(importlib.util.find_spec(package))
+    def wanted(package: str) -> bool:
+        return package in packages and bool(importlib.util.find_spec(package))
 
     sides = {OURS: command("jaxdigits_side")}
-    if suits("flax", flax_side.WORKLOADS):
+    if wanted("flax"):
         for variant in flax_side.VARIANTS:
             sides[f"{LIBRARIES['flax']}, {variant}"] = command("flax_side", variant)
-    if suits("torch"):
+    if wanted("torch"):
         import pytorch_side
 
         for variant in pytorch_side.VARIANTS:
             if pytorch_side.suits(variant, workload):
                 sides[f"{LIBRARIES['torch']}, {variant}"] = command("pytorch_side", variant)
-    if suits("keras", keras_side.WORKLOADS):
+    if wanted("keras"):
         for variant in keras_side.VARIANTS:
             if importlib.util.find_spec(variant):
                 sides[f"{LIBRARIES['keras']}, {variant}"] = command("keras_side", variant)

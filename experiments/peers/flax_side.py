@@ -12,31 +12,19 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from flax import nnx
-from sides import BATCH_SIZE, LEARNING_RATE, WEIGHT_DECAY, Task, read_task, serve
+from flax_networks import letters_network, perceptron, resnet18
+from sides import BATCH_SIZE, DROPOUT, LEARNING_RATE, WEIGHT_DECAY, Task, read_task, serve
 
 VARIANTS = ("jit", "cached")
-WORKLOADS = ("linear", "mlp", "letters")
 
 
 def network(name: str, num_classes: int, rngs: nnx.Rngs) -> nnx.Module:
-    """As its users write it."""
-
-    def flat(images: jax.Array) -> jax.Array:
-        return images.reshape(len(images), -1)
-
-    if name == "linear":
-        return nnx.Sequential(flat, nnx.Linear(784, num_classes, rngs=rngs))
-    if name == "mlp":
-        return nnx.Sequential(
-            flat, nnx.Linear(784, 30, rngs=rngs), nnx.relu, nnx.Linear(30, num_classes, rngs=rngs)
-        )
-    gelu = partial(nnx.gelu, approximate=False)
-    pool = partial(nnx.max_pool, window_shape=(2, 2), strides=(2, 2), padding="SAME")
-    layers = [lambda images: images[..., None]]
-    for inputs, outputs in ((1, 32), (32, 64), (64, 128)):
-        layers += [nnx.Conv(inputs, outputs, (3, 3), padding="VALID", rngs=rngs), pool]
-    layers += [flat, nnx.Linear(512, 64, rngs=rngs), gelu, nnx.Linear(64, 128, rngs=rngs), gelu]
-    return nnx.Sequential(*layers, nnx.Linear(128, num_classes, rngs=rngs))
+    """By the name of its workload."""
+    if name in ("linear", "mlp"):
+        return perceptron(num_classes, () if name == "linear" else (30,), rngs)
+    if name == "letters":
+        return letters_network(num_classes, rngs)
+    return resnet18(num_classes, "3x3" if name.endswith("3x3") else "7x7", DROPOUT, rngs)
 
 
 def main(task: Task) -> None:

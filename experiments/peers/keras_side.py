@@ -4,35 +4,29 @@ The images are in memory as floats, scaled beforehand, channels last. Variants a
 `jax`, `torch` and `tensorflow`; those that are installed are tried.
 """
 
+import math
 import os
 
-from sides import BATCH_SIZE, LEARNING_RATE, WEIGHT_DECAY, Task, read_task, serve
+from sides import BATCH_SIZE, DROPOUT, LEARNING_RATE, WEIGHT_DECAY, Task, read_task, serve
 
 VARIANTS = ("jax", "torch", "tensorflow")
-WORKLOADS = ("linear", "mlp", "letters")
 
 
 def main(task: Task) -> None:
     """Prepares, and waits for its turns."""
     os.environ["KERAS_BACKEND"] = task.variant
     import keras
-    from keras import layers
+    from keras_networks import letters_network, perceptron, resnet18
 
-    def gelu(values):  # type: ignore[no-untyped-def]
-        return keras.ops.gelu(values, approximate=False)
-
-    parts: list = [keras.Input((28, 28))]
-    if task.name == "letters":
-        parts += [layers.Reshape((28, 28, 1))]
-        for features in (32, 64, 128):
-            parts += [layers.Conv2D(features, 3), layers.MaxPooling2D(2, padding="same")]
-        parts += [layers.Flatten(), layers.Dense(64, gelu), layers.Dense(128, gelu)]
+    name, num_classes = task.name, task.workload.num_classes
+    if name in ("linear", "mlp"):
+        model = perceptron(num_classes, () if name == "linear" else (30,))
+    elif name == "letters":
+        model = letters_network(num_classes)
     else:
-        parts += [layers.Flatten()]
-        parts += [layers.Dense(30, "relu")] if task.name == "mlp" else []
-    model = keras.Sequential([*parts, layers.Dense(task.workload.num_classes)])
+        model = resnet18(num_classes, "3x3" if name.endswith("3x3") else "7x7", DROPOUT)
     optimizer = keras.optimizers.AdamW(LEARNING_RATE, weight_decay=WEIGHT_DECAY)
-    optimizer.exclude_from_weight_decay(var_names=["bias"])
+    optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile(optimizer, loss)
     images, labels = task.pixels, task.labels
@@ -41,7 +35,7 @@ def main(task: Task) -> None:
         history = model.fit(images, labels, batch_size=BATCH_SIZE, epochs=1, verbose=0)
         return float(history.history["loss"][0])
 
-    serve(model.count_params(), run)
+    serve(sum(math.prod(weight.shape) for weight in model.trainable_weights), run)
 
 
 if __name__ == "__main__":
