@@ -304,7 +304,9 @@ def test_a_network_of_ones_own(tmp_path, cli):
     words = ["predict", "one.png", "--network", "own", "--json"]
     (plain, strict) = (json.loads(cli(*words, *more)[1]) for more in ([], ["--error-rate", "0.01"]))
     assert plain["threshold"] == 0 < strict["threshold"] < 1
-    assert 0.3 < jd.load("own").calibration.temperature < 3
+    calibration = jd.load("own").calibration
+    assert calibration is not None
+    assert 0.3 < calibration.temperature < 3
 
 
 def test_not_sure(tmp_path, cli):
