@@ -19,7 +19,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from jaxdigits.checkpoints import BEGUN_FILE, complete_epochs
+from jaxdigits.checkpoints import BEGUN_FILE, complete_parts
 from jaxdigits.files import unfinished, write_json
 
 RESULTS = Path(__file__).parent / "results"
@@ -79,7 +79,7 @@ def main() -> None:
                 resumed += begun
                 done = run([*again, "--checkpoint-epochs", "1"], seconds)
                 kills += not done
-                epochs = complete_epochs(unfinished(out))[-1:]
+                epochs = complete_parts(unfinished(out))[-1:]
                 print(f"kill {kills}: training {trainings}, checkpoints up to {epochs}", flush=True)
             trainings += 1
             same += digest(out) == digest(alone)

@@ -4,6 +4,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key
 
+EVALUATION_BATCH = 200
+"""Images at a time where nothing is learned: more would not stay in a CPU's cache."""
+
 
 def steps_per_epoch(count: int, batch_size: int) -> int:
     """How many batches `count` examples make, the last one perhaps smaller.

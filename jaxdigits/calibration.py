@@ -66,6 +66,8 @@ def reliability(
 class Calibration:
     """What a network's answers on validation images say about how far to trust it.
 
+    Without arguments it takes its probabilities as they are.
+
     Attributes:
         temperature: by which logits are divided, so that probabilities are as likely as they say.
         images: how many there were.
@@ -73,9 +75,9 @@ class Calibration:
             and how many answers are surer than that.
     """
 
-    temperature: float
-    images: int
-    mistakes: tuple[tuple[float, int], ...]
+    temperature: float = 1.0
+    images: int = 0
+    mistakes: tuple[tuple[float, int], ...] = ()
 
     def probabilities(
         self, logits: Float32[np.ndarray, "n classes"]
@@ -149,7 +151,7 @@ def calibrate(
 
     found = minimize_scalar(loss, bounds=(-4, 4), method="bounded")
     temperature = float(np.exp(found.x))
-    probabilities = Calibration(temperature, len(labels), ()).probabilities(logits)
+    probabilities = Calibration(temperature).probabilities(logits)
     confidences = probabilities.max(axis=1)
     wrong = np.sort(confidences[probabilities.argmax(axis=1) != labels])[::-1]
     mistakes = tuple((float(p), int((confidences > p).sum())) for p in wrong)

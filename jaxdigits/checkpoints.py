@@ -4,9 +4,11 @@ They live in the unfinished folder of a run, beside a file that says what was be
 
 | | content |
 |---|---|
-| `begun.json` | config, data fingerprint, devices, versions |
-| `checkpoints/EPOCH/state` | the arrays: parameters, their average, optimiser, key, scaling |
-| `checkpoints/EPOCH/document` | the same as `begun.json`, the history, a checksum of the arrays |
+| `begun.json` | config, data fingerprint, devices, versions, parts an epoch |
+| `checkpoints/PART/state` | the arrays: parameters, their average, optimiser, key, scaling |
+| `checkpoints/PART/document` | the same as `begun.json`, the history, a checksum of the arrays |
+
+A part is an epoch, but of a training whose images stream it is less: `parts` make an epoch.
 
 Orbax writes a checkpoint to a temporary name and renames it, so a folder named by a number is
 whole. It may be damaged later; then the one before it is used.
@@ -52,13 +54,13 @@ class Checkpoint(NamedTuple):
     """What was read back.
 
     Attributes:
-        epoch: how many epochs it has behind it.
+        part: how many parts of the training it has behind it.
         state: arrays in the structure of the template.
         progress: what was saved with it.
         notes: a sentence for each newer checkpoint that is of no use.
     """
 
-    epoch: int
+    part: int
     state: Any
     progress: dict[str, Any]
     notes: list[str]
@@ -75,7 +77,7 @@ class Checkpoints:
     ) -> None:
         """Args:
         folder: the unfinished folder of the run.
-        begun: what `begin` wrote.
+        begun: what `begin` wrote; its `parts` make an epoch, one if it does not say.
         config: when to save, and how many to keep.
         """
         self._folder = folder / CHECKPOINTS
@@ -83,21 +85,27 @@ class Checkpoints:
         self._config = config or CheckpointConfig()
         self._manager: CheckpointManager | None = None
         self._saved_at = time.monotonic()
-        self._saved_epoch = 0
+        self._saved = 0
+        self._parts = begun.get("parts", 1)
 
-    def due(self, epoch: int) -> bool:
-        """Whether a checkpoint should be written after this epoch."""
+    def epochs(self, part: int) -> str:
+        """How many epochs so many parts are."""
+        whole, rest = divmod(part, self._parts)
+        return f"{part / self._parts:.2f}" if rest else str(whole)
+
+    def due(self, part: int) -> bool:
+        """Whether a checkpoint should be written after this part."""
         every = self._config.checkpoint_epochs
         minutes = (time.monotonic() - self._saved_at) / 60
         return (
-            every is not None and epoch - self._saved_epoch >= every
+            every is not None and part - self._saved >= every * self._parts
         ) or minutes >= self._config.checkpoint_minutes
 
-    def save(self, epoch: int, state: Any, progress: Mapping[str, Any]) -> None:
+    def save(self, part: int, state: Any, progress: Mapping[str, Any]) -> None:
         """Copies the state and writes it in the background; waits for the checkpoint before.
 
         Args:
-            epoch: how many are done.
+            part: how many are done.
             state: a pytree of arrays.
             progress: plain values to be kept with it.
 
@@ -105,18 +113,18 @@ class Checkpoints:
             OutputError: this one or the one before it could not be written. Older ones stay.
         """
         self.wait()
-        self._saved_at, self._saved_epoch = time.monotonic(), epoch
-        with self._writing(epoch):
+        self._saved_at, self._saved = time.monotonic(), part
+        with self._writing(part):
             ocp = _orbax()
             arrays = named_arrays(state)
             document = {
                 **self._begun,
-                "epoch": epoch,
+                "part": part,
                 "progress": progress,
                 "sha256": _digest(arrays),
             }
             self._open().save(
-                epoch,
+                part,
                 args=ocp.args.Composite(
                     state=ocp.args.StandardSave(arrays), document=ocp.args.JsonSave(document)
                 ),
@@ -126,7 +134,7 @@ class Checkpoints:
     def check(self) -> None:
         """Raises OutputError if the last checkpoint could not be written in the background."""
         if self._manager is not None:
-            with self._writing(self._saved_epoch):
+            with self._writing(self._saved):
                 self._manager.check_for_errors()
 
     def wait(self) -> None:
@@ -136,7 +144,7 @@ class Checkpoints:
             OutputError: it could not be written. Older ones stay.
         """
         if self._manager is not None:
-            with self._writing(self._saved_epoch):
+            with self._writing(self._saved):
                 self._manager.wait_until_finished()
 
     def close(self) -> None:
@@ -149,32 +157,32 @@ class Checkpoints:
     def restore(self, template: Any, after: int = 0) -> Checkpoint | None:
         """The newest checkpoint that is whole, or None if there is none at all.
 
-        Newer ones that are damaged, or of another training, are renamed to `damaged-EPOCH`.
+        Newer ones that are damaged, or of another training, are renamed to `damaged-PART`.
 
         Args:
             template: a pytree of arrays or of their shapes, as the state is to be.
-            after: an epoch before which checkpoints are not looked at.
+            after: a part before which checkpoints are not looked at.
 
         Raises:
             RunError: there are checkpoints, but none can be used, or a newer version wrote them.
         """
-        epochs = [epoch for epoch in complete_epochs(self._folder.parent) if epoch > after]
+        parts = [part for part in complete_parts(self._folder.parent) if part > after]
         notes = []
-        for epoch in reversed(epochs):
+        for part in reversed(parts):
             try:
-                state, progress = self._read(epoch, template)
+                state, progress = self._read(part, template)
             except _NewerError:
                 raise
             except RunError as error:
                 notes.append(str(error))
                 continue
-            for bad in epochs[epochs.index(epoch) + 1 :]:
+            for bad in parts[parts.index(part) + 1 :]:
                 with self._writing(bad):
                     (self._folder / str(bad)).rename(
                         self._folder / f"damaged-{bad}-{time.time_ns()}"
                     )
-            self._saved_epoch = epoch
-            return Checkpoint(epoch, state, progress, notes)
+            self._saved = part
+            return Checkpoint(part, state, progress, notes)
         if notes:
             raise RunError(f"{notes[0]}; no older checkpoint can be used: train it again")
         return None
@@ -197,21 +205,21 @@ class Checkpoints:
         self._manager = manager
         return manager
 
-    def _read(self, epoch: int, template: Any) -> tuple[Any, dict[str, Any]]:
+    def _read(self, part: int, template: Any) -> tuple[Any, dict[str, Any]]:
         ocp = _orbax()
-        path = self._folder / str(epoch)
+        path = self._folder / str(part)
         wanted = named_shapes(template)
         options = ocp.CheckpointManagerOptions(
             create=False, multiprocessing_options=_only_first(ocp)
         )
         with _reading(path), ocp.CheckpointManager(self._folder, options=options) as manager:
             read = ocp.args.Composite(document=ocp.args.JsonRestore())
-            document = dict(manager.restore(epoch, args=read).document)
+            document = dict(manager.restore(part, args=read).document)
             check_begun(document, path)
             _check_same(document, self._begun, path)
             empty = {name: np.empty(leaf.shape, leaf.dtype) for name, leaf in wanted.items()}
             read = ocp.args.Composite(state=ocp.args.StandardRestore(empty))
-            arrays = manager.restore(epoch, args=read).state
+            arrays = manager.restore(part, args=read).state
             if _digest(arrays) != document["sha256"]:
                 raise ValueError("its checksum is another")
             for name, leaf in wanted.items():
@@ -220,13 +228,13 @@ class Checkpoints:
             return from_named(arrays, template), document["progress"]
 
     @contextlib.contextmanager
-    def _writing(self, epoch: int) -> Iterator[None]:
+    def _writing(self, part: int) -> Iterator[None]:
         try:
             yield
         except Exception as error:  # orbax and what it is built on raise all kinds
             self.close()
             raise OutputError(
-                f"the checkpoint of epoch {epoch} cannot be written to {self._folder}: "
+                f"the checkpoint of epoch {self.epochs(part)} cannot be written to {self._folder}: "
                 f"{_reason(error)}"
             ) from None
 
@@ -275,11 +283,11 @@ def check_begun(document: Any, path: Path) -> None:
         )
 
 
-def complete_epochs(folder: Path) -> list[int]:
-    """The epochs of which there are checkpoints in an unfinished folder, oldest first.
+def complete_parts(folder: Path) -> list[int]:
+    """After which parts there are checkpoints in an unfinished folder, oldest first.
 
     Example:
-        >>> complete_epochs(Path("nowhere"))
+        >>> complete_parts(Path("nowhere"))
         []
     """
     checkpoints = folder / CHECKPOINTS
@@ -333,8 +341,8 @@ def _orbax() -> ModuleType:
 
 
 def _check_same(document: Mapping[str, Any], begun: Mapping[str, Any], path: Path) -> None:
-    for part in ("config", "data", "grid"):
-        found = differences(document.get(part, {}), begun.get(part, {}))
+    for kind in ("config", "data", "grid"):
+        found = differences(document.get(kind, {}), begun.get(kind, {}))
         if found:
             raise RunError(f"{path} is of another training: its {'; its '.join(found)}")
 

@@ -42,6 +42,7 @@ def train(
     seeds: int = 1,
     members_at_once: int | None = None,
     tensorboard: bool = False,
+    stream: bool = False,
     devices: int | None = None,
     coordinator: str | None = None,
     processes: int | None = None,
@@ -65,6 +66,8 @@ def train(
             it.
         members_at_once: how many of these one call of the program trains.
         tensorboard: write the metrics also as events for TensorBoard.
+        stream: leave the training images on the disk and read them as they are needed, for a data
+            set that the device has no room for. Several processes always do, each its own share.
         devices: how many share each batch; if not given, one, but for convolutional networks on a
             CPU a device for each core, as far as the batch allows.
         coordinator: train with several processes, each of which is given this: HOST:PORT of the
@@ -79,8 +82,10 @@ def train(
     if coordinator is None and (processes is not None or process_id is not None):
         raise ConfigError("--processes and --process-id need --coordinator HOST:PORT")
     if seeds != 1:
-        if tensorboard or coordinator:
-            raise ConfigError("--tensorboard and --coordinator are for one training, not --seeds")
+        if tensorboard or coordinator or stream:
+            raise ConfigError(
+                "--tensorboard, --coordinator and --stream are for one training, not --seeds"
+            )
         from jaxdigits.commands.sweep import sweep
 
         sweep(
@@ -112,6 +117,7 @@ def train(
         resume=resume,
         given=_given_settings(),
         tensorboard=tensorboard,
+        stream=stream,
         devices=devices,
         data_dir=data_dir,
         manual_dir=manual_dir,

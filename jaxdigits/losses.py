@@ -11,7 +11,6 @@ from types import MappingProxyType
 
 import jax
 import jax.numpy as jnp
-import optax
 from jaxtyping import Array, Float, Int
 
 Loss = Callable[[Float[Array, "n classes"], Int[Array, " n"]], Float[Array, " n"]]
@@ -49,6 +48,8 @@ def cross_entropy(
         >>> [f"{x:.4f}" for x in losses]
         ['0.6931', '1000.0000']
     """
+    import optax  # takes a tenth of a second, which prediction can do without
+
     _check(logits, labels)
     return optax.softmax_cross_entropy_with_integer_labels(logits, labels)
 
@@ -72,6 +73,8 @@ def smoothed_cross_entropy(
         >>> float(smoothed_cross_entropy(sure, jnp.array([0]), smoothing=0.1)[0])
         5.0
     """
+    import optax
+
     _check(logits, labels)
     onehot = jax.nn.one_hot(labels, logits.shape[-1], dtype=logits.dtype)
     return optax.softmax_cross_entropy(logits, optax.smooth_labels(onehot, smoothing))

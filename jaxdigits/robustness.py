@@ -17,7 +17,6 @@ from jaxtyping import Array, Float, Key, UInt8
 from jaxdigits import augmentation
 from jaxdigits.augmentation import affine, invert, soften, thicken, translate
 from jaxdigits.data.dataset import Dataset
-from jaxdigits.errors import DataError
 from jaxdigits.runs import Run
 
 Images = Float[Array, "n height width"]
@@ -152,8 +151,7 @@ def measure(
         >>> found[0].kind, found[0].accuracy > 0.8
         ('clean', True)
     """
-    if dataset.class_names != run.class_names:
-        raise DataError("the network knows other classes than the data have")
+    run.check_classes(dataset)
     images = jnp.asarray(dataset.images)
     results = []
     for condition in conditions:

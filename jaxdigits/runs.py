@@ -31,6 +31,7 @@ from jaxtyping import Array, Float, Float32, Int, Int32, UInt8
 
 from jaxdigits import metrics
 from jaxdigits.augmentation import moved_otherwise
+from jaxdigits.batches import EVALUATION_BATCH
 from jaxdigits.calibration import Calibration
 from jaxdigits.config import TrainConfig
 from jaxdigits.data.dataset import Dataset, Fingerprint, check_images
@@ -39,7 +40,6 @@ from jaxdigits.files import replacing, unfinished, write_json
 from jaxdigits.losses import LOSSES, softmax
 from jaxdigits.models import Apply, Model, Params, make_model
 from jaxdigits.preprocess import Scaling, scale_pixels
-from jaxdigits.training import EVALUATION_BATCH
 
 FORMAT = 2
 """Of `run.json`: raised when an older reader could not read it."""
@@ -184,15 +184,23 @@ class Run:
         Raises:
             DataError: the data have other classes than the network.
         """
-        _check_classes(self, dataset)
+        self.check_classes(dataset)
         return [
             float(np.mean(self.predict(images) == dataset.labels))
             for images in moved_otherwise(jnp.asarray(dataset.images), draws)
         ]
 
+    def check_classes(self, dataset: Dataset) -> None:
+        """Raises DataError where data have other classes than the network."""
+        if dataset.class_names != self.class_names:
+            raise DataError(
+                f"the network knows the classes {', '.join(self.class_names)}; the data are of "
+                f"{', '.join(dataset.class_names)}"
+            )
+
     def score(self, logits: Float32[np.ndarray, "n classes"], dataset: Dataset) -> Evaluation:
         """The same, from logits that are there already."""
-        _check_classes(self, dataset)
+        self.check_classes(dataset)
         labels = jnp.asarray(dataset.labels)
         loss = float(_mean_loss(self.config.loss, jnp.asarray(logits), labels))
         counts = np.asarray(metrics.confusion_matrix(jnp.asarray(logits), labels))
@@ -210,14 +218,6 @@ class Run:
         accuracy = correct / count
         return Evaluation(
             dataset.split, count, loss, accuracy, low, high, top_2, confused, per_class
-        )
-
-
-def _check_classes(run: Run, dataset: Dataset) -> None:
-    if dataset.class_names != run.class_names:
-        raise DataError(
-            f"the network knows the classes {', '.join(run.class_names)}; the data are of "
-            f"{', '.join(dataset.class_names)}"
         )
 
 

@@ -336,5 +336,8 @@ def describe_setting(config: TrainConfig, names: Sequence[str]) -> str:
 
 
 def member_state(states: TrainState, index: int) -> TrainState:
-    """One member's part."""
+    """One member's part of states that are on the host.
+
+    (From several devices it would be gathered array by array, which can block a busy CPU for good.)
+    """
     return jax.tree.map(lambda leaf: leaf[index], states)

@@ -26,7 +26,7 @@ from jaxtyping import Array, Float, Int, Key, Shaped, UInt8
 
 from jaxdigits import gradients
 from jaxdigits.augmentation import make_augment
-from jaxdigits.batches import shuffled_batches, steps_per_epoch
+from jaxdigits.batches import EVALUATION_BATCH, shuffled_batches, steps_per_epoch
 from jaxdigits.config import CONVOLUTIONAL, TrainConfig
 from jaxdigits.data import Dataset, Examples, load_splits
 from jaxdigits.data.preparation import StrPath
@@ -42,9 +42,6 @@ from jaxdigits.preprocess import (
     standardize,
     unit_pixels,
 )
-
-EVALUATION_BATCH = 200
-"""Images at a time where nothing is learned: more would not stay in a CPU's cache."""
 
 DEVICES = "devices"
 """The name of a mesh's axis."""
@@ -111,6 +108,50 @@ class TrainState(NamedTuple):
         return self.params if self.average is None else self.average
 
 
+class PartialEpoch(NamedTuple):
+    """A state in the middle of an epoch.
+
+    Attributes:
+        state: as after the last step; `state.epoch` counts whole epochs.
+        steps: int32, how many steps of the epoch are done.
+        loss_sum: float32, of the losses over the epoch's examples so far.
+        correct: float32, how many of them were right.
+    """
+
+    state: TrainState
+    steps: Int[Array, ""]
+    loss_sum: Float[Array, ""]
+    correct: Float[Array, ""]
+
+    @classmethod
+    def begin(cls, state: TrainState) -> "PartialEpoch":
+        """Before the first step of an epoch."""
+        return cls(state, jnp.int32(0), jnp.float32(0), jnp.float32(0))
+
+
+class Part(NamedTuple):
+    """Some batches of an epoch with their images, for those that do not lie on the device.
+
+    Attributes:
+        images: uint8 [steps, batch, 28, 28], pixels 0..255.
+        labels: int32 [steps, batch].
+        weights: float32 [steps, batch], of the losses of a batch in their sum; 0 for an image that
+            only fills the batch up.
+        steps: int32, how many of the batches there are; the rest is not looked at.
+    """
+
+    images: UInt8[Any, "steps batch 28 28"]  # of jax, or on their way to it of numpy
+    labels: Int[Any, "steps batch"]
+    weights: Float[Any, "steps batch"]
+    steps: Int[Any, ""]
+
+
+def part_specs() -> Part:
+    """How a part lies on a mesh: each device has its columns of every batch."""
+    columns, whole = PartitionSpec(None, DEVICES), PartitionSpec()
+    return Part(columns, columns, columns, whole)
+
+
 class Metrics(NamedTuple):
     """Means over examples.
 
@@ -158,6 +199,10 @@ class Trainer(NamedTuple):
         epoch: `epoch(state, data) -> (state, metrics)`: `train_epoch`, then `evaluate`. Jit it, and
             donate the state.
         train_epoch: `train_epoch(state, examples) -> (state, metrics)`.
+        start: `start(key, scaling, count, params=None) -> state`: `init` where the images do not
+            lie on the device; `count` is how many of them there are, a plain int.
+        train_part: `train_part(progress, part, count) -> progress`: some steps of an epoch.
+        end_epoch: `end_epoch(progress, count) -> (state, metrics)`, when all its steps are done.
         evaluate: `evaluate(state, examples) -> metrics`.
         count_epochs: `count_epochs(data)`: how often to call `epoch`.
         mesh: the devices that share each batch; None for one device.
@@ -167,6 +212,9 @@ class Trainer(NamedTuple):
     init: Callable[..., TrainState]
     epoch: Callable[[TrainState, TrainingData], tuple[TrainState, EpochMetrics]]
     train_epoch: Callable[[TrainState, Examples], tuple[TrainState, Metrics]]
+    start: Callable[..., TrainState]
+    train_part: Callable[[PartialEpoch, Part, int], PartialEpoch]
+    end_epoch: Callable[[PartialEpoch, int], tuple[TrainState, Metrics]]
     evaluate: Callable[[TrainState, Examples], Metrics]
     count_epochs: Callable[[TrainingData], int]
     mesh: Mesh | None
@@ -276,9 +324,8 @@ def make_trainer(
     loss_and_gradients = _make_loss_and_gradients(config, net, loss)
     augment = make_augment(config.augmentations)
 
-    def optimizer_for(images: Array) -> optax.GradientTransformation:
-        epochs = config.count_epochs(len(images))
-        steps = epochs * steps_per_epoch(len(images), config.batch_size)
+    def optimizer_for(count: int) -> optax.GradientTransformation:
+        steps = config.count_epochs(count) * steps_per_epoch(count, config.batch_size)
         return optimizer or make_optimizer(config, steps, rates)
 
     def init(key: Key[Array, ""], data: TrainingData, params: Params | None = None) -> TrainState:
@@ -287,69 +334,92 @@ def make_trainer(
                 f"the trainer is for {num_classes} classes, the data have {data.num_classes}"
             )
         images, labels = jax.tree.map(jnp.asarray, data.train)
-        init_key, epochs_key = jax.random.split(key)
         standardized = config.scale == "standardized"
         scaling = pixel_statistics(images) if standardized else Scaling(*map(jnp.float32, UNIT))
-        start: Params
-        if params is not None:
-            start = jax.tree.map(jnp.copy, params)  # whoever donates the state keeps these
-        elif net.fit is not None:
-            start = net.fit(scale_pixels(images, scaling), labels)
-        else:
-            start = net.init(init_key)
-        found = jax.eval_shape(net.apply, start, jax.ShapeDtypeStruct((2, 28, 28), jnp.float32))
+        if params is None and net.fit is not None:
+            params = net.fit(scale_pixels(images, scaling), labels)
+        return start(key, scaling, len(images), params)
+
+    def start(
+        key: Key[Array, ""], scaling: Scaling, count: int, params: Params | None = None
+    ) -> TrainState:
+        init_key, run_key = jax.random.split(key)
+        # Whoever donates the state keeps the parameters that were given.
+        first = net.init(init_key) if params is None else jax.tree.map(jnp.copy, params)
+        found = jax.eval_shape(net.apply, first, jax.ShapeDtypeStruct((2, 28, 28), jnp.float32))
         if found.shape != (2, num_classes):
             raise ConfigError(
                 f"the model gives logits of shape {list(found.shape)} for 2 images; "
                 f"for {num_classes} classes it should be [2, {num_classes}]"
             )
-        average = jax.tree.map(jnp.copy, start) if config.average else None
-        opt_state = optimizer_for(images).init(start)
-        return TrainState(start, average, opt_state, scaling, epochs_key, jnp.int32(0))
+        average = jax.tree.map(jnp.copy, first) if config.average else None
+        opt_state = optimizer_for(count).init(first)
+        return TrainState(first, average, opt_state, scaling, run_key, jnp.int32(0))
 
-    def train_epoch(state: TrainState, examples: Examples) -> tuple[TrainState, Metrics]:
-        images, labels = jax.tree.map(jnp.asarray, examples)
-        transform = optimizer_for(images)
-        epoch_key = jax.random.fold_in(state.key, state.epoch)
-        indices, valid = shuffled_batches(epoch_key, len(images), config.batch_size)
-        weights = valid / valid.sum(axis=1, keepdims=True) if config.reduction == "mean" else valid
-        batches = tuple(_own_share(batch, axis) for batch in (indices, valid, weights))
-        steps = len(indices)
-        steps_key = jax.random.fold_in(state.key, 2**32 - 1)  # apart from the epochs' keys
+    def make_step(count: int) -> Callable[..., PartialEpoch]:
+        """`step(progress, images, labels, weights) -> progress`, the sums of this device alone."""
+        transform = optimizer_for(count)
 
-        def step(carry, batch):
-            params, average, opt_state, loss_sum, correct = carry
-            number, (chosen, valid, weights) = batch
-            number += state.epoch * steps
+        def step(progress, images, labels, weights):
+            state = progress.state
+            number = state.epoch * steps_per_epoch(count, config.batch_size) + progress.steps
+            steps_key = jax.random.fold_in(state.key, 2**32 - 1)  # apart from the epochs' keys
             augment_key, dropout_key = _step_keys(steps_key, number, axis)
-            inputs = augment(augment_key, unit_pixels(images[chosen]))
+            inputs = augment(augment_key, unit_pixels(images))
             inputs = standardize(inputs, state.scaling)
             logits, grads, changed = loss_and_gradients(
-                params, inputs, labels[chosen], weights, dropout_key
+                state.params, inputs, labels, weights, dropout_key
             )
             if axis:
                 grads, changed = _sum_over_devices((grads, changed), axis)
                 changed = jax.tree.map(lambda leaf: leaf / lax.axis_size(axis), changed)
-            updates, opt_state = transform.update(grads, opt_state, params)
-            params = optax.apply_updates(params, updates)
+            updates, opt_state = transform.update(grads, state.opt_state, state.params)
+            params = optax.apply_updates(state.params, updates)
             if changed:
                 params = _replace_collections(params, changed)
-            if config.average:
+            average = state.average
+            if average is not None:
                 # A shorter memory at first, or the starting values would be felt for long.
                 decay = jnp.minimum(config.average, (1 + number) / (10 + number))
                 average = optax.incremental_update(params, average, 1 - decay)
-            loss_sum += loss(logits, labels[chosen]) @ valid
-            correct += (logits.argmax(axis=-1) == labels[chosen]) @ valid
-            return (params, average, opt_state, loss_sum, correct), None
+            valid = (weights > 0).astype(jnp.float32)
+            return PartialEpoch(
+                state._replace(params=params, average=average, opt_state=opt_state),
+                progress.steps + 1,
+                progress.loss_sum + loss(logits, labels) @ valid,
+                progress.correct + (logits.argmax(axis=-1) == labels) @ valid,
+            )
 
-        zero = jnp.float32(0)
-        start = (state.params, state.average, state.opt_state, zero, zero)
-        (params, average, opt_state, *sums), _ = lax.scan(step, start, (jnp.arange(steps), batches))
-        loss_sum, correct = lax.psum(sums, axis) if axis else sums
-        state = state._replace(
-            params=params, average=average, opt_state=opt_state, epoch=state.epoch + 1
+        return step
+
+    def train_epoch(state: TrainState, examples: Examples) -> tuple[TrainState, Metrics]:
+        images, labels = jax.tree.map(jnp.asarray, examples)
+        step = make_step(len(images))
+        indices, weights = epoch_batches(config, state.key, state.epoch, len(images))
+
+        def take(progress, batch):
+            chosen, weights = batch
+            return step(progress, images[chosen], labels[chosen], weights), None
+
+        batches = (_own_share(indices, axis), _own_share(weights, axis))
+        progress, _ = lax.scan(take, PartialEpoch.begin(state), batches)
+        return end_epoch(_sum_metrics(progress, axis), len(images))
+
+    def train_part(progress: PartialEpoch, part: Part, count: int) -> PartialEpoch:
+        step = make_step(count)
+
+        def take(at, progress):
+            return step(progress, part.images[at], part.labels[at], part.weights[at])
+
+        alone = PartialEpoch.begin(progress.state)._replace(steps=progress.steps)
+        alone = _sum_metrics(lax.fori_loop(0, part.steps, take, alone), axis)
+        return alone._replace(
+            loss_sum=progress.loss_sum + alone.loss_sum, correct=progress.correct + alone.correct
         )
-        return state, Metrics(loss_sum / len(images), correct / len(images))
+
+    def end_epoch(progress: PartialEpoch, count: int) -> tuple[TrainState, Metrics]:
+        state = progress.state._replace(epoch=progress.state.epoch + 1)
+        return state, Metrics(progress.loss_sum / count, progress.correct / count)
 
     def evaluate(state: TrainState, examples: Examples) -> Metrics:
         images, labels = jax.tree.map(jnp.asarray, examples)
@@ -368,17 +438,26 @@ def make_trainer(
         state, train = train_epoch(state, data.train)
         return state, EpochMetrics(train, evaluate(state, data.validation))
 
-    def on_devices(function: Callable) -> Callable:
+    def on_devices(function: Callable, in_specs: Any = PartitionSpec()) -> Callable:  # noqa: B008
         if mesh is None or not axis:
             return function
-        whole = PartitionSpec()
         # What leaves is equal on all devices, which JAX cannot see.
-        return jax.shard_map(function, mesh=mesh, in_specs=whole, out_specs=whole, check_vma=False)
+        return jax.shard_map(
+            function, mesh=mesh, in_specs=in_specs, out_specs=PartitionSpec(), check_vma=False
+        )
+
+    def part_on_devices(begun: PartialEpoch, part: Part, count: int) -> PartialEpoch:
+        whole = PartitionSpec()
+        shared = on_devices(partial(train_part, count=count), (whole, part_specs()))
+        return shared(begun, part)
 
     return Trainer(
         init=init,
         epoch=on_devices(epoch),
         train_epoch=on_devices(train_epoch),
+        start=start,
+        train_part=part_on_devices,
+        end_epoch=end_epoch,
         evaluate=on_devices(evaluate),
         count_epochs=lambda data: 0 if net.fit else config.count_epochs(len(data.train.labels)),
         mesh=mesh,
@@ -396,6 +475,41 @@ def compiler_options(mesh: Mesh | None) -> dict[str, bool | str]:
     if mesh is None or mesh.size == 1 or mesh.devices.flat[0].platform != "cpu":
         return {}
     return {"xla_cpu_multi_thread_eigen": False}
+
+
+def epoch_batches(
+    config: TrainConfig, key: Key[Array, ""], epoch: Int[Array, ""] | int, count: int
+) -> tuple[Int[Array, "steps batch"], Float[Array, "steps batch"]]:
+    """The batches of an epoch: which examples, and the weight of each one's loss in the sum.
+
+    Args:
+        config: `batch_size` and `reduction`.
+        key: as in the state of the run: the second half of the run's own, split.
+        epoch: from 0.
+        count: the number of examples.
+
+    Returns:
+        Indices, int32, and weights, float32; 0 for one that only fills the last batch up.
+
+    Example:
+        >>> config = TrainConfig(batch_size=2)
+        >>> indices, weights = epoch_batches(config, jax.random.key(0), 0, count=3)
+        >>> indices.shape, weights.tolist()
+        ((2, 2), [[0.5, 0.5], [1.0, 0.0]])
+    """
+    epoch_key = jax.random.fold_in(key, epoch)
+    indices, valid = shuffled_batches(epoch_key, count, config.batch_size)
+    return indices, valid / valid.sum(
+        axis=1, keepdims=True
+    ) if config.reduction == "mean" else valid
+
+
+def _sum_metrics(progress: PartialEpoch, axis: str | None) -> PartialEpoch:
+    """With the sums of all devices in the place of this one's."""
+    if axis is None:
+        return progress
+    loss_sum, correct = lax.psum((progress.loss_sum, progress.correct), axis)
+    return progress._replace(loss_sum=loss_sum, correct=correct)
 
 
 def _replace_collections(params: Params, changed: Mapping[str, Any]) -> Params:

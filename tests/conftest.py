@@ -6,17 +6,20 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import jax
-import numpy as np
 import pytest
 from jaxtyping import install_import_hook
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # which pytest's option for this does not reach
     install_import_hook("jaxdigits", "beartype.beartype")
 
+# Most programs here run once, also those of the commands that tests start.
+os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "true")
+
 # PyTorch's threads wait for each other by spinning, on cores that others could use.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import jax
+import numpy as np
 from helpers import write_emnist
 from hypothesis import settings
 
@@ -65,6 +68,13 @@ def _isolated(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, compiled: Path) -
         monkeypatch.setenv(variable, "http://127.0.0.1:9")  # nobody answers there
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _no_programs_kept() -> Iterator[None]:
+    """Forgets a file's compiled programs: all together take gigabytes."""
+    yield
+    jax.clear_caches()
 
 
 @pytest.fixture(scope="session")

@@ -37,7 +37,7 @@ def test_it_has_the_least_loss(answers):
 
 def test_it_mends_the_calibration_error(answers):
     logits, labels = answers
-    before = reliability(Calibration(1.0, 0, ()).probabilities(logits), labels).error
+    before = reliability(Calibration().probabilities(logits), labels).error
     after = reliability(calibrate(logits, labels).probabilities(logits), labels).error
     assert before > 0.1
     assert after < 0.02

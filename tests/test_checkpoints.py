@@ -18,7 +18,7 @@ import pytest
 
 import jaxdigits as jd
 from jaxdigits import checkpoints
-from jaxdigits.checkpoints import Checkpoints, complete_epochs
+from jaxdigits.checkpoints import Checkpoints, complete_parts
 from jaxdigits.commands.train import RUN_FILES, train
 from jaxdigits.config import CheckpointConfig
 from jaxdigits.errors import OutputError, RunError, StoppedError
@@ -60,14 +60,14 @@ def stop_after(monkeypatch, epoch: int) -> None:
     """As if Ctrl-C were pressed in that epoch."""
     from jaxdigits.commands.keeper import Keeper
 
-    plain = Keeper.after_epoch
+    plain = Keeper.after_part
 
-    def after_epoch(self, number, *more):
+    def after_part(self, number, *more):
         if number == epoch:
             self._interrupts.received = signal.SIGINT
         plain(self, number, *more)
 
-    monkeypatch.setattr(Keeper, "after_epoch", after_epoch)
+    monkeypatch.setattr(Keeper, "after_part", after_part)
 
 
 def begin(monkeypatch, out: Path, *, stop: int = 5, devices: int = 1, every: int = 1) -> None:
@@ -97,7 +97,7 @@ def begun(left_behind, tmp_path) -> Path:
 def test_it_goes_on_to_the_bit(monkeypatch, cli, alone, devices):
     out = Path("run")
     begin(monkeypatch, out, devices=devices)
-    assert complete_epochs(Path("run.unfinished")) == [3, 4, 5]
+    assert complete_parts(Path("run.unfinished")) == [3, 4, 5]
     code, printed, err = cli("train", "--resume", out, "--json", *SETTINGS, "--epochs", EPOCHS)
     assert code == 0, err
     assert err == f"going on after epoch 5 of {EPOCHS}\n"
@@ -167,7 +167,7 @@ def test_a_signal_ends_the_epoch_and_saves(number):
     assert "finishing the epoch in hand and saving; once more to stop at once" in said
     found = re.search(r"interrupted after epoch (\d+) of 100000; go on with: (.*)\n$", said)
     assert found
-    assert complete_epochs(Path("run.unfinished")) == [int(found[1])]
+    assert complete_parts(Path("run.unfinished")) == [int(found[1])]
     words = shlex.split(found[2])
     assert words == ["jaxdigits", "train", "--resume", str(Path("run").absolute())]
     begun = lines("run.unfinished/metrics.jsonl")
@@ -227,7 +227,7 @@ def test_what_has_got_somewhere_is_not_begun_anew(cli, begun, alone):
     code, _, err = cli("train", *settings, "--out", begun)
     assert code == 2
     assert f"give --resume {begun}, or --overwrite to begin again" in err
-    assert complete_epochs(begun.with_name("run.unfinished")) == [3, 4, 5]
+    assert complete_parts(begun.with_name("run.unfinished")) == [3, 4, 5]
     code, _, _ = cli("train", *settings, "--out", begun, "--devices", "1", "--overwrite")
     assert code == 0
     assert (begun / "params.safetensors").read_bytes() == alone[1]
@@ -309,16 +309,16 @@ def test_a_damaged_checkpoint_is_passed_over(tmp_path, damage, message):
     again = Checkpoints(tmp_path, BEGUN)
     found = again.restore(states[1])
     assert found is not None
-    assert found.epoch == 1
+    assert found.part == 1
     np.testing.assert_array_equal(found.state["a"], states[1]["a"])
     (sentence,) = found.notes
     assert re.fullmatch(f"{tmp_path}/checkpoints/2 {message}", sentence)
     # Its place is free, and it is not gone.
-    assert complete_epochs(tmp_path) == [1]
+    assert complete_parts(tmp_path) == [1]
     assert list((tmp_path / "checkpoints").glob("damaged-2-*"))
     again.save(2, states[2], {})
     again.close()
-    assert complete_epochs(tmp_path) == [1, 2]
+    assert complete_parts(tmp_path) == [1, 2]
 
 
 def test_going_on_from_an_older_checkpoint(cli, begun, alone):
@@ -339,7 +339,7 @@ def test_no_checkpoint_is_whole(cli, begun):
     assert (code, out) == (2, "")
     assert "no older checkpoint can be used: train it again" in err
     assert len(err.splitlines()) == 1
-    assert complete_epochs(begun.with_name("run.unfinished")) == [3, 4, 5]
+    assert complete_parts(begun.with_name("run.unfinished")) == [3, 4, 5]
 
 
 def test_a_newer_format(cli, begun):
@@ -370,7 +370,7 @@ def test_other_settings_are_refused(cli, begun, arguments, message):
     code, out, err = cli("train", "--resume", begun, *arguments)
     assert (code, out) == (2, "")
     assert message in err
-    assert complete_epochs(begun.with_name("run.unfinished")) == [3, 4, 5]
+    assert complete_parts(begun.with_name("run.unfinished")) == [3, 4, 5]
 
 
 def test_nothing_to_go_on_with(cli):
@@ -458,11 +458,11 @@ def test_the_state_comes_back_to_the_bit(tmp_path):
     for epoch in (1, 2, 3):
         saved.save(epoch, jax.tree.map(lambda leaf: leaf, state), {"history": [epoch]})
     saved.close()
-    assert complete_epochs(tmp_path) == [2, 3]
+    assert complete_parts(tmp_path) == [2, 3]
     template = jax.eval_shape(lambda: jax.tree.map(jax.numpy.asarray, state))
     found = Checkpoints(tmp_path, BEGUN).restore(template)
     assert found is not None
-    assert (found.epoch, found.progress, found.notes) == (3, {"history": [3]}, [])
+    assert (found.part, found.progress, found.notes) == (3, {"history": [3]}, [])
     for name in ("weight", "count"):
         np.testing.assert_array_equal(found.state[name], state[name])
     for name in ("key", "keys"):
@@ -482,7 +482,7 @@ def test_when_a_checkpoint_is_due(monkeypatch, tmp_path):
         now[0] += 50
         found.append(saved.due(epoch))
         if found[-1]:
-            saved._saved_at, saved._saved_epoch = now[0], epoch
+            saved._saved_at, saved._saved = now[0], epoch
     assert found == [False, False, True, False, False, True]
     saved = Checkpoints(tmp_path, BEGUN, CheckpointConfig(checkpoint_epochs=2))
     assert [saved.due(epoch) for epoch in (1, 2, 3)] == [False, True, True]

@@ -15,7 +15,7 @@ import pytest
 import safetensors.numpy
 
 import jaxdigits as jd
-from jaxdigits.checkpoints import complete_epochs
+from jaxdigits.checkpoints import complete_parts
 from jaxdigits.commands.train import train
 
 SETTINGS = [
@@ -82,9 +82,9 @@ def test_two_processes_are_one_with_two_devices(alone):
 def wait_for_checkpoint(epoch: int) -> None:
     deadline = time.monotonic() + 90
     folder = Path("run.unfinished")
-    while time.monotonic() < deadline and (complete_epochs(folder) or [0])[-1] < epoch:
+    while time.monotonic() < deadline and (complete_parts(folder) or [0])[-1] < epoch:
         time.sleep(0.01)
-    assert complete_epochs(folder)
+    assert complete_parts(folder)
 
 
 def test_killed_and_stopped_and_resumed():
@@ -94,7 +94,7 @@ def test_killed_and_stopped_and_resumed():
     for process in processes:
         process.kill()
     finish(processes)
-    began = complete_epochs(Path("run.unfinished"))[-1]
+    began = complete_parts(Path("run.unfinished"))[-1]
     processes = start("--resume", "run", "--checkpoint-epochs", "1")
     wait_for_checkpoint(began + 1)
     processes[1].send_signal(signal.SIGTERM)
@@ -103,7 +103,7 @@ def test_killed_and_stopped_and_resumed():
     assert re.search(r"going on after epoch \d+ of 100000", first[2])
     stopped = re.search(r"interrupted after epoch (\d+) of 100000", first[2])
     assert stopped
-    assert complete_epochs(Path("run.unfinished"))[-1] == int(stopped[1]) > began
+    assert complete_parts(Path("run.unfinished"))[-1] == int(stopped[1]) > began
 
 
 def test_one_two_and_eight_devices(python, tmp_path):

@@ -91,6 +91,7 @@ def test_together_on_two_devices_and_alone(digits, model, optimizer):
     states, metrics = jax.jit(together.train_epoch, compiler_options=fast)(
         states, rates, arrays.train
     )
+    states, metrics = jax.device_get((states, metrics))
     for index, config in enumerate(members):
         trainer = jd.make_trainer(config, 10)
         state = jax.jit(trainer.init)(jax.random.key(index), data)
@@ -198,14 +199,14 @@ def test_it_goes_on_to_the_bit(monkeypatch, cli, tmp_path):
     grid = {"hidden": ((8,), (12,))}
     sweep(BASE, grid, seeds=3, out=tmp_path / "alone", members_at_once=2)
     with monkeypatch.context() as patched:
-        plain = Keeper.after_epoch
+        plain = Keeper.after_part
 
-        def after_epoch(self, number, *more):
+        def after_part(self, number, *more):
             if number == 5:
                 self._interrupts.received = signal.SIGTERM
             plain(self, number, *more)
 
-        patched.setattr(Keeper, "after_epoch", after_epoch)
+        patched.setattr(Keeper, "after_part", after_part)
         with pytest.raises(StoppedError, match=r"after epoch 5 of 12; .* sweep --resume") as stop:
             sweep(
                 BASE, grid, seeds=3, out=tmp_path / "x", members_at_once=2,

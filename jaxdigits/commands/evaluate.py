@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from jaxdigits import data, runs
 from jaxdigits import robustness as robustness_module
 from jaxdigits.calibration import Calibration, calibrate, reliability
@@ -44,7 +46,7 @@ def evaluate(
     datasets = data.load_splits(
         run.config.dataset, ("validation", "test"), data_dir=data_dir, manual_dir=manual_dir
     )
-    evaluations = []
+    logits, evaluations = [], []
     for dataset in datasets:
         if dataset.fingerprint != run.fingerprint:
             raise DataError(
@@ -55,7 +57,8 @@ def evaluate(
                     else "give the folder of the same data with --data-dir"
                 )
             )
-        evaluations.append(run.evaluate(dataset))
+        logits.append(run.predict_logits(dataset.images))
+        evaluations.append(run.score(logits[-1], dataset))
     results = {evaluation.split: evaluation.as_dict() for evaluation in evaluations}
     # What an older version did not measure is not compared.
     same = all(
@@ -105,7 +108,9 @@ def evaluate(
             f"{len(accuracies)} draws, 95 % interval {100 * low:.2f} to {100 * high:.2f} %)"
         )
     if robustness:
-        found, part = _robustness(run, datasets, out or Path(f"{_name(folder)}-robustness.png"))
+        found, part = _robustness(
+            run, datasets, logits, out or Path(f"{_name(folder)}-robustness.png")
+        )
         document |= found
         parts.append(part)
     report("\n\n".join(parts), document, as_json=as_json)
@@ -117,16 +122,17 @@ def _name(folder: Path) -> str:
     return folder.expanduser().resolve().name
 
 
-def _robustness(run: Run, datasets: Sequence[Dataset], out: Path) -> tuple[dict[str, Any], str]:
+def _robustness(
+    run: Run, datasets: Sequence[Dataset], logits: Sequence[np.ndarray], out: Path
+) -> tuple[dict[str, Any], str]:
     """Measures it, draws it, and gives it as plain values and as text."""
     from jaxdigits import plots
 
     validation, test = datasets
     measured = robustness_module.measure(run, test)
-    calibration = calibrate(run.predict_logits(validation.images), validation.labels)
-    logits = run.predict_logits(test.images)
-    plain = reliability(Calibration(1.0, 0, ()).probabilities(logits), test.labels)
-    scaled = reliability(calibration.probabilities(logits), test.labels)
+    calibration = run.calibration or calibrate(logits[0], validation.labels)
+    plain = reliability(Calibration().probabilities(logits[1]), test.labels)
+    scaled = reliability(calibration.probabilities(logits[1]), test.labels)
     plots.save(plots.robustness(measured, plain, scaled, calibration.temperature), out)
     document = {
         "robustness": [result._asdict() for result in measured],

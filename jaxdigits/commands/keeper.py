@@ -17,7 +17,7 @@ from jaxdigits.checkpoints import (
     CHECKPOINTS,
     Checkpoint,
     Checkpoints,
-    complete_epochs,
+    complete_parts,
     from_named,
     named_arrays,
     named_shapes,
@@ -47,8 +47,9 @@ class Keeper:
         """
         self._checkpoints = Checkpoints(folder, begun, config)
         self._command = command
+        unit = "epoch" if begun.get("parts", 1) == 1 else "part of an epoch"
         self._interrupts = Interrupts(
-            "finishing the epoch in hand and saving; once more to stop at once"
+            f"finishing the {unit} in hand and saving; once more to stop at once"
         )
         self._stack = contextlib.ExitStack()
 
@@ -71,60 +72,65 @@ class Keeper:
         self._stack.close()
 
     def restore(self, template: Any, after: int = 0) -> Checkpoint | None:
-        """The newest usable checkpoint after an epoch; says so where a newer one is not."""
+        """The newest usable checkpoint after a part; says so where a newer one is not."""
         found = None
         if hosts.is_first():
             found = self._checkpoints.restore(template, after)
         for sentence in found.notes if found else ():
             note(f"{sentence}; going on from the checkpoint before it")
-        epoch = hosts.greatest(found.epoch if found else 0)
-        if epoch and jax.process_count() > 1:
+        part = hosts.greatest(found.part if found else 0)
+        if part and jax.process_count() > 1:
             shapes = named_shapes(template)
             arrays = {name: np.zeros(leaf.shape, leaf.dtype) for name, leaf in shapes.items()}
             arrays = hosts.from_first(named_arrays(found.state) if found else arrays)
-            found = found or Checkpoint(epoch, None, {"history": [], "seconds": 0.0}, [])
+            found = found or Checkpoint(part, None, {"history": [], "seconds": 0.0}, [])
             found = found._replace(state=from_named(arrays, template))
         return found
 
-    def after_epoch(self, epoch: int, epochs: int, state: Any, progress: Mapping[str, Any]) -> None:
+    def epochs(self, part: int) -> str:
+        """How many epochs so many parts are."""
+        return self._checkpoints.epochs(part)
+
+    def after_part(self, part: int, parts: int, state: Any, progress: Mapping[str, Any]) -> None:
         """Saves if it is time to. A checkpoint that cannot be written does not end the training.
 
         Args:
-            epoch: how many are done.
-            epochs: of the whole training.
+            part: how many are done: epochs, or less where images stream.
+            parts: of the whole training.
             state: a pytree of arrays.
             progress: plain values to be kept with it.
 
         Raises:
-            StoppedError: a signal has come before the last epoch; the state is saved.
+            StoppedError: a signal has come before the last part; the state is saved.
             OutputError: the same, but it cannot be saved.
         """
         stop = hosts.greatest(self._interrupts.received or 0)
         if not hosts.is_first():
-            if stop and epoch < epochs:
+            if stop and part < parts:
                 raise StoppedError("stopped with the first process", 128 + stop)
             return
         try:
             self._checkpoints.check()
-            if not stop and self._checkpoints.due(epoch):
-                self._checkpoints.save(epoch, state, progress)
+            if not stop and self._checkpoints.due(part):
+                self._checkpoints.save(part, state, progress)
         except OutputError as error:
             note(f"{error}; the training goes on, older checkpoints stay")
-        if stop and epoch < epochs:
+        if stop and part < parts:
             try:
-                self._checkpoints.save(epoch, state, progress)
+                self._checkpoints.save(part, state, progress)
                 self._checkpoints.wait()
             except OutputError as error:
                 raise OutputError(f"{error}; from what is there goes on: {self._command}") from None
+            done, whole = map(self.epochs, (part, parts))
             raise StoppedError(
-                f"interrupted after epoch {epoch} of {epochs}; go on with: {self._command}",
+                f"interrupted after epoch {done} of {whole}; go on with: {self._command}",
                 128 + stop,
             )
 
 
 def resumable(folder: Path) -> bool:
     """Whether an unfinished folder holds a training that has got somewhere."""
-    return bool(complete_epochs(folder))
+    return bool(complete_parts(folder))
 
 
 def final_of(folder: Path) -> Path:

@@ -287,8 +287,8 @@ class _Sweep:
         if found:
             states = together.spread(found.state)
             history = found.progress["history"]
-            done, seconds = found.epoch - before, found.progress["seconds"]
-            note(f"going on after epoch {found.epoch} of {total}")
+            done, seconds = found.part - before, found.progress["seconds"]
+            note(f"going on after epoch {found.part} of {total}")
         else:
             states = together.jit(together.init)(keys, rates, arrays)
             history, done, seconds = [[] for _ in call], 0, 0.0
@@ -317,7 +317,7 @@ class _Sweep:
             )
             bar.update()
             progress = {"history": history, "seconds": seconds}
-            self._keeper.after_epoch(before + number, total, states, progress)
+            self._keeper.after_part(before + number, total, states, progress)
         self.seconds["train"] += seconds
         states = jax.device_get(states)
         for place, index in enumerate(dict.fromkeys(call)):

@@ -1,13 +1,13 @@
 """`jaxdigits train`: from a config to a run folder."""
 
+import contextlib
 import dataclasses
 import json
 import math
 import time
 from collections.abc import Collection, Mapping
-from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -32,8 +32,9 @@ from jaxdigits.commands.keeper import (
     resume_command,
 )
 from jaxdigits.config import CheckpointConfig, TrainConfig
-from jaxdigits.data import Dataset
+from jaxdigits.data import Dataset, Examples, StoredSplit
 from jaxdigits.errors import ConfigError, DataUnavailableError
+from jaxdigits.feeds import Feed, InMemory, Streamed, parts_per_epoch
 from jaxdigits.files import making_folder, unfinished
 from jaxdigits.logs import CSV_FILE, METRICS_FILE, TENSORBOARD, MetricsLog, check_tensorboard
 from jaxdigits.metrics import confusion_matrix, most_confused
@@ -43,6 +44,7 @@ from jaxdigits.runs import PARAMS_FILE, RUN_FILE, Run
 from jaxdigits.training import (
     EpochMetrics,
     Metrics,
+    Trainer,
     TrainingData,
     default_mesh,
     make_trainer,
@@ -57,6 +59,14 @@ KNOWN = (*RUN_FILES, TENSORBOARD, *KEEPER_FILES)
 """What may be replaced."""
 
 
+class Splits(NamedTuple):
+    """The data of a training."""
+
+    train: Dataset | StoredSplit
+    validation: Dataset
+    test: Dataset
+
+
 def train(
     config: TrainConfig,
     *,
@@ -65,6 +75,7 @@ def train(
     resume: Path | None = None,
     given: Collection[str] = (),
     tensorboard: bool = False,
+    stream: bool = False,
     devices: int | None = None,
     data_dir: Path | None = None,
     manual_dir: Path | None = None,
@@ -80,6 +91,8 @@ def train(
         resume: a run folder that is not finished, to go on with; its own settings hold.
         given: the names of those settings in `config` that must then be the same.
         tensorboard: whether to write events as well.
+        stream: whether training images stay on the disk, and stream to the device. Where several
+            processes train together they always do.
         devices: how many share each batch; what suits the model, if not given, or as many as before
             in a run that goes on.
         data_dir: where prepared data sets are kept.
@@ -109,15 +122,22 @@ def train(
             raise ConfigError(f"{out} is a sweep: `jaxdigits sweep --resume {out}` goes on")
         config = begun_config(begun, unfinished(out), config, given)
         devices = devices_again(begun, devices)
+        stream = _stream_again(begun, stream)
+    elif jax.process_count() > 1:
+        stream = config.model != "pixel"
     mesh = default_mesh(config, devices)
     config = dataclasses.replace(
         config, dataset=choose_dataset(config.dataset, data_dir, manual_dir)
     )
-    datasets = data.load_splits(
-        config.dataset, ("train", "validation", "test"), data_dir=data_dir, manual_dir=manual_dir
-    )
-    splits = {part.split: part for part in datasets}
-    fingerprint = splits["train"].fingerprint
+    folders = {"data_dir": data_dir, "manual_dir": manual_dir}
+    train: Dataset | StoredSplit
+    if stream:
+        train = data.open_split(config.dataset, "train", **folders)
+        rest = data.load_splits(config.dataset, ("validation", "test"), **folders)
+    else:
+        train, *rest = data.load_splits(config.dataset, ("train", "validation", "test"), **folders)
+    splits = Splits(train, *rest)
+    fingerprint = train.fingerprint
     if begun is not None:
         check_data(begun, fingerprint)
     note_counts(fingerprint)
@@ -133,7 +153,9 @@ def train(
         resumable=resumable,
     ) as folder:
         if begun is None:
-            begun = begin(folder.work, describe(config, fingerprint, _size(mesh)))
+            parts = parts_per_epoch(len(train), config.batch_size) if stream else 1
+            document = describe(config, fingerprint, _size(mesh), stream=stream, parts=parts)
+            begun = begin(folder.work, document)
         flags = {"--overwrite": overwrite, "--tensorboard": tensorboard}
         command = resume_command(
             "train",
@@ -157,6 +179,7 @@ def train(
                 raise
             raise ConfigError(
                 "the run does not fit into memory; choose a smaller network or --batch-size"
+                + ("" if stream else ", or leave the images on the disk with --stream")
             ) from None
     drop_checkpoints(folder.final)
     where = f"written to {folder.final}: {', '.join(RUN_FILES)}"
@@ -165,9 +188,7 @@ def train(
     return run
 
 
-def _train_along(
-    config: TrainConfig, splits: Mapping[str, Dataset], mesh: Mesh | None, *, resume: bool
-) -> Run:
+def _train_along(config: TrainConfig, splits: Splits, mesh: Mesh | None, *, resume: bool) -> Run:
     """What a process does that is not the first: its share of each batch, and no files."""
     with Keeper(Path(), {}, CheckpointConfig(), "") as keeper:
         run, _, _ = _fit(config, splits, None, mesh, keeper, resume=resume, tensorboard=False)
@@ -201,9 +222,17 @@ def devices_again(begun: Mapping[str, Any], devices: int | None) -> int:
     return devices or before
 
 
+def _stream_again(begun: Mapping[str, Any], stream: bool) -> bool:
+    """Whether images stream: as before, since the parts of the training are counted so."""
+    before = begun.get("stream", False)
+    if stream and not before:
+        raise ConfigError("the training was begun without --stream, and can only go on so")
+    return before
+
+
 def _write_run(
     config: TrainConfig,
-    splits: Mapping[str, Dataset],
+    splits: Splits,
     folder: Path,
     mesh: Mesh | None,
     keeper: Keeper,
@@ -215,7 +244,7 @@ def _write_run(
     run, history, times = _fit(
         config, splits, folder, mesh, keeper, resume=resume, tensorboard=tensorboard
     )
-    validation, test = splits["validation"], splits["test"]
+    _, validation, test = splits
     logits, test_logits = (run.predict_logits(part.images) for part in (validation, test))
     evaluations = [run.score(logits, validation), run.score(test_logits, test)]
     run = dataclasses.replace(
@@ -259,7 +288,7 @@ def choose_dataset(name: str, data_dir: Path | None, manual_dir: Path | None) ->
 
 def _fit(
     config: TrainConfig,
-    splits: Mapping[str, Dataset],
+    splits: Splits,
     folder: Path | None,
     mesh: Mesh | None,
     keeper: Keeper,
@@ -268,64 +297,81 @@ def _fit(
     tensorboard: bool,
 ) -> tuple[Run, list[dict[str, Any]], dict[str, float]]:
     """Trains epoch by epoch, writing a line of metrics after each."""
-    class_names = splits["train"].class_names
+    class_names = splits.train.class_names
     trainer = make_trainer(config, len(class_names), mesh=mesh)
-    arrays = trainer.put(TrainingData.from_datasets(splits["train"], splits["validation"]))
-    epochs = trainer.count_epochs(arrays)
+    validation = trainer.put(splits.validation.examples)
+    feed = _make_feed(trainer, config, splits.train, validation)
+    total = feed.epochs * feed.parts
     key = trainer.put(jax.random.key(config.seed))
     began = time.perf_counter()
-    found = keeper.restore(jax.eval_shape(trainer.init, key, arrays)) if resume else None
-    state = trainer.put(found.state) if found else trainer.jit(trainer.init)(key, arrays)
-    done = found.epoch if found else 0
-    evaluate = trainer.jit(trainer.evaluate).lower(state, arrays.validation).compile()
-    train_epoch = trainer.jit(trainer.train_epoch, donate_argnums=0)
-    if done < epochs:
-        train_epoch = train_epoch.lower(state, arrays.train).compile()
+    found = keeper.restore(feed.shapes(key)) if resume else None
+    state = trainer.put(found.state) if found else feed.start(key)
+    done = found.part if found else 0
+    evaluate = trainer.jit(trainer.evaluate).lower(feed.state(state), validation).compile()
+    if done < total:
+        feed.compile(state)
     times = {"compile": time.perf_counter() - began, "train": 0.0}
     if found:
         history = found.progress["history"]
         times["train"] = found.progress["seconds"]
-        note(f"going on after epoch {done} of {epochs}")
+        note(f"going on after epoch {keeper.epochs(done)} of {feed.epochs}")
     else:
-        history = [{"epoch": 0, **metrics_line(validation=evaluate(state, arrays.validation))}]
+        untrained = evaluate(feed.state(state), validation)
+        history = [{"epoch": 0, **metrics_line(validation=untrained)}]
 
     keeper.note_signals()
+    unit = "epoch" if feed.parts == 1 else "part"
     # tqdm is silent where standard error is not a terminal.
     with (
-        MetricsLog(folder, history, tensorboard=tensorboard) if folder else nullcontext() as log,
-        tqdm(total=epochs, initial=done, unit="epoch", disable=None, leave=False) as bar,
+        MetricsLog(folder, history, tensorboard=tensorboard)
+        if folder
+        else contextlib.nullcontext() as log,
+        tqdm(total=total, initial=done, unit=unit, disable=None, leave=False) as bar,
+        contextlib.closing(feed.train(state, done, total)) as training,
     ):
-        for number in range(done + 1, epochs + 1):
-            start = time.perf_counter()
-            state, train = train_epoch(state, arrays.train)
-            measured = jax.block_until_ready(
-                EpochMetrics(train, evaluate(state, arrays.validation))
-            )
-            seconds = time.perf_counter() - start
-            times["train"] += seconds
-            history.append({"epoch": number, **metrics_line(*measured), "seconds": seconds})
-            if log is not None:
-                log.write(history[-1])
-            bar.set_postfix_str(
-                f"loss {float(measured.train.loss):.4f}, "
-                f"validation accuracy {float(measured.validation.accuracy):.2%}"
-            )
+        start = time.perf_counter()
+        for part, (state, train) in enumerate(training, done + 1):
+            measured = None
+            if train is not None:
+                measured = EpochMetrics(train, evaluate(feed.state(state), validation))
+            jax.block_until_ready((state, measured))
+            times["train"] += time.perf_counter() - start
+            if measured is not None:
+                line = {"epoch": part // feed.parts, **metrics_line(*measured)}
+                line["seconds"] = times["train"] - sum(past.get("seconds", 0) for past in history)
+                history.append(line)
+                if log is not None:
+                    log.write(line)
+                bar.set_postfix_str(
+                    f"loss {float(measured.train.loss):.4f}, "
+                    f"validation accuracy {float(measured.validation.accuracy):.2%}"
+                )
             bar.update()
-            progress = {"history": history, "seconds": times["train"]}
-            keeper.after_epoch(number, epochs, state, progress)
+            keeper.after_part(part, total, state, {"history": history, "seconds": times["train"]})
+            start = time.perf_counter()
     if folder and any(line["validation_loss"] is None for line in history):
         note("The loss is not a finite number: training diverged; try a smaller --learning-rate.")
+    trained = feed.state(state)
     run = Run(
-        config=dataclasses.replace(config, epochs=epochs, augment=config.augmentations),
+        config=dataclasses.replace(config, epochs=feed.epochs, augment=config.augmentations),
         model=make_model(config, len(class_names)),
-        params=jax.device_get(state.trained),
-        scaling=Scaling(*jax.device_get(state.scaling)),
+        params=jax.device_get(trained.trained),
+        scaling=Scaling(*jax.device_get(trained.scaling)),
         class_names=class_names,
-        fingerprint=splits["train"].fingerprint,
+        fingerprint=splits.train.fingerprint,
         results={},
         environment=runs.environment(),
     )
     return run, history, times
+
+
+def _make_feed(
+    trainer: Trainer, config: TrainConfig, train: Dataset | StoredSplit, validation: Examples
+) -> Feed:
+    if isinstance(train, StoredSplit):
+        return Streamed(trainer, train, config)
+    examples = trainer.put(train.examples)
+    return InMemory(trainer, TrainingData(examples, validation, len(train.class_names)))
 
 
 def metrics_line(

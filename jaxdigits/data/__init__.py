@@ -24,6 +24,8 @@ import functools
 import os
 from collections.abc import Sequence
 
+import numpy as np
+
 from jaxdigits.data import arrays, embedded
 from jaxdigits.data.conventions import to_emnist, to_mnist
 from jaxdigits.data.dataset import (
@@ -32,6 +34,7 @@ from jaxdigits.data.dataset import (
     Examples,
     Fingerprint,
     Split,
+    StoredSplit,
     check_examples,
     check_images,
     from_arrays,
@@ -45,6 +48,7 @@ __all__ = [
     "Dataset",
     "Examples",
     "Fingerprint",
+    "StoredSplit",
     "check_examples",
     "check_images",
     "export_folder",
@@ -55,6 +59,7 @@ __all__ = [
     "load_folder",
     "load_splits",
     "names",
+    "open_split",
     "prepare",
     "read_fingerprint",
     "to_emnist",
@@ -133,6 +138,31 @@ def load_splits(
         return [loaded[split] for split in splits]
     spec = find_spec(name)
     return arrays.read(prepare(name, data_dir, manual_dir), spec, splits)
+
+
+def open_split(
+    name: StrPath,
+    split: Split = "train",
+    *,
+    data_dir: StrPath | None = None,
+    manual_dir: StrPath | None = None,
+) -> StoredSplit:
+    """A split of which the images stay on the disk; arguments and errors as of `load`.
+
+    (A folder of images, and `digits`, are read into memory all the same.)
+
+    Example:
+        >>> stored = open_split("digits", "validation")
+        >>> images, labels = stored.read(np.array([3, 0]))
+        >>> len(stored), images.shape, labels.shape
+        (120, (2, 28, 28), (2,))
+    """
+    name = os.fspath(name)
+    if split not in SPLITS or name == embedded.NAME or find_folder(name):
+        whole = load(name, split, data_dir=data_dir, manual_dir=manual_dir)
+        rows = np.arange(len(whole))
+        return StoredSplit(whole.examples, rows, whole.class_names, split, whole.fingerprint)
+    return arrays.open_split(prepare(name, data_dir, manual_dir), find_spec(name), split)
 
 
 def read_fingerprint(name: str, data_dir: StrPath | None = None) -> Fingerprint | None:

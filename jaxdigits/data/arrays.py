@@ -15,9 +15,11 @@ from jaxdigits.data.dataset import (
     Examples,
     Fingerprint,
     Split,
+    StoredSplit,
     array_sum,
     combined_sum,
     split_counts,
+    split_rows,
     take_split,
 )
 from jaxdigits.data.specs import ROLES, DatasetSpec
@@ -83,16 +85,28 @@ def read(folder: Path, spec: DatasetSpec, splits: Sequence[Split]) -> list[Datas
     Raises:
         DataError: a file is missing, or its content is not what was written.
     """
-    index = _read_index(folder)
-    fingerprint = _fingerprint(index, spec)
-    parts = {
-        part: _read_part(folder, part, index["sha256"])
-        for part in {_part_of(split) for split in splits}
-    }
+    parts, fingerprint = _open_parts(folder, spec, splits)
     return [
-        Dataset(*take_split(parts[_part_of(split)], split), spec.class_names, split, fingerprint)
-        for split in splits
+        Dataset(*take_split(part, split), spec.class_names, split, fingerprint)
+        for part, split in zip(parts, splits, strict=True)
     ]
+
+
+def open_split(folder: Path, spec: DatasetSpec, split: Split) -> StoredSplit:
+    """A split that stays on the disk; errors as of `read`."""
+    (part,), fingerprint = _open_parts(folder, spec, (split,))
+    rows = split_rows(len(part.labels), split)
+    return StoredSplit(part, rows, spec.class_names, split, fingerprint)
+
+
+def _open_parts(
+    folder: Path, spec: DatasetSpec, splits: Sequence[Split]
+) -> tuple[list[Examples], Fingerprint]:
+    """For each split the official part that it lies in, on the disk, and the fingerprint."""
+    index = _read_index(folder)
+    names = [_part_of(split) for split in splits]
+    parts = {part: _open_part(folder, part, index["sha256"]) for part in set(names)}
+    return [parts[name] for name in names], _fingerprint(index, spec)
 
 
 def _part_of(split: Split) -> str:
@@ -100,13 +114,13 @@ def _part_of(split: Split) -> str:
     return "test" if split == "test" else "train"
 
 
-def _read_part(folder: Path, part: str, sums: Mapping[str, str]) -> Examples:
-    """The images and labels of an official part, `train` or `test`."""
+def _open_part(folder: Path, part: str, sums: Mapping[str, str]) -> Examples:
+    """The images and labels of an official part, `train` or `test`, as arrays on the disk."""
     loaded = []
     for role in (f"{part}-images", f"{part}-labels"):
         path = folder / f"{role}.npy"
         try:
-            array = np.load(path, allow_pickle=False)
+            array = np.load(path, mmap_mode="r", allow_pickle=False)
         except (OSError, ValueError, EOFError) as error:
             raise _damaged(folder, f"{path.name} cannot be read ({error})") from None
         found = array_sum(array)

@@ -81,6 +81,38 @@ class Dataset:
         return Examples(self.images, self.labels)
 
 
+@dataclass(frozen=True, eq=False)
+class StoredSplit:
+    """A split whose images stay in their file, to be read a few at a time.
+
+    Attributes:
+        part: images and labels of the official part that it lies in, as arrays on the disk.
+        rows: which of them make the split, in its order: integers [n].
+        class_names: the name of each class, by label.
+        split: which one it is.
+        fingerprint: of the whole data set.
+    """
+
+    part: Examples
+    rows: Int[np.ndarray, " n"]
+    class_names: tuple[str, ...]
+    split: Split
+    fingerprint: Fingerprint
+
+    def __len__(self) -> int:
+        """The number of images."""
+        return len(self.rows)
+
+    def read(self, indices: Int[np.ndarray, "..."]) -> Examples:
+        """Some images and their labels: uint8 [..., 28, 28] and int32 [...].
+
+        Args:
+            indices: 0..n-1, of any shape.
+        """
+        rows = self.rows[indices]
+        return Examples(np.take(self.part.images, rows, axis=0), np.take(self.part.labels, rows))
+
+
 def check_examples(images: Any, labels: Any, num_classes: int) -> None:
     """Refuses arrays that a training run could not use, before they reach a compiled program.
 
@@ -171,23 +203,30 @@ def validation_mask(count: int) -> np.ndarray:
     return mask
 
 
+def split_rows(count: int, split: Split, held_out: np.ndarray | None = None) -> np.ndarray:
+    """Which images of the official part that it lies in make a split: integers, ascending.
+
+    Args:
+        count: images in that part.
+        split: which split of it.
+        held_out: which training images are the validation split; the usual ones if not given.
+
+    Example:
+        >>> len(split_rows(60_000, "train")), split_rows(3, "test").tolist()
+        (55000, [0, 1, 2])
+    """
+    if split in ("test", "train+validation"):
+        return np.arange(count)
+    mask = validation_mask(count) if held_out is None else held_out
+    return np.flatnonzero(mask if split == "validation" else ~mask)
+
+
 def take_split(
     part: Examples, split: Split, held_out: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The images and labels of a split from the official part that it lies in.
-
-    Args:
-        part: the official training or test part.
-        split: which split of it.
-        held_out: which training images are the validation split; the usual ones if not given.
-    """
-    images, labels = np.asarray(part.images), np.asarray(part.labels)
-    if split in ("test", "train+validation"):
-        return images, labels
-    mask = validation_mask(len(labels)) if held_out is None else held_out
-    if split == "train":
-        mask = ~mask
-    return images[mask], labels[mask]
+    """The images and labels of a split from the official part; arguments as of `split_rows`."""
+    rows = split_rows(len(part.labels), split, held_out)
+    return np.take(part.images, rows, axis=0), np.take(part.labels, rows)
 
 
 def from_arrays(

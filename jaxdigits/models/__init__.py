@@ -13,7 +13,7 @@ import jax
 from jaxtyping import Array, Float, Int, Key
 
 from jaxdigits.config import TrainConfig
-from jaxdigits.models import convnet, linear, mlp, pixel, resnet
+from jaxdigits.models import convnet, linear, mlp, pixel
 from jaxdigits.models.activations import ACTIVATIONS
 from jaxdigits.models.initializers import INITIALIZERS
 from jaxdigits.preprocess import rescale_each
@@ -28,7 +28,6 @@ __all__ = [
     "make_model",
     "mlp",
     "pixel",
-    "resnet",
 ]
 
 Params = Any
@@ -135,6 +134,8 @@ def _make_convnet(config: TrainConfig, num_classes: int, _: str | None) -> Model
 
 
 def _make_resnet18(config: TrainConfig, num_classes: int, axis_name: str | None) -> Model:
+    from jaxdigits.models import resnet  # flax takes a fifth of a second
+
     shape = {"num_classes": num_classes, "stem": config.stem}
     return Model(
         partial(resnet.init, **shape),

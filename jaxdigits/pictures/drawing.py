@@ -1,14 +1,15 @@
 """A picture with what was read in it."""
 
-from typing import Any
+from pathlib import Path
 
 import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, ImageDraw, ImageFont
 
+from jaxdigits.files import replacing
 from jaxdigits.pictures.reading import UNSURE, Reading
 
-_SURE, _UNSURE, _TEXT, _GROUND = "#0a7d32", "#c2500a", "#202020", "white"
+_SURE, _UNSURE, _GROUND = "#0a7d32", "#c2500a", "white"
 _SMALLEST = 600
 """Pixels of the longer side to which a small picture is enlarged."""
 
@@ -71,13 +72,13 @@ def draw_reading(picture: UInt8[np.ndarray, "height width 3"], reading: Reading)
     return page
 
 
-def save_reading(path: Any, picture: UInt8[np.ndarray, "height width 3"], reading: Reading) -> None:
+def save_reading(
+    path: Path, picture: UInt8[np.ndarray, "height width 3"], reading: Reading
+) -> None:
     """Writes that picture as a PNG file, whole or not at all.
 
     Raises:
         OutputError: the file cannot be written.
     """
-    from jaxdigits.files import replacing
-
     with replacing(path) as temporary:
         draw_reading(picture, reading).save(temporary, format="PNG")

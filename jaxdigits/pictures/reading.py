@@ -124,7 +124,7 @@ def read(
     convert = to_emnist if run.fingerprint.name.startswith("emnist/") else to_mnist
     images = np.stack([convert(character.ink) for character in characters])
     logits = run.predict_logits(images)
-    calibration = run.calibration or Calibration(1.0, 0, ())
+    calibration = run.calibration or Calibration()
     probabilities = calibration.probabilities(logits)
     typical = float(np.median(probabilities.max(axis=1)))
     if len(images) >= _FEW and typical < _GUESSING:

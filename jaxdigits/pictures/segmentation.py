@@ -95,8 +95,7 @@ def find_characters(picture: UInt8[np.ndarray, "height width 3"]) -> list[Charac
     """
     ink = find_ink(picture)
     marked = strokes(ink)
-    width = stroke_width(marked.astype(np.uint8))
-    marked = without_ruling(marked, width)
+    marked = without_ruling(marked, stroke_width(marked.astype(np.uint8)))
     labels = _label(marked)
     pieces = _characters_of(_pieces(labels), marked.shape, labels)
     lines = _lines(pieces)
@@ -113,7 +112,7 @@ def find_characters(picture: UInt8[np.ndarray, "height width 3"]) -> list[Charac
                     piece.right,
                     number,
                     gap > _SPACE * height,
-                    _own_ink(piece, ink, labels, width),
+                    _own_ink(piece, ink, labels),
                 )
             )
     return found
@@ -137,7 +136,7 @@ def _characters_of(
 ) -> list[_Piece]:
     """Pieces without dirt, blobs and frames, and with those joined that are one character."""
     large = [piece for piece in pieces if piece.size >= 0.02 * min(shape)]
-    if not large:
+    if not 1 <= len(large) <= MOST_CHARACTERS:
         raise DataError(_NOT_WRITING)
     usual = _usual_size(large)
     kept, refused = [], 0
@@ -180,9 +179,9 @@ def _is_stroke(piece: _Piece, labels: Int[np.ndarray, "height width"]) -> bool:
     columns = slice(max(piece.left - 1, 0), piece.right + 1)
     # The picture's border is no edge: what goes on behind it is as wide at least.
     inside = labels[rows, columns] == piece.labels[0]
-    widest = 2 * float(np.asarray(ndimage.distance_transform_edt(inside)).max())
     if inside.all():
         return False
+    widest = 2 * float(np.asarray(ndimage.distance_transform_edt(inside)).max())
     # A short thick bar is a stroke as well: a dash, a dot, a 1.
     return widest <= _BLOB * piece.size or widest <= 1.2 * min(piece.height, piece.width) < 12
 
@@ -202,20 +201,18 @@ def _joined(kept: Sequence[_Piece], dots: Sequence[_Piece], usual: float) -> lis
     """Joins pieces one above the other: a 5 and its bar, an i and its dot."""
     pieces = sorted(kept, key=lambda piece: piece.left)
     joined = True
-    while joined:
+    while joined:  # what has grown may reach one before it
         joined = False
-        for first in range(len(pieces)):
-            for second in range(first + 1, len(pieces)):
-                a, b = pieces[first], pieces[second]
-                if b.left >= a.right:
-                    break
-                if _belong_together(a, b, usual):
-                    pieces[first] = _union(a, b)
-                    del pieces[second]
+        first = 0
+        while first < len(pieces):
+            second = first + 1
+            while second < len(pieces) and pieces[second].left < pieces[first].right:
+                if _belong_together(pieces[first], pieces[second], usual):
+                    pieces[first] = _union(pieces[first], pieces.pop(second))
                     joined = True
-                    break
-            if joined:
-                break
+                    second = first
+                second += 1
+            first += 1
     small = [piece for piece in pieces if _stem_of(piece, pieces)]
     for dot in (*small, *dots):
         stem = _stem_of(dot, pieces)
@@ -283,7 +280,6 @@ def _own_ink(
     piece: _Piece,
     ink: Float32[np.ndarray, "height width"],
     labels: Int[np.ndarray, "height width"],
-    width: float,
 ) -> UInt8[np.ndarray, "rows columns"]:
     """The ink of a piece, with the grey at its edges, and without its neighbours'."""
     margin = 2
