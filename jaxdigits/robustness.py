@@ -12,7 +12,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Key, UInt8
+from jaxtyping import Array, Float, Int, Key, UInt8
 
 from jaxdigits import augmentation
 from jaxdigits.augmentation import affine, invert, soften, thicken, translate
@@ -20,21 +20,29 @@ from jaxdigits.data.dataset import Dataset
 from jaxdigits.runs import Run
 
 Images = Float[Array, "n height width"]
+Strength = Float[Array, ""] | Int[Array, ""]
+
+_FURTHEST = 5
+"""Pixels that images are shifted by."""
 
 
-def _clean(key: Key[Array, ""], images: Images) -> Images:
+def _clean(key: Key[Array, ""], images: Images, _: Strength) -> Images:
     del key
     return images
 
 
-def _shift(key: Key[Array, ""], images: Images, pixels: int) -> Images:
+def _moved(key: Key[Array, ""], images: Images, _: Strength) -> Images:
+    return augmentation.moved(key, images)
+
+
+def _shift(key: Key[Array, ""], images: Images, pixels: Strength) -> Images:
     """In one of eight directions, as a king moves."""
     ways = jnp.array([(r, c) for r in (-1, 0, 1) for c in (-1, 0, 1) if (r, c) != (0, 0)])
     moves = pixels * ways[jax.random.randint(key, (len(images),), 0, len(ways))]
-    return translate(images, moves, pixels)
+    return translate(images, moves, _FURTHEST)
 
 
-def _rotate(key: Key[Array, ""], images: Images, degrees: float) -> Images:
+def _rotate(key: Key[Array, ""], images: Images, degrees: Strength) -> Images:
     """To either side."""
     angles = jnp.deg2rad(degrees) * jax.random.rademacher(key, (len(images),), jnp.float32)
     cosines, sines = jnp.cos(angles), jnp.sin(angles)
@@ -42,69 +50,69 @@ def _rotate(key: Key[Array, ""], images: Images, degrees: float) -> Images:
     return affine(images, matrices)
 
 
-def _scale(key: Key[Array, ""], images: Images, factor: float) -> Images:
+def _scale(key: Key[Array, ""], images: Images, factor: Strength) -> Images:
     del key
     return affine(images, jnp.broadcast_to(jnp.eye(2) / factor, (len(images), 2, 2)))
 
 
-def _thicken(key: Key[Array, ""], images: Images, share: float) -> Images:
+def _thicken(key: Key[Array, ""], images: Images, share: Strength) -> Images:
     del key
     return thicken(images, jnp.full(len(images), share, jnp.float32))
 
 
-def _noise(key: Key[Array, ""], images: Images, deviation: float) -> Images:
+def _noise(key: Key[Array, ""], images: Images, deviation: Strength) -> Images:
     drawn = jax.random.normal(key, images.shape, jnp.float32)
     return jnp.clip(images + deviation * drawn, 0, 1)
 
 
-def _blur(key: Key[Array, ""], images: Images, deviation: float) -> Images:
+def _blur(key: Key[Array, ""], images: Images, deviation: Strength) -> Images:
     del key
     return soften(images, jnp.full(len(images), deviation, jnp.float32))
 
 
-def _contrast(key: Key[Array, ""], images: Images, factor: float) -> Images:
+def _contrast(key: Key[Array, ""], images: Images, factor: Strength) -> Images:
     del key
     return factor * images
 
 
+def _invert(key: Key[Array, ""], images: Images, _: Strength, *, count: int) -> Images:
+    return invert(key, images, count)
+
+
 class Condition(NamedTuple):
-    """A change of the test images: its kind, its strength as text, and the function of a key."""
+    """A change of the test images.
+
+    Attributes:
+        kind: such as `rotation`.
+        strength: as text.
+        change: `change(key, images, value) -> images`, values 0..1.
+        value: the strength as a number; programs are compiled for all of them at once.
+    """
 
     kind: str
     strength: str
-    change: Callable[[Key[Array, ""], Images], Images]
+    change: Callable[[Key[Array, ""], Images, Strength], Images]
+    value: float | int = 0
 
 
 CONDITIONS = (
     Condition("clean", "", _clean),
-    Condition("moved", "as the third post does", augmentation.moved),
-    *(Condition("shift", f"{n} pixels", partial(_shift, pixels=n)) for n in range(1, 6)),
+    Condition("moved", "as the third post does", _moved),
+    *(Condition("shift", f"{n} pixels", _shift, n) for n in range(1, _FURTHEST + 1)),
+    *(Condition("rotation", f"{n} degrees", _rotate, float(n)) for n in range(5, 31, 5)),
     *(
-        Condition("rotation", f"{n} degrees", partial(_rotate, degrees=float(n)))
-        for n in range(5, 31, 5)
-    ),
-    *(
-        Condition("scale", f"{factor:g} times", partial(_scale, factor=factor))
+        Condition("scale", f"{factor:g} times", _scale, factor)
         for factor in (0.7, 0.8, 0.9, 1.1, 1.2, 1.3)
     ),
+    *(Condition("strokes", f"{share:+g}", _thicken, share) for share in (-1.0, -0.5, 0.5, 1.0)),
+    *(Condition("noise", f"deviation {level:g}", _noise, level) for level in (0.1, 0.2, 0.3)),
+    *(Condition("blur", f"deviation {level:g} pixels", _blur, level) for level in (0.5, 1.0, 1.5)),
     *(
-        Condition("strokes", f"{share:+g}", partial(_thicken, share=share))
-        for share in (-1.0, -0.5, 0.5, 1.0)
-    ),
-    *(
-        Condition("noise", f"deviation {level:g}", partial(_noise, deviation=level))
-        for level in (0.1, 0.2, 0.3)
-    ),
-    *(
-        Condition("blur", f"deviation {level:g} pixels", partial(_blur, deviation=level))
-        for level in (0.5, 1.0, 1.5)
-    ),
-    *(
-        Condition("contrast", f"{factor:g} times", partial(_contrast, factor=factor))
+        Condition("contrast", f"{factor:g} times", _contrast, factor)
         for factor in (0.75, 0.5, 0.25)
     ),
     *(
-        Condition("inverted", f"{count} pixels", partial(invert, count=count))
+        Condition("inverted", f"{count} pixels", partial(_invert, count=count))
         for count in (5, 10, 20, 40)
     ),
 )
@@ -128,7 +136,14 @@ def changed(condition: Condition, images: UInt8[Array, "n 28 28"]) -> UInt8[Arra
         >>> [int(changed(condition, bright).max()) for condition in paler]
         [150, 100, 50]
     """
-    found = condition.change(jax.random.key(0), images.astype(jnp.float32) / 255)
+    return _changed(condition.change, jnp.asarray(condition.value), images)
+
+
+@jax.jit(static_argnums=0)
+def _changed(
+    change: Callable[..., Images], value: Strength, images: UInt8[Array, "n 28 28"]
+) -> UInt8[Array, "n 28 28"]:
+    found = change(jax.random.key(0), images.astype(jnp.float32) / 255, value)
     return jnp.round(255 * found).astype(jnp.uint8)
 
 
@@ -139,7 +154,7 @@ def measure(
 
     Args:
         run: the network.
-        dataset: the images; 10,000 take a second each, and as long to compile.
+        dataset: the images; 10,000 take a second for each condition.
         conditions: all of them, or some.
 
     Raises:
@@ -155,8 +170,8 @@ def measure(
     images = jnp.asarray(dataset.images)
     results = []
     for condition in conditions:
-        change = jax.jit(partial(changed, condition))
-        accuracy = float(np.mean(run.predict(change(images)) == dataset.labels))
+        predicted = run.predict(changed(condition, images))
+        accuracy = float(np.mean(predicted == dataset.labels))
         results.append(Measured(condition.kind, condition.strength, accuracy))
     return results
 

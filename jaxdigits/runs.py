@@ -12,6 +12,7 @@ The folder gets its name when all is written. Until then it is called `NAME.unfi
 hold checkpoints (`jaxdigits.checkpoints`).
 """
 
+import dataclasses
 import importlib.metadata
 import json
 import os
@@ -20,7 +21,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -32,7 +33,7 @@ from jaxtyping import Array, Float, Float32, Int, Int32, UInt8
 from jaxdigits import metrics
 from jaxdigits.augmentation import moved_otherwise
 from jaxdigits.batches import EVALUATION_BATCH
-from jaxdigits.calibration import Calibration
+from jaxdigits.calibration import Calibration, calibrate
 from jaxdigits.config import TrainConfig
 from jaxdigits.data.dataset import Dataset, Fingerprint, check_images
 from jaxdigits.errors import ConfigError, DataError, RunError
@@ -233,6 +234,44 @@ def _mean_loss(
     loss: str, logits: Float[Array, "n classes"], labels: Int[Array, " n"]
 ) -> Float[Array, ""]:
     return LOSSES[loss](logits, labels).mean()
+
+
+class Measured(NamedTuple):
+    """What `measure` gives.
+
+    Attributes:
+        run: with results, and with a calibration.
+        evaluations: of each split.
+        logits: of each split's images, float32 [n, classes].
+    """
+
+    run: Run
+    evaluations: list[Evaluation]
+    logits: list[Float32[np.ndarray, "n classes"]]
+
+
+def measure(run: Run, validation: Dataset, *more: Dataset) -> Measured:
+    """Measures a network at the end of its training.
+
+    Args:
+        run: as it was trained.
+        validation: what its calibration is fitted on.
+        more: other splits.
+
+    Raises:
+        DataError: the data have other classes than the network.
+    """
+    splits = (validation, *more)
+    logits = [run.predict_logits(split.images) for split in splits]
+    evaluations = [run.score(*pair) for pair in zip(logits, splits, strict=True)]
+    # A network that has diverged is not to be trusted at any temperature.
+    sound = np.isfinite(logits[0]).all()
+    run = dataclasses.replace(
+        run,
+        results={evaluation.split: evaluation.as_dict() for evaluation in evaluations},
+        calibration=calibrate(logits[0], validation.labels) if sound else None,
+    )
+    return Measured(run, evaluations, logits)
 
 
 def environment() -> dict[str, Any]:

@@ -23,6 +23,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float, Key
 
 from jaxdigits import runs
+from jaxdigits.calibration import Calibration
 from jaxdigits.config import TrainConfig
 from jaxdigits.data import Examples
 from jaxdigits.errors import ConfigError, RunError
@@ -292,7 +293,12 @@ def make_ensemble(members: Sequence[Run], results: Mapping[str, Any]) -> Run:
     params = jax.tree.map(lambda *leaves: np.stack(leaves), *(run.params for run in members))
     model = Model(first.model.init, apply)
     return dataclasses.replace(
-        first, model=model, params=params, results=results, members=tuple(members)
+        first,
+        model=model,
+        params=params,
+        results=results,
+        calibration=None,
+        members=tuple(members),
     )
 
 
@@ -311,12 +317,14 @@ def load_ensemble(folder: Path) -> Run:
             )
         best = document["settings"][document["best"]]
         names, results = best["ensemble"]["members"], best["ensemble"]["results"]
+        calibrated = best["ensemble"].get("calibration")
+        calibration = Calibration.from_dict(calibrated) if calibrated else None
     except OSError as error:
         raise RunError(f"{path} cannot be read: {error.strerror}") from None
     except (ValueError, KeyError, TypeError, IndexError) as error:
         raise RunError(f"{path} is damaged: {error}; begin the sweep again") from None
     members = [runs.load(folder / MEMBERS / str(name)) for name in names]
-    return make_ensemble(members, results)
+    return dataclasses.replace(make_ensemble(members, results), calibration=calibration)
 
 
 def describe_setting(config: TrainConfig, names: Sequence[str]) -> str:

@@ -137,6 +137,35 @@ def test_dots_belong_to_what_is_below():
     assert [(c.top, c.bottom) for c in find_characters(page)] == [(25, 100), (20, 100)]
 
 
+def test_touching_characters_are_parted(monkeypatch, digits_run):
+    """Two that were drawn apart and pushed together, some so that they touch."""
+    pages = {}
+    for seed in range(30):
+        rng = np.random.default_rng(seed)
+        text = "".join(rng.choice(list("023568"), 2))
+        pair = np.zeros((160, 240), np.uint8)
+        left = 40
+        for character in text:
+            ink = 255 - canvas(character, int(rng.integers(1000)), side=160, pen=7)
+            rows, columns = (np.flatnonzero((ink > 127).any(axis=axis)) for axis in (1, 0))
+            ink = ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+            height, width = ink.shape
+            place = pair[20 : 20 + height, left : left + width]
+            np.maximum(place, ink, out=place)
+            left += width - 4
+        pages[seed] = text, np.repeat(255 - pair[..., None], 3, axis=2)
+    apart = {seed for seed, (_, page) in pages.items() if len(find_characters(page)) == 2}
+    readings = {seed: read(page, digits_run) for seed, (_, page) in pages.items()}
+    right = {seed for seed, found in readings.items() if found.text == pages[seed][0]}
+    parted = {seed for seed, found in readings.items() if len(found.characters) == 2} - apart
+    assert len(parted) >= 2
+    assert parted <= right  # only where it is sure
+    for seed in parted:
+        first, second = readings[seed].characters
+        assert 40 <= first.left < first.right <= second.left + 1 < second.right <= 240
+        assert not second.after_space
+
+
 def test_a_neighbours_ink_is_not_taken_along():
     page = np.full((100, 100, 3), 255, np.uint8)
     page[20:80, 20:26] = 0

@@ -44,7 +44,7 @@ def predict(
         if run.calibration is None:
             raise ConfigError(
                 f"{network} does not say how sure it may be on validation images: it is "
-                "of an older version, has diverged or is an ensemble; leave --error-rate out"
+                "of an older version, or has diverged; leave --error-rate out"
             )
         threshold = run.calibration.threshold(error_rate)
     documents, texts, failed = [], [], False

@@ -360,8 +360,7 @@ class _Sweep:
             results={},
             environment=runs.environment(),
         )
-        evaluation = run.evaluate(self._splits["validation"])
-        run = dataclasses.replace(run, results={"validation": evaluation.as_dict()})
+        run, *_ = runs.measure(run, self._splits["validation"])
         folder = self._member(index)
         shutil.rmtree(folder, ignore_errors=True)  # what a killed process left
         folder.mkdir(parents=True)
@@ -395,12 +394,15 @@ def _write_results(
     ensemble = sweeps.make_ensemble(members, {})
     test = splits["test"]
     tested = [member.evaluate(test).accuracy for member in ensemble.members]
-    evaluations = [ensemble.evaluate(splits["validation"]), ensemble.evaluate(test)]
-    results = {evaluation.split: evaluation.as_dict() for evaluation in evaluations}
-    ensemble = dataclasses.replace(ensemble, results=results)
+    ensemble, evaluations, _ = runs.measure(ensemble, splits["validation"], test)
+    calibration = ensemble.calibration
     settings = [setting.as_dict() for setting in found]
     settings[order[0]]["test_accuracy"] = _spread(tested)
-    settings[order[0]]["ensemble"] = {"members": best.good, "results": results}
+    settings[order[0]]["ensemble"] = {
+        "members": best.good,
+        "results": ensemble.results,
+        "calibration": calibration and calibration.as_dict(),
+    }
     document = {
         "format": sweeps.FORMAT,
         "config": plan.members[0].as_dict(),

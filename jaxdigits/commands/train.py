@@ -16,7 +16,6 @@ from jax.sharding import Mesh
 from tqdm import tqdm
 
 from jaxdigits import data, hosts, runs
-from jaxdigits.calibration import calibrate
 from jaxdigits.checkpoints import begin, differences, load_begun
 from jaxdigits.commands import note, note_counts, report
 from jaxdigits.commands.evaluate import results_table
@@ -244,16 +243,8 @@ def _write_run(
     run, history, times = _fit(
         config, splits, folder, mesh, keeper, resume=resume, tensorboard=tensorboard
     )
-    _, validation, test = splits
-    logits, test_logits = (run.predict_logits(part.images) for part in (validation, test))
-    evaluations = [run.score(logits, validation), run.score(test_logits, test)]
-    run = dataclasses.replace(
-        run,
-        results={evaluation.split: evaluation.as_dict() for evaluation in evaluations},
-        # A network that has diverged is not to be trusted at any temperature.
-        calibration=calibrate(logits, validation.labels) if np.isfinite(logits).all() else None,
-    )
-    _draw(run, history, test, test_logits, folder)
+    run, evaluations, (_, logits) = runs.measure(run, splits.validation, splits.test)
+    _draw(run, history, splits.test, logits, folder)
     document = runs.save(run, folder, times, _size(mesh))
     return run, document, _summary(run, times, results_table(evaluations))
 

@@ -6,6 +6,7 @@
 | `ink.py` | telling ink from the ground |
 | `ruling.py` | taking the lines of ruled paper away |
 | `segmentation.py` | finding the characters, in reading order |
+| `touching.py` | parting characters that touch |
 | `reading.py` | reading them with a network |
 | `drawing.py` | drawing what was found |
 

@@ -11,6 +11,7 @@ from jaxdigits.calibration import Calibration
 from jaxdigits.data.conventions import to_emnist, to_mnist
 from jaxdigits.errors import DataError
 from jaxdigits.pictures.segmentation import Character, find_characters
+from jaxdigits.pictures.touching import part_touching
 from jaxdigits.runs import Run
 
 UNSURE = "?"
@@ -120,12 +121,15 @@ def read(
         >>> read(page, jd.load("digits")).text
         '1'
     """
-    characters = find_characters(picture)
     convert = to_emnist if run.fingerprint.name.startswith("emnist/") else to_mnist
-    images = np.stack([convert(character.ink) for character in characters])
-    logits = run.predict_logits(images)
     calibration = run.calibration or Calibration()
-    probabilities = calibration.probabilities(logits)
+
+    def see(inks: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+        images = np.stack([convert(ink) for ink in inks])
+        return images, calibration.probabilities(run.predict_logits(images))
+
+    characters = part_touching(find_characters(picture), lambda inks: see(inks)[1].max(axis=1))
+    images, probabilities = see([character.ink for character in characters])
     typical = float(np.median(probabilities.max(axis=1)))
     if len(images) >= _FEW and typical < _GUESSING:
         raise DataError(

@@ -15,6 +15,9 @@ from jaxdigits.pictures.ruling import without_ruling
 MOST_CHARACTERS = 2_000
 """Of a page full of writing; a picture with more pieces shows something else."""
 
+MARGIN = 2
+"""Pixels around the box of a character that its `ink` shows as well, within the picture."""
+
 _SPECK = 0.15
 """Smaller than this share of the usual height, a piece is dirt, or a dot."""
 
@@ -42,7 +45,7 @@ class Character:
         right: the column after the last.
         line: which line of text it is in, from 0.
         after_space: whether there is a space before it, within its line.
-        ink: its own ink and no other's, bright on 0.
+        ink: its own ink and no other's, bright on 0, with a margin around the box.
     """
 
     top: int
@@ -282,9 +285,8 @@ def _own_ink(
     labels: Int[np.ndarray, "height width"],
 ) -> UInt8[np.ndarray, "rows columns"]:
     """The ink of a piece, with the grey at its edges, and without its neighbours'."""
-    margin = 2
-    top, left = max(piece.top - margin, 0), max(piece.left - margin, 0)
-    box = (slice(top, piece.bottom + margin), slice(left, piece.right + margin))
+    top, left = max(piece.top - MARGIN, 0), max(piece.left - MARGIN, 0)
+    box = (slice(top, piece.bottom + MARGIN), slice(left, piece.right + MARGIN))
     own = np.isin(labels[box], piece.labels)
-    near = ndimage.binary_dilation(own, np.ones((3, 3), bool), iterations=margin)
+    near = ndimage.binary_dilation(own, np.ones((3, 3), bool), iterations=MARGIN)
     return np.round(255 * np.where(near, ink[box], 0)).astype(np.uint8)
