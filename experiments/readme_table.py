@@ -8,7 +8,7 @@ import argparse
 import json
 import sys
 from pathlib import Path
-from statistics import fmean
+from statistics import fmean, median
 
 from jaxdigits import report
 from jaxdigits.data import Fingerprint
@@ -50,6 +50,32 @@ def results() -> str:
                 shipped["command"],
             )
         )
+    for name in ("digits", "letters"):
+        left = read(f"robustness-{name}.json")
+        calibration = left["calibration"]
+        rows.append(
+            (
+                f"`jd.load('{name}')` on test images changed in {len(left['robustness']) - 1} ways",
+                f"{left['robustness_mean']:.1%} in the mean; expected calibration error "
+                f"{calibration['error']:.1%}, at its temperature "
+                f"{calibration['error_at_temperature']:.1%}",
+                f"jaxdigits evaluate {name} --robustness",
+            )
+        )
+    streamed = read("streaming.json")
+    rates, peaks = (
+        {place: median(streamed[place][quantity]) for place in ("disk", "memory")}
+        for quantity in ("images_per_second", "peak_gigabytes")
+    )
+    rows.append(
+        (
+            f"`jaxdigits train --stream`, {streamed['images']:,} images as in EMNIST by class",
+            f"{rates['disk']:,.0f} images/s, {rates['disk'] / rates['memory']:.0%} of what it is "
+            f"in memory; at most {max(streamed['disk']['peak_gigabytes']):.1f} GB of memory, "
+            f"against {peaks['memory']:.1f}",
+            "python experiments/streaming.py",
+        )
+    )
     launched = read("launch.json")
     for name, row in launched["rows"].items():
         rows.append(

@@ -27,14 +27,12 @@ def permutation(key: Key[Array, ""], count: int) -> Int[Array, " count"]:
     few random bits, between equals of which the order stays. Further rounds sort by fresh random
     bits, equals by the order of the round before, as a radix sort does. The rounds together give
     at least twice the index's bits, so that at most half a pair of indices in an epoch, on
-    average, is equal in all of them and keeps its order.
+    average, is equal in all of them and keeps its order. (Above 2^24 too few random bits would be
+    left: those take jax.random's way.)
 
     Args:
         key: a random key.
-        count: 1 to 2^24.
-
-    Raises:
-        ValueError: there are more than 2^24.
+        count: 1 to 2^31 - 1.
 
     Example:
         >>> import jax
@@ -43,7 +41,7 @@ def permutation(key: Key[Array, ""], count: int) -> Int[Array, " count"]:
     """
     index_bits = max((count - 1).bit_length(), 1)
     if index_bits > 24:
-        raise ValueError(f"cannot shuffle {count} examples at once: at most {2**24}")
+        return jax.random.permutation(key, jnp.arange(count, dtype=jnp.int32))
     random_bits = 32 - index_bits
     rounds = -(-2 * index_bits // random_bits)
     positions = jnp.arange(count, dtype=jnp.uint32)

@@ -61,3 +61,11 @@ def test_every_example_counts_once(key, count, batch_size):
     counted = np.asarray(indices)[np.asarray(valid) == 1]
     np.testing.assert_array_equal(np.sort(counted), np.arange(count))
     assert (np.asarray(indices) < count).all()
+
+
+def test_more_than_the_fast_way_can_shuffle():
+    count = 2**24 + 3
+    order = np.asarray(permutation(jax.random.key(0), count))
+    assert order.dtype == np.int32
+    assert (np.bincount(order, minlength=count) == 1).all()
+    assert (order[:100] != np.arange(100)).any()

@@ -664,3 +664,24 @@ def test_mnist_is_learned(mnist_dir):
     result = jax.jit(jd.make_train(jd.TrainConfig(model="mlp", epochs=2)))(jax.random.key(0), data)
     test = jd.data.load("mnist", "test", data_dir=mnist_dir).examples
     assert trainer.evaluate(result.state, test).accuracy > 0.965
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+def test_a_large_batch_in_pieces_is_the_whole_batch(digits, monkeypatch, reduction):
+    """100 images are four pieces, of which the last is filled up."""
+    config = jd.TrainConfig(
+        augment=(), epochs=1, batch_size=100, reduction=reduction, learning_rate=1e-4
+    )
+    data = replace(digits, train=jd.Examples(digits.train.images[:150], digits.train.labels[:150]))
+    found = []
+    for size in (32, 100):
+        monkeypatch.setattr("jaxdigits.training.PIECE", size)
+        trainer = jd.make_trainer(config, 10)
+        state = jax.jit(trainer.init)(jax.random.key(0), data)
+        found.append(jax.jit(trainer.train_epoch)(state, data.train))
+    (first, measured), (second, expected) = found
+    np.testing.assert_allclose(measured.loss, expected.loss, rtol=1e-5)
+    assert measured.accuracy == expected.accuracy
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, atol=2e-5), first.opt_state, second.opt_state
+    )
