@@ -17,6 +17,7 @@ Read on from here:
 | `convolution` | convolution and max-pooling that are fast on CPUs too |
 | `optimizers` | optax's, by name |
 | `training` | `make_train`: a run as a pure function of a key and the data |
+| `feeds` | where its images lie: on the device, or streaming from the disk |
 | `hosts` | several processes that train one network |
 | `sweeps` | many trainings as one program, and their ensemble |
 | `runs` | the run folder: saving, loading, predicting, evaluating |
