@@ -68,8 +68,8 @@ def train(
         tensorboard: write the metrics also as events for TensorBoard.
         stream: leave the training images on the disk and read them as they are needed, for a data
             set that the device has no room for. Several processes always do, each its own share.
-        devices: how many share each batch; if not given, one, but for convolutional networks on a
-            CPU a device for each core, as far as the batch allows.
+        devices: how many share each batch; if not given, one, but for convnet on a CPU a device for
+            each core, as far as the batch allows.
         coordinator: train with several processes, each of which is given this: HOST:PORT of the
             first one, or auto, where Slurm, Kubernetes and so on tell. The batch size is that of
             all together; only the first process writes.

@@ -39,7 +39,7 @@ def usable_cores() -> int:
 def prepare_jax() -> None:
     """Settings that jax reads when it is imported; the user's own in the environment go first.
 
-    A CPU device for each core: seeds, and the batches of convolutional networks, are shared out
+    A CPU device for each core: seeds, and the batches of the letters network, are shared out
     over them. And compiled programs are kept in the user's cache folder, so that the next process
     need not compile them; jax's own variable `JAX_ENABLE_COMPILATION_CACHE=false` turns that off.
     """
