@@ -205,10 +205,9 @@ class Streamed(Feed):
         """The part after `number` others, of every batch the share of this process."""
         epoch, within = divmod(number, self.parts)
         steps = slice(within * self._steps, (within + 1) * self._steps)
-        indices, weights = (self._share(array[steps]) for array in self._order(epoch))
-        images, labels = self._source.read(indices)
-        taken = len(self._order(epoch)[0][steps])
-        return Part(images, labels, weights, np.int32(taken))
+        indices, weights = (array[steps] for array in self._order(epoch))
+        images, labels = self._source.read(self._share(indices))
+        return Part(images, labels, self._share(weights), np.int32(len(indices)))
 
     def _share(self, batches: np.ndarray) -> np.ndarray:
         """The columns of this process, filled up with zeros to the full shape of a part."""

@@ -1,10 +1,12 @@
 """What several test files need."""
 
 import gzip
+import signal
 import struct
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 
 def idx_bytes(array: np.ndarray) -> bytes:
@@ -34,3 +36,19 @@ def write_emnist(folder: Path, **replaced: np.ndarray) -> None:
     arrays.update({name.replace("_", "-"): array for name, array in replaced.items()})
     for role, array in arrays.items():
         write_idx(folder / f"emnist-letters-{role}-idx{array.ndim}-ubyte.gz", array)
+
+
+def stop_after(
+    monkeypatch: pytest.MonkeyPatch, part: int, received: signal.Signals = signal.SIGINT
+) -> None:
+    """As if a signal came in that part of a training: an epoch, or less where images stream."""
+    from jaxdigits.commands.keeper import Keeper
+
+    plain = Keeper.after_part
+
+    def after_part(self, number, *more):
+        if number == part:
+            self._interrupts.received = received
+        plain(self, number, *more)
+
+    monkeypatch.setattr(Keeper, "after_part", after_part)

@@ -15,6 +15,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+from helpers import stop_after
 
 import jaxdigits as jd
 from jaxdigits import checkpoints
@@ -54,20 +55,6 @@ def begin_config() -> jd.TrainConfig:
         dataset="digits", model="mlp", hidden=(8,), batch_size=128, dropout=0.2, average=0.9,
         augment=("shift",), epochs=EPOCHS,
     )  # fmt: skip
-
-
-def stop_after(monkeypatch, epoch: int) -> None:
-    """As if Ctrl-C were pressed in that epoch."""
-    from jaxdigits.commands.keeper import Keeper
-
-    plain = Keeper.after_part
-
-    def after_part(self, number, *more):
-        if number == epoch:
-            self._interrupts.received = signal.SIGINT
-        plain(self, number, *more)
-
-    monkeypatch.setattr(Keeper, "after_part", after_part)
 
 
 def begin(monkeypatch, out: Path, *, stop: int = 5, devices: int = 1, every: int = 1) -> None:

@@ -2,7 +2,6 @@
 
 import json
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -13,11 +12,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from helpers import stop_after
 from jaxtyping import TypeCheckError
 
 import jaxdigits as jd
 from jaxdigits import data, feeds
-from jaxdigits.commands.keeper import Keeper
 from jaxdigits.commands.train import train
 from jaxdigits.config import CheckpointConfig
 from jaxdigits.errors import ConfigError, StoppedError
@@ -104,15 +103,8 @@ def test_a_device_has_its_columns(digits):
 def test_it_goes_on_in_the_middle_of_an_epoch(monkeypatch, cli, devices):
     """To the bit. Its metrics are those of the whole epoch."""
     train(CONFIG, out=Path("alone"), devices=devices, stream=True)
-    plain = Keeper.after_part
-
-    def after_part(self, number, *more):
-        if number == PARTS + 5:
-            self._interrupts.received = signal.SIGINT
-        plain(self, number, *more)
-
     with monkeypatch.context() as patched:
-        patched.setattr(Keeper, "after_part", after_part)
+        stop_after(patched, PARTS + 5)
         saving = CheckpointConfig(checkpoint_epochs=1)
         with pytest.raises(StoppedError, match=r"interrupted after epoch 1\.36 of 3"):
             train(CONFIG, out=Path("run"), devices=devices, stream=True, saving=saving)
@@ -129,14 +121,8 @@ def test_it_goes_on_in_the_middle_of_an_epoch(monkeypatch, cli, devices):
 
 
 def test_it_goes_on_as_it_was_begun(cli, monkeypatch):
-    plain = Keeper.after_part
-
-    def after_part(self, number, *more):
-        self._interrupts.received = signal.SIGINT
-        plain(self, number, *more)
-
     with monkeypatch.context() as patched:
-        patched.setattr(Keeper, "after_part", after_part)
+        stop_after(patched, 1)
         with pytest.raises(StoppedError):
             train(CONFIG, out=Path("run"))
     code, out, err = cli("train", "--resume", "run", "--stream")

@@ -11,6 +11,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+from helpers import stop_after
 
 import jaxdigits as jd
 from jaxdigits import sweeps
@@ -193,20 +194,11 @@ def params_of(folder: Path) -> list[bytes]:
 
 def test_it_goes_on_to_the_bit(monkeypatch, cli, tmp_path):
     """Stopped in the second of three calls, and its newest checkpoint damaged."""
-    from jaxdigits.commands.keeper import Keeper
-
     monkeypatch.setattr("jaxdigits.commands.sweep._draw", lambda *_: None)
     grid = {"hidden": ((8,), (12,))}
     sweep(BASE, grid, seeds=3, out=tmp_path / "alone", members_at_once=2)
     with monkeypatch.context() as patched:
-        plain = Keeper.after_part
-
-        def after_part(self, number, *more):
-            if number == 5:
-                self._interrupts.received = signal.SIGTERM
-            plain(self, number, *more)
-
-        patched.setattr(Keeper, "after_part", after_part)
+        stop_after(patched, 5, signal.SIGTERM)
         with pytest.raises(StoppedError, match=r"after epoch 5 of 12; .* sweep --resume") as stop:
             sweep(
                 BASE, grid, seeds=3, out=tmp_path / "x", members_at_once=2,

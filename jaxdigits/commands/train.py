@@ -141,8 +141,9 @@ def train(
         check_data(begun, fingerprint)
     note_counts(fingerprint)
     name = f"{fingerprint.name.replace('/', '-')}-{config.model}"
+    parts = parts_per_epoch(len(train), config.batch_size) if stream else 1
     if not hosts.is_first():
-        return _train_along(config, splits, mesh, resume=resume is not None)
+        return _train_along(config, splits, mesh, parts, resume=resume is not None)
     with making_folder(
         out or Path("runs") / name,
         numbered=out is None and not overwrite,
@@ -152,7 +153,6 @@ def train(
         resumable=resumable,
     ) as folder:
         if begun is None:
-            parts = parts_per_epoch(len(train), config.batch_size) if stream else 1
             document = describe(config, fingerprint, _size(mesh), stream=stream, parts=parts)
             begun = begin(folder.work, document)
         flags = {"--overwrite": overwrite, "--tensorboard": tensorboard}
@@ -187,9 +187,11 @@ def train(
     return run
 
 
-def _train_along(config: TrainConfig, splits: Splits, mesh: Mesh | None, *, resume: bool) -> Run:
+def _train_along(
+    config: TrainConfig, splits: Splits, mesh: Mesh | None, parts: int, *, resume: bool
+) -> Run:
     """What a process does that is not the first: its share of each batch, and no files."""
-    with Keeper(Path(), {}, CheckpointConfig(), "") as keeper:
+    with Keeper(Path(), {"parts": parts}, CheckpointConfig(), "") as keeper:
         run, _, _ = _fit(config, splits, None, mesh, keeper, resume=resume, tensorboard=False)
     return run
 
@@ -310,6 +312,7 @@ def _fit(
         untrained = evaluate(feed.state(state), validation)
         history = [{"epoch": 0, **metrics_line(validation=untrained)}]
 
+    in_epoch = times["train"] - sum(line.get("seconds", 0.0) for line in history)
     keeper.note_signals()
     unit = "epoch" if feed.parts == 1 else "part"
     # tqdm is silent where standard error is not a terminal.
@@ -326,13 +329,15 @@ def _fit(
             if train is not None:
                 measured = EpochMetrics(train, evaluate(feed.state(state), validation))
             jax.block_until_ready((state, measured))
-            times["train"] += time.perf_counter() - start
+            took = time.perf_counter() - start
+            times["train"] += took
+            in_epoch += took
             if measured is not None:
-                line = {"epoch": part // feed.parts, **metrics_line(*measured)}
-                line["seconds"] = times["train"] - sum(past.get("seconds", 0) for past in history)
-                history.append(line)
+                epoch = part // feed.parts
+                history.append({"epoch": epoch, **metrics_line(*measured), "seconds": in_epoch})
+                in_epoch = 0.0
                 if log is not None:
-                    log.write(line)
+                    log.write(history[-1])
                 bar.set_postfix_str(
                     f"loss {float(measured.train.loss):.4f}, "
                     f"validation accuracy {float(measured.validation.accuracy):.2%}"
