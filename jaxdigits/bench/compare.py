@@ -1,12 +1,13 @@
 """Two documents of `jaxdigits bench` side by side: what became slower, and is it more than noise?
 
 For each benchmark that both have, the ratio of times, with an interval. So that of many benchmarks
-none seems to differ by chance, the intervals are wider the more there are (Bonferroni: all hold at
-once in 95 of 100 cases). They are about the rounds that were measured; the same program, started
-again, has its memory elsewhere, and differs by up to `MARGIN`: less than that is noise too. The
-matrix product, which no change of the program touches, tells how much the machine itself differs
-between the two; where that is more than the margin, a difference counts only if it is one with and
-without allowing for it.
+none seems to differ by chance, the intervals are wider the more there are (Bonferroni), and at a
+high `LEVEL`: rounds are less independent of each other than the intervals assume. They are wide
+where a machine was busy with other things, so that the fastest rounds are far apart. The same
+program, started again, has its memory elsewhere, and differs by up to `MARGIN`: less than that is
+noise too. The matrix product, which no change of the program touches, tells how much the machine
+itself differs between the two; where that is more than the margin, a difference counts only if it
+is one with and without allowing for it.
 """
 
 from collections.abc import Mapping
@@ -15,6 +16,9 @@ from typing import Any, NamedTuple
 from jaxdigits.bench.intervals import Interval, ratio
 from jaxdigits.bench.measure import PRODUCT
 from jaxdigits.errors import RunError
+
+LEVEL = 0.99
+"""Of confidence that all intervals hold at once."""
 
 MARGIN = 1.04
 """Times by which the fastest rounds of the same program differ from one start to the next."""
@@ -34,6 +38,16 @@ class Change(NamedTuple):
     ratio: Interval
     verdict: str
 
+    @property
+    def visible(self) -> float:
+        """The smallest slowdown that would have been called one, as a ratio.
+
+        Example:
+            >>> round(Change("train[mlp-64]", Interval(1.0, 0.98, 1.02), "within noise").visible, 2)
+            1.06
+        """
+        return MARGIN * self.ratio.value / self.ratio.low
+
 
 def compare(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[list[Change], Interval]:
     """The changes, in the order of `before`, and the ratio of the matrix products.
@@ -51,7 +65,7 @@ def compare(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[list[C
             "the two measurements have no benchmark in common; measure the same --workloads, "
             "--modes and --batch-sizes"
         )
-    level = 1 - 0.05 / len(common)
+    level = 1 - (1 - LEVEL) / len(common)
     machine = ratio(rounds[0][PRODUCT], rounds[1][PRODUCT])
     other = machine.value if not 1 / MARGIN < machine.value < MARGIN else 1.0
     changes = []
