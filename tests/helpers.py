@@ -1,8 +1,12 @@
 """What several test files need."""
 
 import gzip
+import os
 import signal
+import socket
 import struct
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -52,3 +56,30 @@ def stop_after(
         plain(self, number, *more)
 
     monkeypatch.setattr(Keeper, "after_part", after_part)
+
+
+def start_two(*words: str) -> list[subprocess.Popen[str]]:
+    """Python with these words in two processes, a device each; the second one starts first.
+
+    Each is told its number by `--process-id`, and where to meet, by `--coordinator`.
+    """
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port = found.getsockname()[1]
+    together = ["--coordinator", f"127.0.0.1:{port}", "--processes", "2", "--process-id"]
+    return [
+        subprocess.Popen(
+            [sys.executable, *words, *together, number],
+            env=os.environ | {"JAX_NUM_CPU_DEVICES": "1"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for number in ("1", "0")
+    ][::-1]
+
+
+def finish(processes: list[subprocess.Popen[str]]) -> list[tuple[int, str, str]]:
+    """Exit codes, and what was written to standard output and standard error."""
+    found = [process.communicate(timeout=120) for process in processes]
+    return [(p.returncode, *texts) for p, texts in zip(processes, found, strict=True)]

@@ -347,7 +347,7 @@ def test_a_newer_format(cli, begun):
         (["--model", "linear"], "was begun with model mlp, not linear"),
         (["--average", "0"], "was begun with average 0.9, not 0.0"),
         (["--dataset", "mnist"], "was begun with dataset digits, not mnist"),
-        (["--out", "elsewhere"], "--resume names the run folder: leave --out away"),
+        (["--out", "elsewhere"], "--resume names the folder: leave --out away"),
         (["--checkpoint-epochs", "0"], "checkpoint_epochs must be 1 or more, not 0"),
         (["--checkpoint-minutes", "-1"], "checkpoint_minutes must be a number of 0 or more"),
         (["--keep-checkpoints", "0"], "keep_checkpoints must be 1 or more, not 0"),

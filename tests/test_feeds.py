@@ -1,10 +1,6 @@
 """Images that stream from the disk train the same network as images in memory."""
 
 import json
-import os
-import socket
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from helpers import stop_after
+from helpers import finish, start_two, stop_after
 from jaxtyping import TypeCheckError
 
 import jaxdigits as jd
@@ -187,26 +183,14 @@ def test_a_process_reads_its_own_share(python):
         "import sys, jax, jaxdigits as jd, numpy as np\n"
         "from jaxdigits import data, feeds, hosts\n"
         "from jaxdigits.training import default_mesh\n"
-        "hosts.connect(f'127.0.0.1:{sys.argv[1]}', 2, int(sys.argv[2]))\n"
+        "_, where, _, processes, _, number = sys.argv[1:]\n"
+        "hosts.connect(where, int(processes), int(number))\n"
         "config = jd.TrainConfig(model='mlp', batch_size=33)\n"
         "trainer = jd.make_trainer(config, 10, mesh=default_mesh(config))\n"
         "feed = feeds.Streamed(trainer, data.open_split('digits'), config)\n"
         "part = feed._read(0)\n"
         "print(part.images.shape, (part.weights > 0).sum())\n"
     )
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port = str(found.getsockname()[1])
-    environment = os.environ | {"JAX_NUM_CPU_DEVICES": "1"}
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", code, port, number],
-            env=environment,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        for number in ("1", "0")
-    ]
-    second, first = (process.communicate(timeout=120)[0] for process in processes)
+    (_, first, _), (_, second, _) = finish(start_two("-c", code))
     assert first == "(40, 17, 28, 28) 680\n"
     assert second == "(40, 17, 28, 28) 637\n"

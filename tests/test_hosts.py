@@ -4,15 +4,13 @@ import json
 import os
 import re
 import signal
-import socket
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 import safetensors.numpy
+from helpers import finish, start_two
 
 import jaxdigits as jd
 from jaxdigits.checkpoints import complete_parts
@@ -25,24 +23,7 @@ SETTINGS = [
 EPOCHS = 5
 
 
-def start(*arguments: str) -> list[subprocess.Popen[str]]:
-    """Two processes with a device each, the second one first."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port = found.getsockname()[1]
-    command = [sys.executable, "-m", "jaxdigits", "train", *arguments]
-    together = ["--coordinator", f"127.0.0.1:{port}", "--processes", "2", "--process-id"]
-    environment = os.environ | {"JAX_NUM_CPU_DEVICES": "1"}
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    return [
-        subprocess.Popen([*command, *together, number], env=environment, **pipes)
-        for number in ("1", "0")
-    ][::-1]
-
-
-def finish(processes: list[subprocess.Popen[str]]) -> list[tuple[int, str, str]]:
-    found = [process.communicate(timeout=120) for process in processes]
-    return [(p.returncode, *texts) for p, texts in zip(processes, found, strict=True)]
+TRAIN = ("-m", "jaxdigits", "train")
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +44,7 @@ def history(folder: Path) -> list[dict]:
 
 def test_two_processes_are_one_with_two_devices(alone):
     """The same losses, of which the last batch is a partial one; the first process alone writes."""
-    first, second = finish(start(*SETTINGS, "--epochs", str(EPOCHS), "--out", "run"))
+    first, second = finish(start_two(*TRAIN, *SETTINGS, "--epochs", str(EPOCHS), "--out", "run"))
     assert first[0] == second[0] == 0, (first[2], second[2])
     assert second[1] == ""
     assert f"{EPOCHS} epochs in" in first[1]
@@ -89,13 +70,13 @@ def wait_for_checkpoint(epoch: int) -> None:
 
 def test_killed_and_stopped_and_resumed():
     """Killed; then the second process gets a SIGTERM, and both stop after the same epoch."""
-    processes = start(*SETTINGS, "--epochs", "100000", "--out", "run")
+    processes = start_two(*TRAIN, *SETTINGS, "--epochs", "100000", "--out", "run")
     wait_for_checkpoint(2)
     for process in processes:
         process.kill()
     finish(processes)
     began = complete_parts(Path("run.unfinished"))[-1]
-    processes = start("--resume", "run", "--checkpoint-epochs", "1")
+    processes = start_two(*TRAIN, "--resume", "run", "--checkpoint-epochs", "1")
     wait_for_checkpoint(began + 1)
     processes[1].send_signal(signal.SIGTERM)
     first, second = finish(processes)

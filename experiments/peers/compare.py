@@ -51,6 +51,17 @@ BUSY = 0.2
 """Cores used by other programs above which a result is doubtful."""
 
 
+ENVIRONMENT = {
+    "TF_CPP_MIN_LOG_LEVEL": "3",
+    # All sides have the GPU at once: none may take its memory beforehand.
+    "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
+    "TF_FORCE_GPU_ALLOW_GROWTH": "true",
+}
+"""Of all sides."""
+
+GPU_IMAGES = 60_000
+"""A round where jax has an accelerator: else it would be over in some milliseconds."""
+
 LIBRARIES = {OURS: OURS, "flax": "Flax NNX", "torch": "PyTorch", "keras": "Keras"}
 """Their names, by package."""
 
@@ -85,10 +96,13 @@ def sides_of(workload: str, packages: Sequence[str]) -> dict[str, list[str]]:
 
 def start(command: list[str], stack: ExitStack) -> Iterator[float]:
     """A side's number of parameters, then seconds of one round after another."""
-    quiet = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"}
     process = stack.enter_context(
         subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=quiet
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=os.environ | ENVIRONMENT,
         )
     )
     assert process.stdin is not None
@@ -98,6 +112,14 @@ def start(command: list[str], stack: ExitStack) -> Iterator[float]:
         time.sleep(PAUSE)
         print(file=process.stdin, flush=True)
     sys.exit(f"{' '.join(command[1:])} ended before its turn")
+
+
+def accelerator() -> str | None:
+    """The GPU or TPU that jax finds, in a process of its own; None where that is the CPU."""
+    code = "import jax; print(jax.devices()[0].device_kind)"
+    done = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    name = done.stdout.strip()
+    return None if name == "cpu" else name
 
 
 def busy_cores() -> float | None:
@@ -201,13 +223,13 @@ def main() -> None:
     parser.add_argument("--images", type=int, help="a round, if not as many as usual")
     parser.add_argument("--out", type=Path, default=RESULTS / "peers.json")
     arguments = parser.parse_args()
-    cpu = machine_info()["cpu"]
+    cpu, device = machine_info()["cpu"], accelerator()
     rows: list[dict[str, Any]] = []
     document = {
         "title": "images a second in training, batches of 64",
         "command": "python experiments/peers/compare.py",
         "date": time.strftime("%Y-%m-%d"),
-        "machine": f"{cpu['brand_raw']}, {cpu['count']} cores",
+        "machine": device or f"{cpu['brand_raw']}, {cpu['count']} cores",
         "commit_info": commit_info(),
         "versions": {
             name: f"{name} {version(package)}"
@@ -219,7 +241,7 @@ def main() -> None:
     }
     picture = arguments.out.with_suffix(".png")
     for name in arguments.workloads:
-        count = arguments.images or WORKLOADS[name].count
+        count = arguments.images or (GPU_IMAGES if device else WORKLOADS[name].count)
         row = compare(name, count, arguments.rounds, arguments.libraries)
         rows.append(row)
         print(f"{name}: {row['what']}")

@@ -163,14 +163,16 @@ def _entry(
         "first_seconds": program.first_seconds,
         "program_bytes": program.program_bytes,
     }
+    group, params = None, None
     if benchmark:
+        group, params = benchmark.mode, dataclasses.asdict(benchmark)
         images = [program.images / x for x in (seconds.value, seconds.high, seconds.low)]
         extra |= {"images_per_second": images[0], "interval_95": images[1:]}
     return {
-        "group": benchmark.mode if benchmark else None,
+        "group": group,
         "name": name,
         "fullname": f"jaxdigits bench::{name}",
-        "params": dataclasses.asdict(benchmark) if benchmark else None,
+        "params": params,
         "param": name.partition("[")[2].removesuffix("]") or None,
         "extra_info": extra,
         "options": {

@@ -19,6 +19,7 @@ from jaxdigits.checkpoints import (
     Checkpoints,
     complete_parts,
     from_named,
+    load_begun,
     named_arrays,
     named_shapes,
 )
@@ -143,6 +144,34 @@ def final_of(folder: Path) -> Path:
     final = absolute(folder)
     name = final.name.removesuffix(".unfinished")
     return final.with_name(name) if name and unfinished(final.with_name(name)) == final else final
+
+
+def to_resume(
+    command: str, folder: Path, out: Path | None, result: str
+) -> tuple[Path, dict[str, Any] | None]:
+    """The final folder of a training that is to go on, and what it was begun with.
+
+    Args:
+        command: `train` or `sweep`.
+        folder: which `--resume` names.
+        out: which `--out` names.
+        result: the file that a complete folder has; then the second value is None.
+
+    Raises:
+        ConfigError: `out` is given too, or the training belongs to the other command.
+        RunError: there is nothing to go on with.
+    """
+    if out is not None:
+        raise ConfigError("--resume names the folder: leave --out away")
+    final = final_of(folder)
+    if (final / result).exists() and not unfinished(final).exists():
+        note(f"{final} is complete: there is nothing to go on with")
+        return final, None
+    begun = load_begun(unfinished(final))
+    right, what = ("sweep", "a sweep") if "seeds" in begun else ("train", "no sweep")
+    if right != command:
+        raise ConfigError(f"{final} is {what}: `jaxdigits {right} --resume {final}` goes on")
+    return final, begun
 
 
 def describe(

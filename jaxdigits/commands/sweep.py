@@ -15,7 +15,7 @@ import numpy as np
 from tqdm import tqdm
 
 from jaxdigits import data, runs, sweeps
-from jaxdigits.checkpoints import begin, load_begun
+from jaxdigits.checkpoints import begin
 from jaxdigits.commands import note, note_counts, report
 from jaxdigits.commands.evaluate import results_table
 from jaxdigits.commands.keeper import (
@@ -25,9 +25,9 @@ from jaxdigits.commands.keeper import (
     check_data,
     describe,
     drop_checkpoints,
-    final_of,
     resumable,
     resume_command,
+    to_resume,
 )
 from jaxdigits.commands.train import choose_dataset, devices_again, metrics_line
 from jaxdigits.config import CheckpointConfig, TrainConfig
@@ -136,17 +136,11 @@ def sweep(
     """
     begun = None
     if resume is not None:
-        if out is not None:
-            raise ConfigError("--resume names the folder: leave --out away")
-        out = final_of(resume)
-        if (out / SWEEP_FILE).exists() and not unfinished(out).exists():
-            note(f"{out} is complete: there is nothing to go on with")
+        out, begun = to_resume("sweep", resume, out, SWEEP_FILE)
+        if begun is None:
             document = json.loads((out / SWEEP_FILE).read_text())
             report(f"{out}: see `jaxdigits evaluate {out}`", document, as_json=as_json)
             return runs.load(out)
-        begun = load_begun(unfinished(out))
-        if "seeds" not in begun:
-            raise ConfigError(f"{out} is no sweep: `jaxdigits train --resume {out}` goes on")
         config = begun_config(begun, unfinished(out), config, set(given) - set(grid))
         before = json.loads(json.dumps(dict(grid)))
         if grid and before != begun["grid"]:

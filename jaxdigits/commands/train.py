@@ -16,7 +16,7 @@ from jax.sharding import Mesh
 from tqdm import tqdm
 
 from jaxdigits import data, hosts, runs
-from jaxdigits.checkpoints import begin, differences, load_begun
+from jaxdigits.checkpoints import begin, differences
 from jaxdigits.commands import note, note_counts, report
 from jaxdigits.commands.evaluate import results_table
 from jaxdigits.commands.keeper import (
@@ -26,9 +26,9 @@ from jaxdigits.commands.keeper import (
     check_data,
     describe,
     drop_checkpoints,
-    final_of,
     resumable,
     resume_command,
+    to_resume,
 )
 from jaxdigits.config import CheckpointConfig, TrainConfig
 from jaxdigits.data import Dataset, Examples, StoredSplit
@@ -111,14 +111,9 @@ def train(
         check_tensorboard()
     begun = None
     if resume is not None:
-        if out is not None:
-            raise ConfigError("--resume names the run folder: leave --out away")
-        out = final_of(resume)
-        if (out / RUN_FILE).exists() and not unfinished(out).exists():
+        out, begun = to_resume("train", resume, out, RUN_FILE)
+        if begun is None:
             return _already_complete(out, as_json)
-        begun = load_begun(unfinished(out))
-        if "seeds" in begun:
-            raise ConfigError(f"{out} is a sweep: `jaxdigits sweep --resume {out}` goes on")
         config = begun_config(begun, unfinished(out), config, given)
         devices = devices_again(begun, devices)
         stream = _stream_again(begun, stream)
@@ -199,7 +194,6 @@ def _train_along(
 def _already_complete(folder: Path, as_json: bool) -> Run:
     run = runs.load(folder)
     drop_checkpoints(folder)
-    note(f"{folder} is complete: there is nothing to go on with")
     document = {"run": str(folder), **json.loads((folder / RUN_FILE).read_text())}
     accuracy = run.results["test"]["accuracy"]
     text = f"{run.config.model} on {run.fingerprint}: test accuracy {100 * accuracy:.2f} %"
