@@ -6,7 +6,7 @@ A training on the digits inside writes a checkpoint after each of its epochs. It
 (SIGKILL) at a random moment of its life, from the import of Python's modules to the drawing of the
 pictures, and `--resume` goes on; where nothing had begun, the first command is given again. When it
 is complete, the bytes of its parameters are compared with those of a training that nobody
-disturbed, and the next one begins, with another seed. Expect ten minutes on two CPU cores.
+disturbed, and the next one begins, with another seed. Expect twenty minutes on two CPU cores.
 """
 
 import argparse
@@ -50,7 +50,7 @@ def digest(folder: Path) -> str:
 def main() -> None:
     """Kills, resumes, compares."""
     parser = argparse.ArgumentParser(description="Killed and resumed.")
-    parser.add_argument("--kills", type=int, default=100)
+    parser.add_argument("--kills", type=int, default=110)
     parser.add_argument("--devices", type=int, default=1)
     parser.add_argument("--epochs", type=int, default=60)
     parser.add_argument("--json", type=Path, default=RESULTS / "kills.json")

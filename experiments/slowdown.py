@@ -2,23 +2,34 @@
 
     python experiments/slowdown.py
 
-Three measurements, each a process of its own: two of the same program, then one in which every call
-of a network takes a tenth longer (it is called, and then as long again as a tenth of that passes in
-busy waiting; the matrix product is as before). Between the first two all must be within noise;
-between the first and the third all must be slower. Expect ten minutes on two CPU cores, or four
-with `--quick`.
+Three measurements, each a process of its own: two of the same program, then one in which every
+network takes a tenth longer (after each call the process waits, busy, for another tenth of the time
+that the call took; the matrix product is as before). Between the first two all benchmarks must be
+within noise; between the first and the third all must be slower. Expect eight minutes on two CPU
+cores, or four with `--quick`, which may find less; on a busy machine either may.
 """
 
 import argparse
+import shlex
 import subprocess
 import sys
 import tempfile
 import time
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from jaxdigits.commands import prepare_jax
+
+prepare_jax()  # before jax is imported, as the command line does
+
+from jaxdigits import cli
+from jaxdigits.bench import compare as comparing
+from jaxdigits.bench import measure
+from jaxdigits.bench.document import commit_info, load, machine_info
 from jaxdigits.files import write_json
+from jaxdigits.runs import environment
 
 RESULTS = Path(__file__).parent / "results"
 SLOWDOWN = 1.1
@@ -27,12 +38,6 @@ SLOWDOWN = 1.1
 
 def bench_slowed(words: list[str]) -> None:
     """`jaxdigits bench`, with each network slower."""
-    from jaxdigits.commands import prepare_jax
-
-    prepare_jax()  # before jax is imported, as the command line does
-    from jaxdigits import cli
-    from jaxdigits.bench import measure
-
     prepare = measure.prepare
 
     def prepare_slowed(*arguments: Any) -> measure.Program:
@@ -62,10 +67,7 @@ class Compared:
 
 def compare(before: Path, after: Path) -> Compared:
     """What `jaxdigits bench compare` says of two files."""
-    from jaxdigits.bench import compare as comparing
-    from jaxdigits.bench import document
-
-    changes, machine = comparing.compare(document.load(before), document.load(after))
+    changes, machine = comparing.compare(load(before), load(after))
     return Compared(
         machine.value,
         {change.name: change.verdict for change in changes},
@@ -88,7 +90,15 @@ def main() -> None:
         code = f"import slowdown; slowdown.bench_slowed({[*quick, '--json', str(slower)]})"
         subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parent)
         found = {"the same": compare(first, same), "a tenth slower": compare(first, slower)}
-    write_json(options.json, {"quick": options.quick, **{k: asdict(v) for k, v in found.items()}})
+    document = {
+        "command": shlex.join(["python", "experiments/slowdown.py", *quick]),
+        "datetime": datetime.now(UTC).isoformat(),
+        "machine_info": machine_info(),
+        "commit_info": commit_info(),
+        **environment(),
+        **{what: asdict(compared) for what, compared in found.items()},
+    }
+    write_json(options.json, document)
     for what, compared in found.items():
         print(f"{what}; the matrix product {compared.machine:.3f} times as long")
         for benchmark, verdict in compared.verdicts.items():

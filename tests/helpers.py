@@ -81,5 +81,9 @@ def start_two(*words: str) -> list[subprocess.Popen[str]]:
 
 def finish(processes: list[subprocess.Popen[str]]) -> list[tuple[int, str, str]]:
     """Exit codes, and what was written to standard output and standard error."""
-    found = [process.communicate(timeout=120) for process in processes]
+    try:
+        found = [process.communicate(timeout=120) for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
     return [(p.returncode, *texts) for p, texts in zip(processes, found, strict=True)]

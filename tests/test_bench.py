@@ -15,6 +15,7 @@ import pytest
 from scipy import stats
 
 import jaxdigits as jd
+from jaxdigits.bench import compare as comparing
 from jaxdigits.bench import document as documents
 from jaxdigits.bench import intervals, time_to
 from jaxdigits.bench.compare import compare
@@ -23,6 +24,7 @@ from jaxdigits.bench.measure import PRODUCT
 from jaxdigits.bench.peaks import datasheet_peak
 from jaxdigits.bench.workloads import WORKLOADS, Benchmark
 from jaxdigits.commands import bench
+from jaxdigits.errors import RunError
 from jaxdigits.models import convnet, linear, mlp, resnet
 
 LETTERS = [
@@ -118,23 +120,33 @@ def test_intervals_of_a_rate_are_students():
 
 
 def test_a_ratio_is_that_of_the_fastest_rounds():
-    """By hand: the fastest quarters' gaps are 2 % and 1 %, and of those -ln(0.025) are taken."""
-    before = [1.00, 1.02, 1.02**2, 1.02**3, *12 * [9.0]]
-    after = [*12 * [9.0], 2 * 1.01**3, 2 * 1.01**2, 2 * 1.01, 2.0]
-    expected = (2.0, 2 / 1.01 ** -math.log(0.025), 2 * 1.02 ** -math.log(0.025))
+    """By hand: eight of 32 rounds, 1 % apart; the limit is (0.025^(-1/7) - 1) of 7 % below."""
+    reach = 1.01 ** (7 * (0.025 ** (-1 / 7) - 1))
+    before = [*(1.01**k for k in range(8)), *24 * [9.0]]
+    after = [2 * seconds for seconds in before[::-1]]
+    expected = (2.0, 2 / reach, 2 * reach)
     assert intervals.ratio(before, after) == pytest.approx(expected)
     assert intervals.ratio([1.0, 1.0], [2.0, 2.0]) == pytest.approx((2.0, 2.0, 2.0))
 
 
-def test_the_interval_of_a_ratio_holds():
-    """In 400 repetitions it has the true ratio about as often as it says: in 92 to 98 of 100."""
+@pytest.mark.parametrize("level", [0.95, 0.99])
+@pytest.mark.parametrize("rounds", [3, 10, 30, 120])
+@pytest.mark.parametrize("noise", [(0.1, 0.1), (0.02, 0.2), (0.2, 0.02)])
+def test_the_interval_of_a_ratio_holds(rounds, noise, level):
+    """Of 1,000 repetitions no more miss the true ratio than it says, but for chance."""
     rng = np.random.default_rng(3)
-    held = 0
-    for _ in range(400):
-        before, after = np.exp(rng.uniform(0, 0.2, (2, 40)))
-        found = intervals.ratio(before.tolist(), (1.1 * after).tolist())
-        held += found.low <= 1.1 <= found.high
-    assert 368 <= held <= 392
+    missed = 0
+    for _ in range(1000):
+        before, after = (np.exp(rng.uniform(0, most, rounds)).tolist() for most in noise)
+        found = intervals.ratio(before, after, level)
+        missed += not found.low <= 1 <= found.high
+    assert missed <= stats.binom.ppf(0.999, 1000, 1 - level)
+
+
+def test_two_rounds_tell_nothing():
+    found = intervals.ratio([1.0, 2.0], [1.0, 2.0], level=0.999)
+    assert 0 < found.low < 1e-6
+    assert 1e6 < found.high < math.inf
 
 
 def make_document(rng, factors: dict[str, float], noise: float, drift: float = 1.0) -> dict:
@@ -143,15 +155,18 @@ def make_document(rng, factors: dict[str, float], noise: float, drift: float = 1
         "benchmarks": [
             {
                 "name": name,
-                "stats": {"data": (drift * factor * np.exp(rng.exponential(noise, 40))).tolist()},
+                "stats": {"data": (drift * factor * np.exp(rng.exponential(noise, 120))).tolist()},
+                "extra_info": {"images": 0 if name == PRODUCT else 1000},
             }
             for name, factor in {**factors, PRODUCT: 1.0}.items()
-        ]
+        ],
+        "jaxdigits": {"platform": "cpu"},
     }
 
 
-def test_a_slowdown_is_found_and_noise_is_not():
+def test_a_slowdown_is_found_and_noise_is_not(monkeypatch):
     """Of a hundred times seven that are the same, at most five find any; of 10 %, all do."""
+    monkeypatch.setattr(comparing, "MARGIN", 1.0)  # the intervals alone
     rng = np.random.default_rng(0)
     names = [f"benchmark {k}" for k in range(8)]
     false_alarms = 0
@@ -169,16 +184,46 @@ def test_a_busy_machine_hides_nothing_and_invents_nothing():
     """For a third of the rounds a neighbour takes half of the machine."""
     rng = np.random.default_rng(2)
     names = [f"benchmark {k}" for k in range(8)]
-    for start in (0, 13, 26):
+    for start in (0, 40, 80):
         before = make_document(rng, dict.fromkeys(names, 1.0), noise=0.01)
         after = make_document(rng, dict.fromkeys(names, 1.0) | {names[3]: 1.1}, noise=0.01)
         for entry in after["benchmarks"]:
             data = entry["stats"]["data"]
-            data[start : start + 13] = [2 * seconds for seconds in data[start : start + 13]]
+            data[start : start + 40] = [2 * seconds for seconds in data[start : start + 40]]
         changes, _ = compare(before, after)
         verdicts = {change.name: change.verdict for change in changes}
         assert verdicts.pop(names[3]) == "slower"
         assert set(verdicts.values()) == {"within noise"}
+
+
+@pytest.mark.parametrize("drift", [0.8, 1.0, 1.25])
+def test_a_slowdown_that_is_called_visible_is_found(drift):
+    rng = np.random.default_rng(4)
+    before = make_document(rng, {"a": 1.0, "b": 2.0}, noise=0.05)
+    after = make_document(rng, {"a": 1.0, "b": 2.0}, noise=0.05, drift=drift)
+    changes, _ = compare(before, after)
+    assert {change.verdict for change in changes} == {"within noise"}
+    for entry, change in zip(after["benchmarks"], changes, strict=False):  # the last: the product
+        seconds = entry["stats"]["data"]
+        entry["stats"]["data"] = [1.001 * change.visible * second for second in seconds]
+    changes, _ = compare(before, after)
+    assert {change.verdict for change in changes} == {"slower"}
+
+
+def test_times_are_those_of_an_image():
+    """A call of twice as many images may take twice as long."""
+    rng = np.random.default_rng(5)
+    before, after = (make_document(rng, {"a": factor}, noise=0.01) for factor in (1.0, 2.0))
+    after["benchmarks"][0]["extra_info"]["images"] *= 2
+    assert [change.verdict for change in compare(before, after)[0]] == ["within noise"]
+
+
+def test_a_cpu_and_a_gpu_are_not_compared():
+    rng = np.random.default_rng(6)
+    before, after = (make_document(rng, {"a": 1.0}, noise=0.01) for _ in range(2))
+    after["jaxdigits"]["platform"] = "gpu"
+    with pytest.raises(RunError, match="different devices, cpu and gpu"):
+        compare(before, after)
 
 
 def test_nothing_to_compare(measured, cli, tmp_path):
@@ -253,7 +298,7 @@ def test_compare_by_the_command_line(measured, cli, tmp_path):
     slow = json.loads(measured.read_text())
     for entry in slow["benchmarks"]:
         if entry["name"] == "train[linear-64]":
-            entry["stats"]["data"] = [100 * seconds for seconds in entry["stats"]["data"]]
+            entry["stats"]["data"] = [1e6 * seconds for seconds in entry["stats"]["data"]]
     (tmp_path / "slow.json").write_text(json.dumps(slow))
     code, out, _ = cli("bench", "compare", measured, tmp_path / "slow.json", "--json")
     verdicts = {change["name"]: change["verdict"] for change in json.loads(out)["changes"]}
@@ -270,6 +315,7 @@ def test_compare_by_the_command_line(measured, cli, tmp_path):
         (lambda d: d["benchmarks"].pop(), "is damaged: rounds are missing"),
         (lambda d: d["benchmarks"][0]["stats"]["data"].clear(), "is damaged"),
         (lambda d: d["benchmarks"][0].pop("stats"), "is damaged"),
+        (lambda d: d["benchmarks"][0]["extra_info"].pop("images"), "is damaged"),
     ],
 )
 def test_documents_that_are_none(change, message, measured, cli, tmp_path):
@@ -291,6 +337,7 @@ def test_documents_that_are_none(change, message, measured, cli, tmp_path):
         (["--modes", "sleep"], "there is no mode sleep; there are train, inference"),
         (["--rounds", "1"], "rounds must be 2 to 10000, not 1"),
         (["--batch-sizes", "0"], "batch sizes must be 1 to 60000"),
+        (["--batch-sizes", "64", "11", "--devices", "2"], "must be multiples of the 2 devices"),
         (["time-to", "--accuracy", "99"], "accuracy must be above 0 and below 1"),
         (["time-to", "--seeds", "1"], "seeds must be 2 to 1000, not 1"),
         (["time-to"], "MNIST is not prepared"),

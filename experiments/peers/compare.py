@@ -60,7 +60,7 @@ ENVIRONMENT = {
 """Of all sides."""
 
 GPU_IMAGES = 60_000
-"""A round where jax has an accelerator: else it would be over in some milliseconds."""
+"""Images a round on an accelerator: with fewer it would last only milliseconds."""
 
 LIBRARIES = {OURS: OURS, "flax": "Flax NNX", "torch": "PyTorch", "keras": "Keras"}
 """Their names, by package."""
@@ -117,8 +117,7 @@ def start(command: list[str], stack: ExitStack) -> Iterator[float]:
 def accelerator() -> str | None:
     """The GPU or TPU that jax finds, in a process of its own; None where that is the CPU."""
     code = "import jax; print(jax.devices()[0].device_kind)"
-    done = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
-    name = done.stdout.strip()
+    name = subprocess.check_output([sys.executable, "-c", code], text=True).strip()
     return None if name == "cpu" else name
 
 
@@ -224,6 +223,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=RESULTS / "peers.json")
     arguments = parser.parse_args()
     cpu, device = machine_info()["cpu"], accelerator()
+    if device is None:  # nor may another side find one
+        ENVIRONMENT["CUDA_VISIBLE_DEVICES"] = "-1"
     rows: list[dict[str, Any]] = []
     document = {
         "title": "images a second in training, batches of 64",

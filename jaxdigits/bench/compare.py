@@ -1,13 +1,12 @@
 """Two documents of `jaxdigits bench` side by side: what became slower, and is it more than noise?
 
-For each benchmark that both have, the ratio of times, with an interval. So that of many benchmarks
-none seems to differ by chance, the intervals are wider the more there are (Bonferroni), and at a
-high `LEVEL`: rounds are less independent of each other than the intervals assume. They are wide
-where a machine was busy with other things, so that the fastest rounds are far apart. The same
-program, started again, has its memory elsewhere, and differs by up to `MARGIN`: less than that is
-noise too. The matrix product, which no change of the program touches, tells how much the machine
-itself differs between the two; where that is more than the margin, a difference counts only if it
-is one with and without allowing for it.
+For each benchmark that both have, the ratio of times an image, with an interval. So that of many
+benchmarks none seems to differ by chance, the intervals are wider the more there are (Bonferroni).
+They are wide where a machine was busy with other things, so that the fastest rounds are far apart.
+The same program, started again, has its memory elsewhere, and differs by up to `MARGIN`: less than
+that is noise too. The matrix product, which no change of the program touches, tells how much the
+machine itself differs between the two; where that is more than the margin, a difference counts only
+if it is one with and without allowing for it.
 """
 
 from collections.abc import Mapping
@@ -17,7 +16,7 @@ from jaxdigits.bench.intervals import Interval, ratio
 from jaxdigits.bench.measure import PRODUCT
 from jaxdigits.errors import RunError
 
-LEVEL = 0.99
+LEVEL = 0.95
 """Of confidence that all intervals hold at once."""
 
 MARGIN = 1.04
@@ -40,23 +39,34 @@ class Change(NamedTuple):
 
     @property
     def visible(self) -> float:
-        """The smallest slowdown that would have been called one, as a ratio.
+        """The slowdown, as a ratio, from which on one is found wherever the interval holds.
 
         Example:
             >>> round(Change("train[mlp-64]", Interval(1.0, 0.98, 1.02), "within noise").visible, 2)
-            1.06
+            1.08
         """
-        return MARGIN * self.ratio.value / self.ratio.low
+        return MARGIN * self.ratio.high / self.ratio.low
 
 
 def compare(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[list[Change], Interval]:
     """The changes, in the order of `before`, and the ratio of the matrix products.
 
     Raises:
-        RunError: they have no benchmark in common.
+        RunError: they have no benchmark in common, or are of a CPU and a GPU.
     """
+    platforms = [document["jaxdigits"]["platform"] for document in (before, after)]
+    if platforms[0] != platforms[1]:
+        raise RunError(
+            f"the measurements are of different devices, {platforms[0]} and {platforms[1]}: "
+            "measure on the same"
+        )
     rounds = [
-        {entry["name"]: entry["stats"]["data"] for entry in document["benchmarks"]}
+        {
+            entry["name"]: [
+                seconds / (entry["extra_info"]["images"] or 1) for seconds in entry["stats"]["data"]
+            ]
+            for entry in document["benchmarks"]
+        }
         for document in (before, after)
     ]
     common = [name for name in rounds[0] if name in rounds[1] and name != PRODUCT]
@@ -68,10 +78,10 @@ def compare(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[list[C
     level = 1 - (1 - LEVEL) / len(common)
     machine = ratio(rounds[0][PRODUCT], rounds[1][PRODUCT])
     other = machine.value if not 1 / MARGIN < machine.value < MARGIN else 1.0
+    low, high = sorted((1.0, 1 / other))
     changes = []
     for name in common:
         found = ratio(rounds[0][name], rounds[1][name], level)
-        low, high = min(1.0, 1 / other), max(1.0, 1 / other)
         wide = Interval(found.value, found.low * low, found.high * high)
         verdict = "within noise"
         if wide.low > MARGIN:

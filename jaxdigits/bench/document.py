@@ -227,6 +227,7 @@ def load(path: Path) -> dict[str, Any]:
     try:
         rounds = {entry["name"]: entry["stats"]["data"] for entry in document["benchmarks"]}
         whole = PRODUCT in rounds and all(min(data) > 0 and data[1] for data in rounds.values())
+        whole &= all(entry["extra_info"]["images"] >= 0 for entry in document["benchmarks"])
     except (IndexError, KeyError, TypeError, ValueError):
         whole = False
     if not whole:

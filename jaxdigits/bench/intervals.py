@@ -17,6 +17,11 @@ from typing import NamedTuple
 import numpy as np
 
 BLOCKS = 10
+FASTEST_OF = 40
+"""Blocks of which the fastest round counts, at most."""
+
+ANYTHING = 20.0
+"""The logarithm of a factor that rules nothing out: what two or three rounds tell."""
 
 
 class Interval(NamedTuple):
@@ -50,34 +55,33 @@ def ratio(before: Sequence[float], after: Sequence[float], level: float = 0.95) 
     """How many times as long the program itself takes now: by the fastest rounds of both.
 
     The time that a program takes undisturbed is a limit below all rounds. If rounds near the limit
-    are about equally likely, the fastest one exceeds it by an amount with an exponential
-    distribution, whose mean is the gap between one fast round and the next (Robson and Whitlock,
-    Estimation of a truncation point, 1964). So a quiet machine gives a narrow interval, and a busy
-    one a wide one.
+    are about equally likely, how far apart the fastest ones are tells how far below them it can be
+    (Robson and Whitlock, Estimation of a truncation point, 1964). So a quiet machine gives a narrow
+    interval, and a busy one a wide one. Rounds that follow each other are alike: of each of up to
+    40 blocks only the fastest counts.
 
     Args:
-        before, after: seconds of each round; two or more of each.
+        before, after: seconds of each round, in order; two or more of each.
         level: of confidence, 0..1.
 
     Example:
-        >>> [round(x, 2) for x in ratio([1.0, 1.01, 1.5, 1.2], [1.2, 3.0, 1.21, 2.0])]
-        [1.2, 1.16, 1.24]
+        >>> [round(x, 2) for x in ratio([1.0, 1.01, 1.02, 1.03], [1.2, 1.23, 1.21, 1.22])]
+        [1.2, 1.13, 1.29]
     """
-    gaps = -math.log((1 - level) / 2)  # one side each: the fastest exceeds its limit by more gaps
-    (first, first_gap), (second, second_gap) = map(_fastest, (before, after))
+    tail = (1 - level) / 2
+    (first, first_reach), (second, second_reach) = (_fastest(x, tail) for x in (before, after))
     change = second - first
-    ends = (change, change - gaps * second_gap, change + gaps * first_gap)
+    ends = (change, change - second_reach, change + first_reach)
     return Interval(*map(math.exp, ends))
 
 
-def _fastest(seconds: Sequence[float]) -> tuple[float, float]:
-    """The logarithm of the fastest round, and the mean gap between rounds of the fastest quarter.
-
-    Of evenly spaced ones the mean lies half of all their gaps above the first.
-    """
-    logs = np.sort(np.log(np.asarray(seconds, np.float64)))
-    fast = logs[: max(-(-len(logs) // 4), 2)]
-    return float(fast[0]), float((fast.mean() - fast[0]) * 2 / (len(fast) - 1))
+def _fastest(seconds: Sequence[float], tail: float) -> tuple[float, float]:
+    """The logarithm of the fastest round, and how far below it the limit may lie."""
+    logs = np.log(np.asarray(seconds, np.float64))
+    blocks = np.array_split(logs, min(len(logs), FASTEST_OF))
+    fast = np.sort([block.min() for block in blocks])[: max(-(-len(blocks) // 4), 8)]
+    reach = float(fast[-1] - fast[0]) * (tail ** (-1 / (len(fast) - 1)) - 1)
+    return float(fast[0]), min(reach, ANYTHING)
 
 
 def _moments(seconds: Sequence[float]) -> tuple[float, float, float]:

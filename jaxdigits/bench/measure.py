@@ -22,6 +22,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxdigits.bench.workloads import Benchmark
 from jaxdigits.data import Dataset, Examples
 from jaxdigits.models import make_model
+from jaxdigits.sweeps import program_bytes
 from jaxdigits.training import (
     DEVICES,
     TrainingData,
@@ -215,7 +216,6 @@ def _ready(
 
     call()
     first = time.perf_counter()
-    memory = program.memory_analysis()
     return Program(
         call=call,
         images=images,
@@ -223,9 +223,6 @@ def _ready(
         trace_seconds=traced - began,
         compile_seconds=compiled - traced,
         first_seconds=first - compiled,
-        program_bytes=memory.argument_size_in_bytes
-        + memory.output_size_in_bytes
-        - memory.alias_size_in_bytes
-        + memory.temp_size_in_bytes,
+        program_bytes=program_bytes(program),
         devices=mesh.size if mesh else 1,
     )

@@ -5,8 +5,8 @@ GPUs since Ampere, without sparsity; bfloat16 on TPUs; float32 elsewhere. In ope
 one device as JAX counts them (a TPU v2 or v3 chip has two). CPUs are not listed: their peak depends
 on the clock, which depends on the load.
 
-Sources: NVIDIA's datasheets of V100, T4, A100, A10, L4, L40S, H100, H200 and of the Ada and Ampere
-architectures; Google Cloud's pages of TPU versions.
+Sources: NVIDIA's datasheets of these GPUs and of the Turing, Ada and Ampere architectures; Google
+Cloud's pages of TPU versions.
 """
 
 import re

@@ -42,8 +42,8 @@ WORKLOADS: Mapping[str, Workload] = MappingProxyType(
     {
         "linear": Workload(replace(_CONFIG, model="linear"), 10, MNIST_COUNT),
         "mlp": Workload(replace(_CONFIG, model="mlp", hidden=(30,)), 10, MNIST_COUNT),
-        "letters": Workload(replace(_CONFIG, pool_activation="none"), 26, 3_200),
-        "resnet18": Workload(replace(_CONFIG, model="resnet18", dropout=0.5), 10, 320),
+        "letters": Workload(replace(_CONFIG, pool_activation="none"), 26, 1_600),
+        "resnet18": Workload(replace(_CONFIG, model="resnet18", dropout=0.5), 10, 192),
     }
 )
 
@@ -101,7 +101,7 @@ class Benchmark:
 
         Example:
             >>> Benchmark("resnet18", "train", 128).images("cpu")
-            384
+            256
         """
         wanted = WORKLOADS[self.workload].cpu_images if platform == "cpu" else MNIST_COUNT
         return -(-wanted // self.batch_size) * self.batch_size

@@ -166,6 +166,7 @@ def to_resume(
     final = final_of(folder)
     if (final / result).exists() and not unfinished(final).exists():
         note(f"{final} is complete: there is nothing to go on with")
+        drop_checkpoints(final)
         return final, None
     begun = load_begun(unfinished(final))
     right, what = ("sweep", "a sweep") if "seeds" in begun else ("train", "no sweep")

@@ -49,7 +49,7 @@ CURVES = 6
 
 
 class Plan(NamedTuple):
-    """The members of a sweep, and the program calls that train them.
+    """The members of a sweep.
 
     Attributes:
         settings: without seeds.

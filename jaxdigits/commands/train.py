@@ -193,7 +193,6 @@ def _train_along(
 
 def _already_complete(folder: Path, as_json: bool) -> Run:
     run = runs.load(folder)
-    drop_checkpoints(folder)
     document = {"run": str(folder), **json.loads((folder / RUN_FILE).read_text())}
     accuracy = run.results["test"]["accuracy"]
     text = f"{run.config.model} on {run.fingerprint}: test accuracy {100 * accuracy:.2f} %"
