@@ -3,10 +3,13 @@
 import copy
 import json
 import math
+import os
 import subprocess
 import sys
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
+from unittest.mock import patch
 
 import jax
 import jax.numpy as jnp
@@ -381,6 +384,23 @@ def test_time_to(monkeypatch, tmp_path, capsys):
     (tmp_path / "recipe.py").write_text("raise SystemExit(1)")
     with pytest.raises(jd.errors.RunError, match="the recipe failed with seed 0"):
         bench.time_to(0.99, seeds=2)
+
+
+def test_the_start_of_the_recipe_is_that_of_the_network():
+    """By numpy, but in the same places, of the same sizes, and within the same bounds."""
+    with patch.dict(os.environ):  # which it prepares for jax
+        from jaxdigits.experiments.time_to import mnist
+
+    model = jd.Model(partial(convnet.init, num_classes=10, channels=(4, 5, 6)), convnet.apply)
+    start, other = (mnist.starting_params(model, seed) for seed in (0, 1))
+    expected = model.init(jax.random.key(0))
+    assert jax.tree.structure(start) == jax.tree.structure(expected)
+    for ours, second, theirs in zip(*map(jax.tree.leaves, (start, other, expected)), strict=True):
+        assert (ours.shape, ours.dtype) == (theirs.shape, theirs.dtype)
+        assert not np.array_equal(ours, second)
+        if ours.size > 100:
+            assert abs(ours).max() == pytest.approx(abs(theirs).max(), rel=0.05)
+            assert ours.std() == pytest.approx(theirs.std(), rel=0.2)
 
 
 def test_peers(python, tmp_path):

@@ -360,6 +360,15 @@ def test_other_settings_are_refused(cli, begun, arguments, message):
     assert complete_parts(begun.with_name("run.unfinished")) == [3, 4, 5]
 
 
+def test_a_training_is_no_sweep(cli, begun):
+    code, out, err = cli("sweep", "--resume", begun)
+    assert (code, out) == (2, "")
+    assert f"is no sweep: `jaxdigits train --resume {begun}` goes on" in err
+    code, out, err = cli("sweep", "--resume", begun, "--out", "elsewhere")
+    assert (code, out) == (2, "")
+    assert "--resume names the folder: leave --out away" in err
+
+
 def test_nothing_to_go_on_with(cli):
     for name in ("nowhere", "."):
         code, _, err = cli("train", "--resume", name)

@@ -235,6 +235,7 @@ def test_killed(cli):
     process.kill()
     process.wait()
     assert cli("sweep", "--resume", "run")[0] == 0
+    assert not Path("run/checkpoints").exists()
     assert cli(*settings, "--out", "alone")[0] == 0
     assert params_of(Path("run")) == params_of(Path("alone"))
 

@@ -3,12 +3,12 @@
     python experiments/time_to/mnist.py --seed 0
 
 The whole process counts, from launch to exit: importing, compiling, training. So the network is the
-third post's with three quarters of its channels, trained for one epoch; nothing is augmented, for
-which there is no time; and the programs hold no more than is needed: starting values, an epoch of
-training, and one look at the test images at the end.
+third post's with about half of its channels, trained for one epoch; nothing is augmented, for which
+there is no time; and the programs hold no more than is needed: an epoch of training, and one look at
+the test images at the end. The starting values are drawn by numpy.
 
 The number of steps is fixed, and the test images choose nothing. The recipe was chosen by the mean
-accuracy on the validation images, with 3 to 5 seeds, after training on the others (two cores):
+accuracy on the validation images, after training on the others (3 to 5 seeds, two cores):
 
 | channels | epochs | rate | label smoothing | validation | training |
 |---|---|---|---|---|---|
@@ -17,9 +17,21 @@ accuracy on the validation images, with 3 to 5 seeds, after training on the othe
 | 16, 32, 64 | 2 | 0.01 | 0 | 99.17 % | 6.9 s |
 | 16, 32, 64 | 2 | 0.015 | 0.1 | 99.30 % | 6.7 s |
 | 24, 48, 96 | 1 | 0.01 | 0 | 99.14 % | 5.3 s |
-| 24, 48, 96 | 1 | 0.015 | 0.1 | **99.26 %** | 4.5 s |
+| 24, 48, 96 | 1 | 0.015 | 0.1 | 99.26 % | 4.5 s |
 | 24, 48, 96 | 1 | 0.02 | 0.1 | 99.24 % | 4.6 s |
 | 32, 64, 128 | 1 | 0.01 | 0 | 99.07 % | 8.1 s |
+
+With one epoch, rate 0.015 and label smoothing 0.1, the number of channels was chosen once more, as
+the fastest that keeps two tenths of a per cent from the goal (5 other seeds, with 95 % interval; the
+fastest of five trainings, when the machine had more to do):
+
+| channels | validation | training |
+|---|---|---|
+| 24, 48, 96 | 99.23 ± 0.13 % | 5.2 s |
+| 16, 48, 96 | 99.24 ± 0.14 % | 4.9 s |
+| 20, 40, 80 | 99.24 ± 0.07 % | 4.5 s |
+| 16, 40, 80 | **99.20 ± 0.10 %** | 4.1 s |
+| 16, 32, 64 | 99.15 ± 0.06 % | 3.9 s |
 
 Then all 60,000 images are trained on.
 
