@@ -2,10 +2,10 @@
 
     python experiments/time_to/mnist.py --seed 0
 
-The whole process counts, from launch to exit: importing, compiling, training. So the network is the
-third post's with about half of its channels, trained for one epoch; nothing is augmented, for which
-there is no time; and the programs hold no more than is needed: an epoch of training, and one look at
-the test images at the end. The starting values are drawn by numpy.
+The whole process counts, from launch to exit: importing, compiling, training. So the network is
+the third post's with about half of its channels, trained for one epoch; nothing is augmented, for
+which there is no time; and the programs hold no more than is needed: an epoch of training, and one
+look at the test images at the end. The starting values are drawn by numpy.
 
 The number of steps is fixed, and the test images choose nothing. The recipe was chosen by the mean
 accuracy on the validation images, after training on the others (3 to 5 seeds, two cores):
@@ -22,8 +22,8 @@ accuracy on the validation images, after training on the others (3 to 5 seeds, t
 | 32, 64, 128 | 1 | 0.01 | 0 | 99.07 % | 8.1 s |
 
 With one epoch, rate 0.015 and label smoothing 0.1, the number of channels was chosen once more, as
-the fastest that keeps two tenths of a per cent from the goal (5 other seeds, with 95 % interval; the
-fastest of five trainings, when the machine had more to do):
+the fastest that keeps two tenths of a per cent from the goal (5 other seeds, with 95 % interval;
+the fastest of five trainings, when the machine had more to do):
 
 | channels | validation | training |
 |---|---|---|
