@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from functools import partial
+from importlib import import_module
 from itertools import pairwise
 from pathlib import Path
 from unittest.mock import patch
@@ -389,10 +390,10 @@ def test_time_to(monkeypatch, tmp_path, capsys):
 def test_the_start_of_the_recipe_is_that_of_the_network():
     """By numpy, but in the same places, of the same sizes, and within the same bounds."""
     with patch.dict(os.environ):  # which it prepares for jax
-        from jaxdigits.experiments.time_to import mnist
+        recipe = import_module(time_to.RECIPE)
 
     model = jd.Model(partial(convnet.init, num_classes=10, channels=(4, 5, 6)), convnet.apply)
-    start, other = (mnist.starting_params(model, seed) for seed in (0, 1))
+    start, other = (recipe.starting_params(model, seed) for seed in (0, 1))
     expected = model.init(jax.random.key(0))
     assert jax.tree.structure(start) == jax.tree.structure(expected)
     for ours, second, theirs in zip(*map(jax.tree.leaves, (start, other, expected)), strict=True):
