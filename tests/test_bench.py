@@ -394,7 +394,7 @@ def test_the_start_of_the_recipe_is_that_of_the_network():
 
     model = jd.Model(partial(convnet.init, num_classes=10, channels=(4, 5, 6)), convnet.apply)
     start, other = (recipe.starting_params(model, seed) for seed in (0, 1))
-    expected = model.init(jax.random.key(0))
+    expected = jax.device_get(model.init(jax.random.key(0)))
     assert jax.tree.structure(start) == jax.tree.structure(expected)
     for ours, second, theirs in zip(*map(jax.tree.leaves, (start, other, expected)), strict=True):
         assert (ours.shape, ours.dtype) == (theirs.shape, theirs.dtype)
