@@ -63,16 +63,14 @@ def results() -> str:
             )
         )
     streamed = read("streaming.json")
-    rates, peaks = (
-        {place: median(streamed[place][quantity]) for place in ("disk", "memory")}
-        for quantity in ("images_per_second", "peak_gigabytes")
-    )
+    disk, memory = streamed["disk"], streamed["memory"]
+    rate = median(disk["images_per_second"])
     rows.append(
         (
             f"`jaxdigits train --stream`, {streamed['images']:,} images as in EMNIST by class",
-            f"{rates['disk']:,.0f} images/s, {rates['disk'] / rates['memory']:.0%} of what it is "
-            f"in memory; at most {max(streamed['disk']['peak_gigabytes']):.1f} GB of memory, "
-            f"against {peaks['memory']:.1f}",
+            f"{rate:,.0f} images/s, {rate / median(memory['images_per_second']):.0%} of what it is "
+            f"in memory; at most {max(disk['peak_gigabytes']):.1f} GB of memory, "
+            f"against {median(memory['peak_gigabytes']):.1f}",
             "python experiments/streaming.py",
         )
     )

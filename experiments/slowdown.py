@@ -10,12 +10,12 @@ cores, or four with `--quick`, which may find less; on a busy machine either may
 """
 
 import argparse
+import json
 import shlex
 import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -25,9 +25,8 @@ from jaxdigits.commands import prepare_jax
 prepare_jax()  # before jax is imported, as the command line does
 
 from jaxdigits import cli
-from jaxdigits.bench import compare as comparing
 from jaxdigits.bench import measure
-from jaxdigits.bench.document import commit_info, load, machine_info
+from jaxdigits.bench.document import commit_info, machine_info
 from jaxdigits.files import write_json
 from jaxdigits.runs import environment
 
@@ -56,23 +55,9 @@ def bench_slowed(words: list[str]) -> None:
     cli.main(["bench", *words])
 
 
-@dataclass(frozen=True)
-class Compared:
-    """Two of the measurements: the verdicts by benchmark, and the ratios with their intervals."""
-
-    machine: float
-    verdicts: dict[str, str]
-    ratios: dict[str, list[float]]
-
-
-def compare(before: Path, after: Path) -> Compared:
-    """What `jaxdigits bench compare` says of two files."""
-    changes, machine = comparing.compare(load(before), load(after))
-    return Compared(
-        machine.value,
-        {change.name: change.verdict for change in changes},
-        {change.name: [round(end, 4) for end in change.ratio] for change in changes},
-    )
+def bench(*words: str) -> str:
+    """What `jaxdigits bench` prints, in a process of its own."""
+    return subprocess.check_output([sys.executable, "-m", "jaxdigits", "bench", *words], text=True)
 
 
 def main() -> None:
@@ -85,26 +70,30 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         first, same, slower = (Path(name) / f"{k}.json" for k in ("first", "same", "slower"))
         for path in (first, same):
-            words = ["bench", *quick, "--json", str(path)]
-            subprocess.run([sys.executable, "-m", "jaxdigits", *words], check=True)
+            print(bench(*quick, "--json", str(path)), flush=True)
         code = f"import slowdown; slowdown.bench_slowed({[*quick, '--json', str(slower)]})"
         subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parent)
-        found = {"the same": compare(first, same), "a tenth slower": compare(first, slower)}
+        found = {
+            what: json.loads(bench("compare", str(first), str(path), "--json"))
+            for what, path in (("the same", same), ("a tenth slower", slower))
+        }
     document = {
         "command": shlex.join(["python", "experiments/slowdown.py", *quick]),
         "datetime": datetime.now(UTC).isoformat(),
         "machine_info": machine_info(),
         "commit_info": commit_info(),
         **environment(),
-        **{what: asdict(compared) for what, compared in found.items()},
+        **found,
     }
     write_json(options.json, document)
+    verdicts = {}
     for what, compared in found.items():
-        print(f"{what}; the matrix product {compared.machine:.3f} times as long")
-        for benchmark, verdict in compared.verdicts.items():
-            print(f"  {benchmark:24} {compared.ratios[benchmark]} {verdict}")
-    right = set(found["the same"].verdicts.values()) == {"within noise"}
-    sys.exit(not (right and set(found["a tenth slower"].verdicts.values()) == {"slower"}))
+        print(f"{what}; the matrix product {compared['machine']['value']:.3f} times as long")
+        for change in compared["changes"]:
+            ends = "{value:.3f} ({low:.3f} to {high:.3f})".format_map(change)
+            print(f"  {change['name']:24}{ends}, {change['verdict']}")
+        verdicts[what] = {change["verdict"] for change in compared["changes"]}
+    sys.exit(verdicts != {"the same": {"within noise"}, "a tenth slower": {"slower"}})
 
 
 if __name__ == "__main__":

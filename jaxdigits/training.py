@@ -572,15 +572,20 @@ def compute_logits(
 
     In batches of equal size, so that the network is compiled once; zeros fill the last one up.
     """
-    batches = -(-len(images) // batch_size)
-    size = -(-len(images) // batches)
-    padded = jnp.pad(images, [(0, batches * size - len(images)), (0, 0), (0, 0)])
 
     def logits_of(batch: UInt8[Array, "n 28 28"]) -> Float[Array, "n classes"]:
         return apply(params, scale_pixels(batch, scaling))
 
-    logits = lax.map(logits_of, padded.reshape(batches, size, *images.shape[1:]))
-    return logits.reshape(batches * size, -1)[: len(images)]
+    logits = lax.map(logits_of, _cut(images, batch_size))
+    return logits.reshape(-1, logits.shape[-1])[: len(images)]
+
+
+def _cut(array: Shaped[Array, "n ..."], most: int) -> Shaped[Array, "batches size ..."]:
+    """In batches of equal size, at most so large; zeros fill the last one up."""
+    batches = -(-len(array) // most)
+    size = -(-len(array) // batches)
+    padding = [(0, batches * size - len(array))] + [(0, 0)] * (array.ndim - 1)
+    return jnp.pad(array, padding).reshape(batches, size, *array.shape[1:])
 
 
 def _check_gradients(config: TrainConfig, model: Model | None) -> None:
@@ -632,21 +637,16 @@ def _in_pieces(whole: LossAndGradients) -> LossAndGradients:
     def loss_and_gradients(params, images, labels, weights, key):
         if len(images) <= PIECE:
             return whole(params, images, labels, weights, key)
-        pieces = -(-len(images) // PIECE)
-        size = -(-len(images) // pieces)
-        missing = pieces * size - len(images)
-
-        def cut(array: Array) -> Array:
-            padded = jnp.pad(array, [(0, missing)] + [(0, 0)] * (array.ndim - 1))
-            return padded.reshape(pieces, size, *array.shape[1:])
 
         def add(total, piece):
             logits, grads, changed = whole(params, *piece)
             return jax.tree.map(jnp.add, total, grads), (logits, changed)
 
-        batch = (cut(images), cut(labels), cut(weights), jax.random.split(key, pieces))
-        grads, (logits, changed) = lax.scan(add, jax.tree.map(jnp.zeros_like, params), batch)
-        return logits.reshape(pieces * size, -1)[: len(images)], grads, changed
+        pieces = [_cut(array, PIECE) for array in (images, labels, weights)]
+        keys = jax.random.split(key, len(pieces[0]))
+        zeros = jax.tree.map(jnp.zeros_like, params)
+        grads, (logits, changed) = lax.scan(add, zeros, (*pieces, keys))
+        return logits.reshape(-1, logits.shape[-1])[: len(images)], grads, changed
 
     return loss_and_gradients
 

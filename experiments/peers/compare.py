@@ -224,7 +224,7 @@ def main() -> None:
     arguments = parser.parse_args()
     cpu, device = machine_info()["cpu"], accelerator()
     if device is None:  # nor may another side find one
-        ENVIRONMENT["CUDA_VISIBLE_DEVICES"] = "-1"
+        os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
     rows: list[dict[str, Any]] = []
     document = {
         "title": "images a second in training, batches of 64",

@@ -17,6 +17,8 @@ from typing import NamedTuple
 import numpy as np
 
 BLOCKS = 10
+"""Of a typical time, at most."""
+
 FASTEST_OF = 40
 """Blocks of which the fastest round counts, at most."""
 
