@@ -384,6 +384,7 @@ def run(
     quick: bool = False,
     devices: int | None = None,
     dataset: str = "digits",
+    pair: str | None = None,
     json_file: Annotated[Path | None, arg(name="json")] = None,
     data_dir: DataDir = None,
     manual_dir: ManualDir = None,
@@ -394,10 +395,12 @@ def run(
         workloads: some of linear, mlp (784-30-10), letters, resnet18; all if not given.
         modes: train, inference, or both.
         batch_sizes: images a step; several for a sweep.
-        rounds: of each; 40, or 10 with --quick, if not given.
+        rounds: of each; 120, or 30 with --quick, if not given.
         quick: few and short rounds, for a first look.
         devices: how many share each batch; what suits the network, if not given.
         dataset: whose images to use; it makes no difference to the time.
+        pair: a name that both of a pair have. `jaxdigits bench pair` gives it, and then a line on
+            standard input before each round.
         json_file: a file for the document, which `jaxdigits bench compare` reads.
     """
     from jaxdigits.commands import prepare_jax
@@ -413,9 +416,58 @@ def run(
         quick=quick,
         devices=devices,
         dataset=dataset,
+        pair=pair,
         json_file=json_file,
         data_dir=data_dir,
         manual_dir=manual_dir,
+    )
+
+
+@bench_app.command
+def pair(
+    before: Positional[str],
+    after: Positional[str],
+    workloads: tuple[str, ...] = (),
+    modes: tuple[str, ...] = (),
+    batch_sizes: tuple[int, ...] = (64,),
+    rounds: int | None = None,
+    quick: bool = False,
+    devices: int | None = None,
+    before_json: Path | None = None,
+    after_json: Path | None = None,
+    as_json: Json = False,
+) -> None:
+    """Compare two versions or settings, measured in turns, so that a busy machine misleads less.
+
+    For example `jaxdigits bench pair jaxdigits "env XLA_FLAGS=--xla_cpu_use_fusion_emitters=false
+    jaxdigits"`, or `jaxdigits bench pair old/bin/jaxdigits new/bin/jaxdigits`.
+
+    Args:
+        before: how to call one jaxdigits.
+        after: how to call the other.
+        workloads: some of linear, mlp (784-30-10), letters, resnet18; all if not given.
+        modes: train, inference, or both.
+        batch_sizes: images a step; several for a sweep.
+        rounds: of each; 120, or 30 with --quick, if not given.
+        quick: few and short rounds, for a first look.
+        devices: how many share each batch; what suits the network, if not given.
+        before_json: a file for what was measured of the one.
+        after_json: a file for what was measured of the other.
+    """
+    from jaxdigits.commands.bench import pair
+
+    pair(
+        before,
+        after,
+        workloads=workloads,
+        modes=modes,
+        batch_sizes=batch_sizes,
+        rounds=rounds,
+        quick=quick,
+        devices=devices,
+        before_json=before_json,
+        after_json=after_json,
+        as_json=as_json,
     )
 
 

@@ -20,7 +20,7 @@ from scipy import stats
 
 import jaxdigits as jd
 from jaxdigits.bench import document as documents
-from jaxdigits.bench import intervals, time_to
+from jaxdigits.bench import intervals, pair, time_to
 from jaxdigits.bench.compare import compare
 from jaxdigits.bench.flops import forward_flops, training_flops
 from jaxdigits.bench.measure import PRODUCT
@@ -152,6 +152,31 @@ def test_two_rounds_tell_nothing():
     assert 1e6 < found.high < math.inf
 
 
+def test_a_ratio_of_rounds_in_turns_is_the_median():
+    """By hand: of ten, the second least and greatest ratio bound it 97.9 % of the time."""
+    ratios = [1.0, 1.01, 1.02, 1.03, 1.04, 1.06, 1.07, 1.08, 1.09, 1.1]
+    before = [1.0, 7.0, 3.0, 9.0, 2.0] * 2
+    after = [ratio * first for ratio, first in zip(ratios, before, strict=True)]
+    expected = (math.sqrt(1.04 * 1.06), 1.01, 1.09)
+    assert intervals.paired(before, after, level=0.978) == pytest.approx(expected)
+    few = intervals.paired(before[:3], after[:3])
+    assert (few.low < 1e-6, few.value, few.high > 1e6) == (True, pytest.approx(1.01), True)
+
+
+@pytest.mark.parametrize("level", [0.95, 0.99])
+@pytest.mark.parametrize("rounds", [3, 10, 30, 120])
+def test_the_interval_of_rounds_in_turns_holds(rounds, level):
+    """However the ratios spread: here one in ten is far too great, and one in ten too small."""
+    rng = np.random.default_rng(5)
+    missed = 0
+    for _ in range(1000):
+        spread = rng.normal(0, 0.05, rounds) * np.where(rng.uniform(size=rounds) < 0.2, 20, 1)
+        machine = np.exp(rng.exponential(0.3, rounds))
+        found = intervals.paired(machine.tolist(), (machine * np.exp(spread)).tolist(), level)
+        missed += not found.low <= 1 <= found.high
+    assert missed <= stats.binom.ppf(0.999, 1000, 1 - level)
+
+
 def make_document(rng, factors: dict[str, float], noise: float, drift: float = 1.0) -> dict:
     """What `bench --json` would write where others slow each round, `noise` in the mean."""
     return {
@@ -181,6 +206,29 @@ def test_a_slowdown_is_found_and_noise_is_not(monkeypatch):
         assert verdicts.pop(names[3]) == "slower"
         false_alarms += set(verdicts.values()) != {"within noise"}
     assert false_alarms <= 5
+
+
+def test_rounds_in_turns_are_compared_one_by_one():
+    """On a machine that gets half as fast and back in the middle of both, and noise besides."""
+    rng = np.random.default_rng(7)
+    names = [f"benchmark {k}" for k in range(8)]
+    machine = np.exp(0.4 + 0.4 * np.sin(np.linspace(0, 5, 120)))
+    documents = []
+    for factor in (1.0, 1.1):
+        factors = dict.fromkeys(names, 1.0) | {names[3]: factor}
+        document = make_document(rng, factors, noise=0.03)
+        document["jaxdigits"]["pair"] = "the same"
+        for entry in document["benchmarks"]:
+            entry["stats"]["data"] = (machine * entry["stats"]["data"]).tolist()
+        documents.append(document)
+    changes, _ = compare(*documents)
+    verdicts = {change.name: change.verdict for change in changes}
+    assert verdicts.pop(names[3]) == "slower"
+    assert set(verdicts.values()) == {"within noise"}
+    paired = {change.name: change.ratio for change in changes}
+    documents[1]["jaxdigits"]["pair"] = "another"
+    for change in compare(*documents)[0]:
+        assert change.ratio != paired[change.name]
 
 
 def test_a_busy_machine_hides_nothing_and_invents_nothing():
@@ -310,6 +358,62 @@ def test_compare_by_the_command_line(measured, cli, tmp_path):
     assert set(verdicts.values()) == {"within noise"}
 
 
+def test_pair_by_the_command_line(cli, tmp_path):
+    """The same program twice; what is kept of the two gives the same answer again."""
+    ours = f"{sys.executable} -m jaxdigits"
+    kept = [tmp_path / "before.json", tmp_path / "after.json"]
+    words = ["--workloads", "linear", "--modes", "train", "--quick", "--rounds", "10", "--json"]
+    files = ["--before-json", kept[0], "--after-json", kept[1]]
+    code, out, err = cli("bench", "pair", ours, f"env OMP_NUM_THREADS=2 {ours}", *words, *files)
+    assert code == 0
+    assert "not the same flags: {'OMP_NUM_THREADS': '1'}, now {'OMP_NUM_THREADS': '2'}" in err
+    found = json.loads(out)
+    assert found["in_turns"]
+    assert [change["name"] for change in found["changes"]] == ["train[linear-64]"]
+    assert json.loads(cli("bench", "compare", *kept, "--json")[1]) == found
+    before, after = (json.loads(path.read_text()) for path in kept)
+    assert before["jaxdigits"]["pair"] == after["jaxdigits"]["pair"]
+    ratios = [
+        second / first
+        for first, second in zip(
+            *(document["benchmarks"][0]["stats"]["data"] for document in (before, after)),
+            strict=True,
+        )
+    ]
+    assert found["changes"][0]["value"] == pytest.approx(np.median(ratios), rel=0.01)
+
+
+def test_each_of_a_pair_waits_for_its_turn(tmp_path):
+    """Which goes first changes from round to round, with any number of programs."""
+    log = tmp_path / "log"
+    (tmp_path / "side.py").write_text(
+        "import sys\n"
+        "for turn in range(6):\n"
+        "    print('ready', flush=True)\n"
+        "    assert sys.stdin.readline()\n"
+        f"    print(sys.argv[1], end='', file=open({str(log)!r}, 'a'))\n"
+    )
+    commands = [f"{sys.executable} {tmp_path / 'side.py'} {name}" for name in "ab"]
+    for programs, expected in ((2, "ba ab ab ba ba ab"), (3, "ba ab ba ab ba ab")):
+        log.unlink(missing_ok=True)
+        pair.measure_in_turns(
+            commands, [], [tmp_path, tmp_path], rounds=6 // programs, programs=programs
+        )
+        assert log.read_text() == expected.replace(" ", "")
+    with pytest.raises(RunError, match=r"side\.py b bench run` ended with exit code 1 before"):
+        pair.measure_in_turns(
+            [commands[0], f"{sys.executable} -c 1/0 side.py b"], [], [tmp_path] * 2,
+            rounds=3, programs=2,
+        )  # fmt: skip
+
+
+def test_what_belongs_to_a_pair_needs_the_other(python):
+    words = ["--workloads", "linear", "--modes", "inference", "--pair", "x"]
+    done = python("-m", "jaxdigits", "bench", *words, stdin=subprocess.DEVNULL)
+    assert (done.returncode, done.stdout) == (2, "ready\n")
+    assert "standard input ended before the last round of the pair" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -345,6 +449,11 @@ def test_documents_that_are_none(change, message, measured, cli, tmp_path):
         (["time-to", "--seeds", "1"], "seeds must be 2 to 1000, not 1"),
         (["time-to"], "MNIST is not prepared"),
         (["scaling", "--rounds", "0"], "rounds must be 2 to 10000"),
+        (["pair", "x", "y", "--rounds", "1"], "rounds must be 2 to 10000, not 1"),
+        (["pair", "x", "y", "--workloads", "vgg"], "there is no workload vgg"),
+        (["pair", "no/such", "y"], "cannot run `no/such`: No such file or directory"),
+        (["pair", "'x", "y"], "cannot run `'x`: No closing quotation"),
+        (["pair", "true", "y"], "`true bench run` ended with exit code 0 before the last round"),
     ],
 )
 def test_wrong_words(words, message, cli):

@@ -2,7 +2,10 @@
 
 For each benchmark that both have, the ratio of times an image, with an interval. So that of many
 benchmarks none seems to differ by chance, the intervals are wider the more there are (Bonferroni).
-They are wide where a machine was busy with other things, so that the fastest rounds are far apart.
+Of two that were measured one after the other, the fastest rounds count; the intervals are wide
+where the machine was busy with other things, so that these are far apart. Of two that were measured
+in turns (`jaxdigits bench pair`), the ratio of each round counts, for which a busy machine matters
+less.
 The same program, started again, has its memory elsewhere, and differs by up to `MARGIN`: less than
 that is noise too. The matrix product, which no change of the program touches, tells how much the
 machine itself differs between the two; where that is more than the margin, a difference counts only
@@ -12,7 +15,7 @@ if it is one with and without allowing for it.
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from jaxdigits.bench.intervals import Interval, ratio
+from jaxdigits.bench.intervals import Interval, paired, ratio
 from jaxdigits.bench.measure import PRODUCT
 from jaxdigits.errors import RunError
 
@@ -48,6 +51,12 @@ class Change(NamedTuple):
         return MARGIN * self.ratio.high / self.ratio.low
 
 
+def in_turns(before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
+    """Whether two documents are of rounds that were taken in turns, by `jaxdigits bench pair`."""
+    first, second = (document["jaxdigits"].get("pair") for document in (before, after))
+    return first is not None and first == second
+
+
 def compare(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[list[Change], Interval]:
     """The changes, in the order of `before`, and the ratio of the matrix products.
 
@@ -76,12 +85,13 @@ def compare(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[list[C
             "--modes and --batch-sizes"
         )
     level = 1 - (1 - LEVEL) / len(common)
-    machine = ratio(rounds[0][PRODUCT], rounds[1][PRODUCT])
+    estimate = paired if in_turns(before, after) else ratio
+    machine = estimate(rounds[0][PRODUCT], rounds[1][PRODUCT])
     other = machine.value if not 1 / MARGIN < machine.value < MARGIN else 1.0
     low, high = sorted((1.0, 1 / other))
     changes = []
     for name in common:
-        found = ratio(rounds[0][name], rounds[1][name], level)
+        found = estimate(rounds[0][name], rounds[1][name], level)
         wide = Interval(found.value, found.low * low, found.high * high)
         verdict = "within noise"
         if wide.low > MARGIN:

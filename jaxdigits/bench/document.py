@@ -36,7 +36,10 @@ SCHEMA = 1
 LAYOUT = "5.0.0"
 """The version of pytest-benchmark whose layout it is."""
 
-FLAGS = ("XLA_FLAGS", "LIBTPU_INIT_ARGS", "JAX_", "CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS")
+FLAGS = (
+    *("XLA_FLAGS", "XLA_PYTHON_CLIENT_", "LIBTPU_INIT_ARGS", "JAX_", "CUDA_VISIBLE_DEVICES"),
+    "OMP_NUM_THREADS",
+)
 """Variables of the environment that change what is measured, or how they begin."""
 
 
@@ -109,6 +112,7 @@ def make(
     benchmarks: Sequence[Benchmark],
     fingerprint: Fingerprint,
     command: str,
+    pair: str | None = None,
 ) -> dict[str, Any]:
     """The document.
 
@@ -117,6 +121,7 @@ def make(
         benchmarks: what was measured.
         fingerprint: of the images.
         command: that gives such a document again.
+        pair: what only another document has whose rounds were taken in turns with these.
     """
     by_name = {benchmark.name: benchmark for benchmark in benchmarks}
     product = timings[PRODUCT]
@@ -133,6 +138,7 @@ def make(
         "jaxdigits": {
             "schema": SCHEMA,
             "command": command,
+            "pair": pair,
             **environment(),
             "platform": device.platform,
             "devices": jax.device_count(),

@@ -7,7 +7,8 @@ far away as twice as fast.
 
 Whether a program itself has changed is another question than how fast it typically is. What others
 do to a machine only ever adds to a round, so `ratio` goes by the fastest rounds, and by how far
-apart these are.
+apart these are. Of rounds that were taken in turns each pair met the same machine: `paired` goes by
+the ratio of each.
 """
 
 import math
@@ -75,6 +76,32 @@ def ratio(before: Sequence[float], after: Sequence[float], level: float = 0.95) 
     change = second - first
     ends = (change, change - second_reach, change + first_reach)
     return Interval(*map(math.exp, ends))
+
+
+def paired(before: Sequence[float], after: Sequence[float], level: float = 0.95) -> Interval:
+    """How many times as long the program takes now: the median ratio of rounds taken in turns.
+
+    The interval is that of the sign test: no matter how the ratios spread, each is as likely above
+    the true one as below.
+
+    Args:
+        before, after: seconds of each round, in order.
+        level: of confidence, 0..1.
+
+    Example:
+        >>> before = [1.0, 3.0, 1.0, 5.0, 1.0, 2.0]
+        >>> [round(x, 2) for x in paired(before, [1.1, 3.0, 1.0, 6.0, 1.3, 2.2])]
+        [1.1, 1.0, 1.3]
+    """
+    from scipy.stats import quantile_test
+
+    pairs = zip(before, after, strict=False)
+    ratios = [math.log(second / first) for first, second in pairs]
+    found = quantile_test(ratios).confidence_interval(level)
+    # Of few rounds even the least and the greatest are no bounds.
+    low = found.low if math.isfinite(found.low) else -ANYTHING
+    high = found.high if math.isfinite(found.high) else ANYTHING
+    return Interval(*map(math.exp, (float(np.median(ratios)), low, high)))
 
 
 def _fastest(seconds: Sequence[float], tail: float) -> tuple[float, float]:

@@ -82,6 +82,7 @@ def measure(
     *,
     rounds: int,
     round_seconds: float,
+    turn: Callable[[], Any] = lambda: None,
     progress: Callable[[str], Any] = lambda _: None,
 ) -> dict[str, Timing]:
     """Compiles all, then times them in turns.
@@ -91,6 +92,7 @@ def measure(
         dataset: whose images to use, over and over.
         rounds: of each.
         round_seconds: of each round, about; a call may take longer.
+        turn: is called before each round of each.
         progress: is told what happens.
 
     Returns:
@@ -104,7 +106,9 @@ def measure(
         progress(f"compiling {benchmark.name}")
         programs[benchmark.name] = prepare(benchmark, dataset)
     programs[PRODUCT] = prepare_product()
-    return in_turns(programs, rounds=rounds, round_seconds=round_seconds, progress=progress)
+    return in_turns(
+        programs, rounds=rounds, round_seconds=round_seconds, turn=turn, progress=progress
+    )
 
 
 def in_turns(
@@ -112,6 +116,7 @@ def in_turns(
     *,
     rounds: int,
     round_seconds: float,
+    turn: Callable[[], Any] = lambda: None,
     progress: Callable[[str], Any] = lambda _: None,
 ) -> dict[str, Timing]:
     """Times programs that are ready; arguments and result as of `measure`."""
@@ -123,6 +128,7 @@ def in_turns(
     for number in range(rounds):
         progress(f"round {number + 1} of {rounds}")
         for name, program in programs.items():
+            turn()
             seconds[name].append(_round(program, calls[name]))
     return {name: Timing(program, calls[name], seconds[name]) for name, program in programs.items()}
 

@@ -2,6 +2,7 @@
 
 import shlex
 import sys
+import tempfile
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,10 +16,11 @@ from jaxdigits import data
 from jaxdigits.bench import compare as comparing
 from jaxdigits.bench import document as documents
 from jaxdigits.bench.measure import measure
+from jaxdigits.bench.pair import measure_in_turns
 from jaxdigits.bench.time_to import attempts
 from jaxdigits.bench.workloads import MODES, WORKLOADS, Benchmark
 from jaxdigits.commands import note, report
-from jaxdigits.errors import ConfigError, DataUnavailableError
+from jaxdigits.errors import ConfigError, DataUnavailableError, RunError
 from jaxdigits.files import write_json
 from jaxdigits.metrics import mean_interval, wilson_interval
 from jaxdigits.runs import environment
@@ -39,6 +41,7 @@ def run(
     quick: bool = False,
     devices: int | None = None,
     dataset: str = "digits",
+    pair: str | None = None,
     json_file: Path | None = None,
     data_dir: Path | None = None,
     manual_dir: Path | None = None,
@@ -53,6 +56,8 @@ def run(
         quick: whether to be content with few and short rounds.
         devices: how many share a batch; what suits each network, if not given.
         dataset: whose images to use; it makes no difference to the time.
+        pair: if given, prints no table, but a line before each round of each benchmark, and waits
+            for one; the document keeps it, by which `compare` knows the two of a pair.
         json_file: where to write the document.
         data_dir: where prepared data sets are kept.
         manual_dir: a folder with data files downloaded by hand.
@@ -61,25 +66,88 @@ def run(
         ConfigError: a name is unknown, or a number impossible.
         DataError: the data set is unknown, damaged or not to be had.
         OutputError: the document cannot be written.
+        RunError: standard input ended before the last round of a pair.
     """
     usual, seconds = QUICK if quick else FULL
     rounds = usual if rounds is None else rounds
     _check_rounds(rounds)
-    benchmarks = [
+    benchmarks = _benchmarks(workloads, modes, batch_sizes, devices)
+    images = data.load(dataset, "train", data_dir=data_dir, manual_dir=manual_dir)
+    document = _measure(benchmarks, images, rounds, seconds, pair)
+    if pair is None:
+        print(table(document))
+        _write(document, json_file)
+    elif json_file:
+        write_json(json_file, document)
+    return document
+
+
+def pair(
+    before: str,
+    after: str,
+    *,
+    workloads: Sequence[str] = (),
+    modes: Sequence[str] = (),
+    batch_sizes: Sequence[int] = (64,),
+    rounds: int | None = None,
+    quick: bool = False,
+    devices: int | None = None,
+    before_json: Path | None = None,
+    after_json: Path | None = None,
+    as_json: bool = False,
+) -> None:
+    """Measures two versions in turns, and prints what `compare` says of them.
+
+    Args:
+        before, after: how to call `jaxdigits` of the one and of the other.
+        workloads, modes, batch_sizes, rounds, quick, devices: as of `run`.
+        before_json, after_json: where to keep the documents.
+        as_json: whether to print one JSON object.
+
+    Raises:
+        ConfigError: a name is unknown, a number impossible, or a command cannot be run.
+        OutputError: a document cannot be written.
+        RunError: one of the two failed.
+    """
+    rounds = (QUICK if quick else FULL)[0] if rounds is None else rounds
+    _check_rounds(rounds)
+    benchmarks = _benchmarks(workloads, modes, batch_sizes, devices)
+    words = ["--rounds", f"{rounds}", "--batch-sizes", *map(str, batch_sizes)]
+    words += ["--workloads", *workloads] if workloads else []
+    words += ["--modes", *modes] if modes else []
+    words += ["--devices", f"{devices}"] if devices else []
+    words += ["--quick"] if quick else []
+    with tempfile.TemporaryDirectory() as folder:
+        files = [Path(folder) / f"{name}.json" for name in ("before", "after")]
+        with tqdm(disable=None, leave=False, bar_format="{desc}") as bar:
+            measure_in_turns(
+                (before, after),
+                words,
+                files,
+                rounds=rounds,
+                programs=len(benchmarks) + 1,
+                progress=bar.set_description_str,
+            )
+        compare(*files, as_json=as_json)
+        for path, file in zip((before_json, after_json), files, strict=True):
+            if path:
+                write_json(path, documents.load(file))
+
+
+def _benchmarks(
+    workloads: Sequence[str], modes: Sequence[str], batch_sizes: Sequence[int], devices: int | None
+) -> list[Benchmark]:
+    """What was asked for."""
+    if not all(1 <= size <= 60_000 for size in batch_sizes):
+        raise ConfigError("batch sizes must be 1 to 60000")
+    if any(size % (devices or 1) for size in batch_sizes):
+        raise ConfigError(f"batch sizes must be multiples of the {devices} devices")
+    return [
         Benchmark(workload, mode, batch_size, devices)
         for workload in _known("workload", workloads, WORKLOADS)
         for batch_size in batch_sizes
         for mode in _known("mode", modes, MODES)
     ]
-    if not all(1 <= size <= 60_000 for size in batch_sizes):
-        raise ConfigError("batch sizes must be 1 to 60000")
-    if any(size % (devices or 1) for size in batch_sizes):
-        raise ConfigError(f"batch sizes must be multiples of the {devices} devices")
-    images = data.load(dataset, "train", data_dir=data_dir, manual_dir=manual_dir)
-    document = _measure(benchmarks, images, rounds, seconds)
-    print(table(document))
-    _write(document, json_file)
-    return document
 
 
 def _known(what: str, names: Sequence[str], all_: Mapping[str, Any] | Sequence[str]) -> list[Any]:
@@ -95,22 +163,29 @@ def _measure(
     images: data.Dataset,
     rounds: int,
     round_seconds: float,
+    pair: str | None = None,
 ) -> dict[str, Any]:
     """The document of benchmarks."""
     # A program that is found among those kept would seem to have taken no time to compile.
     jax.config.update("jax_enable_compilation_cache", False)
-    # tqdm is silent where standard error is not a terminal.
-    with tqdm(
-        total=len(benchmarks) + rounds, disable=None, leave=False, bar_format="{desc}"
-    ) as bar:
+    # With None, tqdm is silent where standard error is not a terminal.
+    with tqdm(disable=None if pair is None else True, leave=False, bar_format="{desc}") as bar:
         timings = measure(
             benchmarks,
             images,
             rounds=rounds,
             round_seconds=round_seconds,
+            turn=(lambda: None) if pair is None else _wait_for_turn,
             progress=bar.set_description_str,
         )
-    return documents.make(timings, benchmarks, images.fingerprint, _command())
+    return documents.make(timings, benchmarks, images.fingerprint, _command(), pair)
+
+
+def _wait_for_turn() -> None:
+    """As `jaxdigits.bench.pair` gives it."""
+    print("ready", flush=True)
+    if not sys.stdin.readline():
+        raise RunError("standard input ended before the last round of the pair")
 
 
 def table(document: Mapping[str, Any]) -> str:
@@ -188,15 +263,21 @@ def compare(before: Path, after: Path, *, as_json: bool = False) -> None:
     hardest = max(changes, key=lambda change: change.visible)
     seen = 100 * (hardest.visible - 1)
     least = f"only one of more than {seen:.0f} %" if seen < 1000 else "none"
+    how = "Measured one after the other: the fastest rounds count."
+    better = "`jaxdigits bench pair`, more --rounds and a quieter machine"
+    if in_turns := comparing.in_turns(first, second):
+        how = "Measured in turns: the median of the rounds' ratios counts."
+        better = "More --rounds"
     text = (
         f"{lines}\n\n{product} Above 1 is slower; all intervals hold at once in "
         f"{100 * comparing.LEVEL:.0f} of 100 cases. The same program, started again, may differ by "
-        f"{100 * (comparing.MARGIN - 1):.0f} %.\n"
+        f"{100 * (comparing.MARGIN - 1):.0f} %. {how}\n"
         f"A slowdown is hardest to see in {hardest.name}: {least} would surely have been found. "
-        "More --rounds and a quieter machine show smaller ones."
+        f"{better} show smaller ones."
     )
     document = {
         "level": comparing.LEVEL,
+        "in_turns": in_turns,
         "machine": machine._asdict(),
         "changes": [
             {"name": c.name, **c.ratio._asdict(), "verdict": c.verdict, "visible": c.visible}
@@ -209,6 +290,9 @@ def compare(before: Path, after: Path, *, as_json: bool = False) -> None:
             document["jaxdigits"].get(name, document["machine_info"].get(name))
             for document in (first, second)
         )
+        if isinstance(then, dict) and isinstance(now, dict):
+            same = then.items() & now.items()
+            then, now = (dict(sorted(found.items() - same)) for found in (then, now))
         if then != now:
             note(f"not the same {name}: {then}, now {now}")
 
