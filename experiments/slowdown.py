@@ -57,7 +57,7 @@ def slowed(words: list[str]) -> int:
 def main() -> None:
     """Compares twice."""
     parser = argparse.ArgumentParser(description="A slowdown of 10 %, and none.")
-    parser.add_argument("--quick", action="store_true", help="with few and short rounds")
+    parser.add_argument("--quick", action="store_true", help="with fewer rounds")
     parser.add_argument("--json", type=Path, default=RESULTS / "slowdown.json")
     options = parser.parse_args()
     quick = ["--quick"] if options.quick else []

@@ -395,8 +395,8 @@ def run(
         workloads: some of linear, mlp (784-30-10), letters, resnet18; all if not given.
         modes: train, inference, or both.
         batch_sizes: images a step; several for a sweep.
-        rounds: of each; 120, or 30 with --quick, if not given.
-        quick: few and short rounds, for a first look.
+        rounds: of each; 300, or 80 with --quick, if not given.
+        quick: fewer rounds, for a first look.
         devices: how many share each batch; what suits the network, if not given.
         dataset: whose images to use; it makes no difference to the time.
         pair: a name that both of a pair have. `jaxdigits bench pair` gives it, and then a line on
@@ -448,8 +448,8 @@ def pair(
         workloads: some of linear, mlp (784-30-10), letters, resnet18; all if not given.
         modes: train, inference, or both.
         batch_sizes: images a step; several for a sweep.
-        rounds: of each; 120, or 30 with --quick, if not given.
-        quick: few and short rounds, for a first look.
+        rounds: of each; 300, or 80 with --quick, if not given.
+        quick: fewer rounds, for a first look.
         devices: how many share each batch; what suits the network, if not given.
         before_json: a file for what was measured of the one.
         after_json: a file for what was measured of the other.

@@ -25,7 +25,7 @@ from jaxdigits.files import write_json
 from jaxdigits.metrics import mean_interval, wilson_interval
 from jaxdigits.runs import environment
 
-FULL, QUICK = (120, 0.07), (30, 0.04)
+FULL, QUICK = (300, 0.02), (80, 0.02)
 """Rounds, and about the seconds of each, if a call is not longer."""
 
 SCALING_SECONDS = 0.1
@@ -53,7 +53,7 @@ def run(
         modes: `train`, `inference`, or both.
         batch_sizes: images a step.
         rounds: of each benchmark.
-        quick: whether to be content with few and short rounds.
+        quick: whether to be content with fewer rounds.
         devices: how many share a batch; what suits each network, if not given.
         dataset: whose images to use; it makes no difference to the time.
         pair: if given, prints no table, but a line before each round of each benchmark, and waits
