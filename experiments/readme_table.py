@@ -98,8 +98,8 @@ def results() -> str:
     peers = read("peers.json")
     for row in peers["rows"]:
         ratios = ", ".join(
-            f"**{found['median']:.1f}x** {library} ({found['range'][0]:.1f} to "
-            f"{found['range'][1]:.1f})"
+            f"**{found['median']:.1f}x** {library} ({found['interval_95'][0]:.1f} to "
+            f"{found['interval_95'][1]:.1f})"
             for library, found in row["times_as_fast"].items()
         )
         rows.append(

@@ -14,10 +14,11 @@ GPU. The numbers of parameters are compared, and must be equal. The docstrings o
 chosen once by its median, not round by round.
 
 Each variant is a process of its own, which waits for its turn, so that none of them meets another's
-threads or memory. They take turns, a round each, so that a machine that drifts drifts for all;
-before each turn is a pause, because PyTorch's threads go on spinning for some milliseconds. The
-first round of each, which compiles and warms up, is not counted. Pixels are random: their values do
-not change how long a round takes.
+threads or memory. They take turns, a round each, so that a machine that drifts drifts for all, and
+the ratio of each round counts: its median, with a 95 % interval. Before each turn is a pause,
+because PyTorch's threads go on spinning for some milliseconds. The first round of each, which
+compiles and warms up, is not counted. Pixels are random: their values do not change how long a
+round takes.
 
 The machine must have nothing else to do. PyTorch's threads wait for each other by spinning, and
 lose far more than a fair share of a core to another program: the ratio would flatter us. How many
@@ -40,6 +41,7 @@ from typing import Any
 from sides import WORKLOADS
 
 from jaxdigits.bench.document import commit_info, machine_info
+from jaxdigits.bench.intervals import paired
 from jaxdigits.files import write_json
 
 HERE = Path(__file__).parent
@@ -157,7 +159,7 @@ def compare(name: str, count: int, rounds: int, packages: Sequence[str]) -> dict
     for side in sorted(seconds, key=seconds.__getitem__):
         best.setdefault(side.split(",")[0], side)
     ratios = {
-        library: [turn[side] / turn[OURS] for turn in turns]
+        library: paired([turn[OURS] for turn in turns], [turn[side] for turn in turns])
         for library, side in best.items()
         if library != OURS
     }
@@ -169,11 +171,8 @@ def compare(name: str, count: int, rounds: int, packages: Sequence[str]) -> dict
         "images_per_second": {side: count / seconds[side] for side in sides},
         "best": best,
         "times_as_fast": {
-            library: {
-                "median": statistics.median(values),
-                "range": [min(values), max(values)],
-            }
-            for library, values in ratios.items()
+            library: {"median": ratio.value, "interval_95": [ratio.low, ratio.high]}
+            for library, ratio in ratios.items()
         },
         "cores_used_by_others": busy,
         "rounds": turns,
@@ -197,7 +196,7 @@ def draw(document: dict[str, Any], path: Path) -> None:
             if found is None:
                 continue
             left = position + (index - (len(libraries) - 1) / 2) * width
-            low, high = found["range"]
+            low, high = found["interval_95"]
             error = [[found["median"] - low], [high - found["median"]]]
             axes.bar(left, found["median"], width, color=f"C{index}", yerr=error, capsize=2)
             axes.text(left, high, f"{found['median']:.1f}", ha="center", va="bottom", fontsize=8)
@@ -218,10 +217,12 @@ def main() -> None:
     parser.add_argument("--workloads", nargs="+", choices=WORKLOADS, default=list(WORKLOADS))
     packages = list(LIBRARIES)
     parser.add_argument("--libraries", nargs="+", choices=packages[1:], default=packages[1:])
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--images", type=int, help="a round, if not as many as usual")
     parser.add_argument("--out", type=Path, default=RESULTS / "peers.json")
     arguments = parser.parse_args()
+    if arguments.rounds < 6:
+        parser.error("fewer than 6 --rounds give no interval")
     cpu, device = machine_info()["cpu"], accelerator()
     if device is None:  # nor may another side find one
         os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
