@@ -95,6 +95,20 @@ def results() -> str:
             reached["command"],
         )
     )
+    slowdown = read("slowdown.json")
+    verdicts = {
+        what: [change["verdict"] for change in slowdown[what]["changes"]]
+        for what in ("the same", "a tenth slower")
+    }
+    rows.append(
+        (
+            "`jaxdigits bench pair` of what takes a tenth longer, and of equal programs",
+            f"{verdicts['a tenth slower'].count('slower')} of {len(verdicts['a tenth slower'])} "
+            f"found; {verdicts['the same'].count('within noise')} of {len(verdicts['the same'])} "
+            "within noise",
+            slowdown["command"],
+        )
+    )
     peers = read("peers.json")
     for row in peers["rows"]:
         ratios = ", ".join(

@@ -19,7 +19,7 @@ from jaxdigits.models import (
     resnet,
 )
 from jaxdigits.models.dropout import drop
-from jaxdigits.models.initializers import INITIALIZERS
+from jaxdigits.models.initializers import INITIALIZERS, draw_layers
 
 # Each of these programs runs once or twice: compiling them well would take most of the time.
 jit_once = partial(
@@ -96,6 +96,15 @@ def test_initializers(name, mean_square, bound):
     assert np.abs(drawn).max() <= bound
     layer = linear.init(jax.random.key(0), 10, 784, name)
     assert not np.array_equal(layer["bias"], layer["weight"][0, :10])
+
+
+@pytest.mark.parametrize("name", INITIALIZERS)
+def test_layers_draw_together_what_each_draws_alone(name):
+    keys = jax.random.split(jax.random.key(1), 3)
+    shapes, fans_in = [(3, 4), (50, 7), (1, 1)], [3, 49, 1]
+    together = draw_layers(name, keys, shapes, fans_in)
+    for found, key, shape, fan_in in zip(together, keys, shapes, fans_in, strict=True):
+        np.testing.assert_array_equal(found, INITIALIZERS[name](key, shape, fan_in))
 
 
 def test_pixel_model_by_hand(rng):

@@ -68,7 +68,7 @@ CONFIG = jd.TrainConfig(
 def starting_params(model: jd.Model, seed: int) -> Any:
     """Values with the distribution that `model.init` gives, drawn by numpy.
 
-    XLA takes more than a second to compile what draws them.
+    XLA takes half a second to compile what draws them.
     """
     rng = np.random.default_rng(seed)
 

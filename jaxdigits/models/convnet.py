@@ -26,13 +26,14 @@ from itertools import pairwise
 from typing import Literal, TypedDict
 
 import jax
+import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
 from jaxdigits.convolution import conv, max_pool
 from jaxdigits.models import linear
 from jaxdigits.models.activations import gelu
 from jaxdigits.models.dropout import drop
-from jaxdigits.models.initializers import INITIALIZERS
+from jaxdigits.models.initializers import draw_layers
 from jaxdigits.models.linear import LinearParams
 
 CHANNELS = (32, 64, 128)
@@ -79,22 +80,23 @@ def init(
         >>> sum(leaf.size for leaf in jax.tree.leaves(init(jax.random.key(0))))
         137178
     """
-    draw = INITIALIZERS[initializer]
     conv_key, dense_key = jax.random.split(key)
-    convolutions: list[ConvParams] = []
-    for layer_key, (inputs, outputs) in zip(
-        jax.random.split(conv_key, len(channels)), pairwise((1, *channels)), strict=True
-    ):
-        drawn = draw(layer_key, (9 * inputs + 1, outputs), 9 * inputs)
-        convolutions.append(
-            {"kernel": drawn[:-1].reshape(3, 3, inputs, outputs), "bias": drawn[-1]}
-        )
-    widths = (2 * 2 * channels[-1], *hidden, num_classes)
-    dense = [
-        linear.init(layer_key, outputs, inputs, initializer)
-        for layer_key, (inputs, outputs) in zip(
-            jax.random.split(dense_key, len(widths) - 1), pairwise(widths), strict=True
-        )
+    planes = list(pairwise((1, *channels)))
+    widths = list(pairwise((2 * 2 * channels[-1], *hidden, num_classes)))
+    # The bias as one more row, or column in dense layers.
+    drawn = draw_layers(
+        initializer,
+        jnp.concatenate([jax.random.split(conv_key, 3), jax.random.split(dense_key, 3)]),
+        [(9 * inputs + 1, outputs) for inputs, outputs in planes]
+        + [(outputs, inputs + 1) for inputs, outputs in widths],
+        [9 * inputs for inputs, _ in planes] + [inputs for inputs, _ in widths],
+    )
+    convolutions: list[ConvParams] = [
+        {"kernel": layer[:-1].reshape(3, 3, inputs, outputs), "bias": layer[-1]}
+        for layer, (inputs, outputs) in zip(drawn[:3], planes, strict=True)
+    ]
+    dense: list[LinearParams] = [
+        {"weight": layer[:, :-1], "bias": layer[:, -1]} for layer in drawn[3:]
     ]
     return {"conv": convolutions, "dense": dense}
 
