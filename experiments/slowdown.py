@@ -5,7 +5,7 @@
 Two comparisons: the same program with itself, and with one in which every network takes a tenth
 longer (after each call the process waits, busy, for another tenth of the time that the call took;
 the matrix product is as before). In the first all benchmarks must be within noise, in the second
-all must be slower. Expect twelve minutes on two CPU cores, or four with `--quick`, which finds
+all must be slower. Expect eleven minutes on two CPU cores, or five with `--quick`, which finds
 less.
 """
 

@@ -362,7 +362,8 @@ def test_pair_by_the_command_line(cli, tmp_path):
     """The same program twice; what is kept of the two gives the same answer again."""
     ours = f"{sys.executable} -m jaxdigits"
     kept = [tmp_path / "before.json", tmp_path / "after.json"]
-    words = ["--workloads", "linear", "--modes", "train", "--quick", "--rounds", "10", "--json"]
+    words = ["--workloads", "linear", "--modes", "train", "--batch-sizes", "64", "64", "--quick"]
+    words += ["--rounds", "10", "--json"]
     files = ["--before-json", kept[0], "--after-json", kept[1]]
     code, out, err = cli("bench", "pair", ours, f"env OMP_NUM_THREADS=2 {ours}", *words, *files)
     assert code == 0

@@ -23,7 +23,7 @@ LEVEL = 0.95
 """Of confidence that all intervals hold at once."""
 
 MARGIN = 1.04
-"""Times by which the fastest rounds of the same program differ from one start to the next."""
+"""Times by which the same program differs from one start to the next."""
 
 
 class Change(NamedTuple):

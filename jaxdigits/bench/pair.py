@@ -74,6 +74,7 @@ def _start(command: str, words: Sequence[str]) -> "subprocess.Popen[str]":
             stdout=subprocess.PIPE,
             text=True,
             env=ENVIRONMENT | os.environ,
+            process_group=0,  # Ctrl-C is for us, and we end them
         )
     except (OSError, ValueError) as error:
         raise ConfigError(

@@ -115,7 +115,7 @@ def pair(
     words = ["--rounds", f"{rounds}", "--batch-sizes", *map(str, batch_sizes)]
     words += ["--workloads", *workloads] if workloads else []
     words += ["--modes", *modes] if modes else []
-    words += ["--devices", f"{devices}"] if devices else []
+    words += [] if devices is None else ["--devices", f"{devices}"]
     words += ["--quick"] if quick else []
     with tempfile.TemporaryDirectory() as folder:
         files = [Path(folder) / f"{name}.json" for name in ("before", "after")]
@@ -145,7 +145,7 @@ def _benchmarks(
     return [
         Benchmark(workload, mode, batch_size, devices)
         for workload in _known("workload", workloads, WORKLOADS)
-        for batch_size in batch_sizes
+        for batch_size in dict.fromkeys(batch_sizes)
         for mode in _known("mode", modes, MODES)
     ]
 
