@@ -68,10 +68,7 @@ def run(
         OutputError: the document cannot be written.
         RunError: standard input ended before the last round of a pair.
     """
-    usual, seconds = QUICK if quick else FULL
-    rounds = usual if rounds is None else rounds
-    _check_rounds(rounds)
-    benchmarks = _benchmarks(workloads, modes, batch_sizes, devices)
+    benchmarks, rounds, seconds = _plan(workloads, modes, batch_sizes, rounds, quick, devices)
     images = data.load(dataset, "train", data_dir=data_dir, manual_dir=manual_dir)
     document = _measure(benchmarks, images, rounds, seconds, pair)
     if pair is None:
@@ -109,9 +106,7 @@ def pair(
         OutputError: a document cannot be written.
         RunError: one of the two failed.
     """
-    rounds = (QUICK if quick else FULL)[0] if rounds is None else rounds
-    _check_rounds(rounds)
-    benchmarks = _benchmarks(workloads, modes, batch_sizes, devices)
+    benchmarks, rounds, _ = _plan(workloads, modes, batch_sizes, rounds, quick, devices)
     words = ["--rounds", f"{rounds}", "--batch-sizes", *map(str, batch_sizes)]
     words += ["--workloads", *workloads] if workloads else []
     words += ["--modes", *modes] if modes else []
@@ -134,20 +129,29 @@ def pair(
                 write_json(path, documents.load(file))
 
 
-def _benchmarks(
-    workloads: Sequence[str], modes: Sequence[str], batch_sizes: Sequence[int], devices: int | None
-) -> list[Benchmark]:
-    """What was asked for."""
+def _plan(
+    workloads: Sequence[str],
+    modes: Sequence[str],
+    batch_sizes: Sequence[int],
+    rounds: int | None,
+    quick: bool,
+    devices: int | None,
+) -> tuple[list[Benchmark], int, float]:
+    """What was asked for: benchmarks, rounds, and about the seconds of each."""
+    usual, seconds = QUICK if quick else FULL
+    rounds = usual if rounds is None else rounds
+    _check_rounds(rounds)
     if not all(1 <= size <= 60_000 for size in batch_sizes):
         raise ConfigError("batch sizes must be 1 to 60000")
     if any(size % (devices or 1) for size in batch_sizes):
         raise ConfigError(f"batch sizes must be multiples of the {devices} devices")
-    return [
+    benchmarks = [
         Benchmark(workload, mode, batch_size, devices)
         for workload in _known("workload", workloads, WORKLOADS)
         for batch_size in dict.fromkeys(batch_sizes)
         for mode in _known("mode", modes, MODES)
     ]
+    return benchmarks, rounds, seconds
 
 
 def _known(what: str, names: Sequence[str], all_: Mapping[str, Any] | Sequence[str]) -> list[Any]:
