@@ -5,7 +5,7 @@ python experiments/augmentations.py
 
 from pathlib import Path
 
-from jaxdigits.commands import prepare_jax
+from jaxdigits.environment import prepare_jax
 
 prepare_jax()
 
@@ -14,8 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 
 import jaxdigits as jd
-from jaxdigits.augmentation import AUGMENTATIONS, Augment, make_augment
 from jaxdigits.plots import image_grid, save
+from jaxdigits.transforms.augment import AUGMENTATIONS, Augment, make_augment
 
 OUT = Path(__file__).parent / "results" / "augmentations.png"
 DRAWS = 10

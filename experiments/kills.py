@@ -19,8 +19,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from jaxdigits.checkpoints import BEGUN_FILE, complete_parts
 from jaxdigits.files import unfinished, write_json
+from jaxdigits.runs.checkpoints import BEGUN_FILE, complete_parts
 
 RESULTS = Path(__file__).parent / "results"
 

@@ -20,7 +20,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from jaxdigits.commands import usable_cores
+from jaxdigits.environment import usable_cores
 from jaxdigits.files import write_json
 
 RESULTS = Path(__file__).parent / "results"

@@ -10,8 +10,8 @@ import sys
 from pathlib import Path
 from statistics import fmean, median
 
-from jaxdigits import report
 from jaxdigits.data import Fingerprint
+from jaxdigits.posts import report
 
 EXPERIMENTS = Path(__file__).parent
 README = EXPERIMENTS.parent / "README.md"

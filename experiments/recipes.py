@@ -22,7 +22,7 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from jaxdigits.commands import prepare_jax
+from jaxdigits.environment import prepare_jax
 
 prepare_jax()
 
@@ -31,12 +31,12 @@ import jax.numpy as jnp
 import numpy as np
 
 import jaxdigits as jd
+from jaxdigits.environment import environment
+from jaxdigits.evaluation.metrics import mean_interval, top_k_accuracy
 from jaxdigits.files import write_json
-from jaxdigits.metrics import mean_interval, top_k_accuracy
 from jaxdigits.models import Params, make_model
-from jaxdigits.preprocess import Scaling
-from jaxdigits.runs import environment
-from jaxdigits.training import compute_logits, default_mesh
+from jaxdigits.training.trainer import compute_logits, default_mesh
+from jaxdigits.transforms.scaling import Scaling
 
 RESULTS = Path(__file__).parent / "results"
 

@@ -19,15 +19,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from jaxdigits.commands import prepare_jax
+from jaxdigits.environment import prepare_jax
 
 prepare_jax()  # before jax is imported, as the command line does
 
 from jaxdigits import cli
 from jaxdigits.bench import measure
 from jaxdigits.bench.document import commit_info, machine_info
+from jaxdigits.environment import environment
 from jaxdigits.files import write_json
-from jaxdigits.runs import environment
 
 RESULTS = Path(__file__).parent / "results"
 SLOWDOWN = 1.1

@@ -21,8 +21,9 @@ from pathlib import Path
 import numpy as np
 from tabulate import tabulate
 
-from jaxdigits import data, runs
+from jaxdigits import data
 from jaxdigits.data.specs import SPECS
+from jaxdigits.environment import environment
 from jaxdigits.files import write_json
 
 NAME = "emnist/byclass"
@@ -86,7 +87,7 @@ def main() -> None:
             for place, pairs in found.items()
         },
         "cores": os.cpu_count(),
-        **runs.environment(),
+        **environment(),
     }
     write_json(options.json, document)
     rows = [

@@ -21,7 +21,7 @@ import dataclasses
 import hashlib
 from pathlib import Path
 
-from jaxdigits.commands import prepare_jax
+from jaxdigits.environment import environment, prepare_jax
 
 prepare_jax()
 
@@ -30,13 +30,13 @@ import numpy as np
 from recipes import train
 
 import jaxdigits as jd
-from jaxdigits import runs
-from jaxdigits.calibration import calibrate
+from jaxdigits.evaluation.calibration import calibrate
+from jaxdigits.evaluation.metrics import mean_interval
 from jaxdigits.files import replacing, write_json
-from jaxdigits.metrics import mean_interval
 from jaxdigits.models import count_params, make_model
-from jaxdigits.preprocess import Scaling
-from jaxdigits.training import default_mesh
+from jaxdigits.runs import run as runs
+from jaxdigits.training.trainer import default_mesh
+from jaxdigits.transforms.scaling import Scaling
 
 RESULTS = Path(__file__).parent / "results"
 SEEDS = 5
@@ -100,7 +100,7 @@ def main() -> None:
             test.class_names,
             test.fingerprint,
             {},
-            runs.environment(),
+            environment(),
         )
         logits = run.predict_logits(validation.images)
         measured = [run.score(logits, validation), run.evaluate(test)]
@@ -133,7 +133,7 @@ def main() -> None:
         **figures("test_within_two", [results["top_2_accuracy"] for results in found]),
         **figures("test_moved", [moved for _, _, moved in candidates]),
         "seconds_each": [seconds for _, seconds, _ in candidates],
-        **runs.environment(),
+        **environment(),
     }
     best, seconds, moved = max(candidates, key=lambda c: c[0].results["validation"]["accuracy"])
     folder = arguments.weights or runs.SHIPPED[arguments.name]

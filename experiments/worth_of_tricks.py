@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from jaxdigits.commands import prepare_jax, usable_cores
+from jaxdigits.environment import prepare_jax, usable_cores
 
 prepare_jax()
 
@@ -24,14 +24,16 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jaxdigits import convolution, data, training
+from jaxdigits import data
+from jaxdigits import ops as convolution
 from jaxdigits.bench.intervals import ratio
 from jaxdigits.bench.measure import in_turns, prepare
 from jaxdigits.bench.workloads import Benchmark, Workload
 from jaxdigits.config import TrainConfig
+from jaxdigits.environment import environment
 from jaxdigits.files import write_json
 from jaxdigits.models import convnet
-from jaxdigits.runs import environment
+from jaxdigits.training import trainer as training
 
 RESULTS = Path(__file__).parent / "results"
 

@@ -33,51 +33,44 @@ Modules are imported when they are first used, so that `jaxdigits --help` does n
 """
 
 import importlib
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from jaxdigits import (
-        augmentation,
-        batches,
-        calibration,
-        config,
-        convolution,
-        data,
-        errors,
-        gradients,
-        losses,
-        metrics,
-        models,
-        optimizers,
-        pictures,
-        plots,
-        preprocess,
-        reproduction,
-        robustness,
-        runs,
-        sweeps,
-        training,
-    )
-    from jaxdigits.config import TrainConfig
-    from jaxdigits.data import Dataset, Examples
-    from jaxdigits.models import Model
-    from jaxdigits.runs import Run, load
-    from jaxdigits.training import TrainingData, load_training_data, make_train, make_trainer
+from typing import TYPE_CHECKING
 
 __version__ = "0.1.0"
 
-_MODULE_OF = {
-    "Dataset": "data",
-    "Examples": "data",
-    "Model": "models",
-    "Run": "runs",
-    "TrainConfig": "config",
-    "TrainingData": "training",
-    "load": "runs",
-    "load_training_data": "training",
-    "make_train": "training",
-    "make_trainer": "training",
-}
+if TYPE_CHECKING:
+    from jaxdigits import config, data, errors, evaluation, handwriting, losses, models, ops, plots
+    from jaxdigits.config import TrainConfig
+    from jaxdigits.data import Dataset, Examples
+    from jaxdigits.models import Model
+    from jaxdigits.runs.run import Run, load
+    from jaxdigits.training.trainer import (
+        TrainingData,
+        load_training_data,
+        make_train,
+        make_trainer,
+    )
+else:
+    _ROOM_OF = {
+        "Dataset": "data",
+        "Examples": "data",
+        "Model": "models",
+        "Run": "runs.run",
+        "TrainConfig": "config",
+        "TrainingData": "training.trainer",
+        "load": "runs.run",
+        "load_training_data": "training.trainer",
+        "make_train": "training.trainer",
+        "make_trainer": "training.trainer",
+    }
+
+    def __getattr__(name: str) -> object:
+        """Imports what is asked for."""
+        if name not in __all__:
+            raise AttributeError(f"module 'jaxdigits' has no attribute {name!r}")
+        if name in _ROOM_OF:
+            return getattr(importlib.import_module(f"jaxdigits.{_ROOM_OF[name]}"), name)
+        return importlib.import_module(f"jaxdigits.{name}")
+
 
 __all__ = [
     "Dataset",
@@ -86,40 +79,20 @@ __all__ = [
     "Run",
     "TrainConfig",
     "TrainingData",
-    "augmentation",
-    "batches",
-    "calibration",
     "config",
-    "convolution",
     "data",
     "errors",
-    "gradients",
+    "evaluation",
+    "handwriting",
     "load",
     "load_training_data",
     "losses",
     "make_train",
     "make_trainer",
-    "metrics",
     "models",
-    "optimizers",
-    "pictures",
+    "ops",
     "plots",
-    "preprocess",
-    "reproduction",
-    "robustness",
-    "runs",
-    "sweeps",
-    "training",
 ]
-
-
-def __getattr__(name: str) -> Any:
-    """Imports what is asked for."""
-    if name not in __all__:
-        raise AttributeError(f"module 'jaxdigits' has no attribute {name!r}")
-    if name in _MODULE_OF:
-        return getattr(importlib.import_module(f"jaxdigits.{_MODULE_OF[name]}"), name)
-    return importlib.import_module(f"jaxdigits.{name}")
 
 
 def __dir__() -> list[str]:

@@ -38,7 +38,7 @@ AUGMENT: Mapping[str, Strength] = MappingProxyType(
         "erase": Strength(8, 28),
     }
 )
-"""The augmentations of `jaxdigits.augmentation`, by name, in its units. It imports jax."""
+"""The augmentations of `jaxdigits.transforms.augment`, by name, in its units. It imports jax."""
 
 AUTO_AUGMENT = {"convnet": ("shift", "rotate", "scale")}
 """What suits a model; the others do without."""

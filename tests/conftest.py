@@ -26,7 +26,7 @@ from hypothesis import settings
 import jaxdigits as jd
 from jaxdigits import data
 from jaxdigits.cli import main
-from jaxdigits.commands import usable_cores
+from jaxdigits.environment import usable_cores
 
 jax.config.update("jax_num_cpu_devices", 2)  # so that sharing a batch can be tested
 
@@ -150,10 +150,6 @@ def read_only(tmp_path: Path) -> Iterator[Path]:
         # Others may not be allowed to read the packages: import what will be needed.
         import filelock  # noqa: F401
         import requests  # noqa: F401
-
-        import jaxdigits.commands.data
-        import jaxdigits.commands.train
-        import jaxdigits.plots  # noqa: F401
 
         data.load("digits")
         for parent in tmp_path.parents:  # the way to it must be open to others

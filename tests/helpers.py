@@ -46,7 +46,7 @@ def stop_after(
     monkeypatch: pytest.MonkeyPatch, part: int, received: signal.Signals = signal.SIGINT
 ) -> None:
     """As if a signal came in that part of a training: an epoch, or less where images stream."""
-    from jaxdigits.commands.keeper import Keeper
+    from jaxdigits.runs.resume import Keeper
 
     plain = Keeper.after_part
 

@@ -120,8 +120,8 @@ def test_augmentation_that_suits_the_model(given):
 
 
 def test_augmentations_are_those_there_are():
-    from jaxdigits.augmentation import AUGMENTATIONS
     from jaxdigits.config import AUGMENT
+    from jaxdigits.transforms.augment import AUGMENTATIONS
 
     assert tuple(AUGMENTATIONS) == tuple(AUGMENT)
     for name, function in AUGMENTATIONS.items():

@@ -6,7 +6,7 @@ also counts correct predictions.
 
 from sides import BATCH_SIZE, DROPOUT, LEARNING_RATE, WEIGHT_DECAY, Task, read_task, serve
 
-from jaxdigits.commands import prepare_jax
+from jaxdigits.environment import prepare_jax
 
 prepare_jax()
 
@@ -14,7 +14,7 @@ import jax
 
 import jaxdigits as jd
 from jaxdigits.models import count_params
-from jaxdigits.training import default_mesh
+from jaxdigits.training.trainer import default_mesh
 
 SETTINGS = {
     "linear": {"model": "linear"},

@@ -17,7 +17,7 @@ import torch
 from pytorch_networks import LettersNetwork, ResNet18, perceptron
 from sides import BATCH_SIZE, DROPOUT, LEARNING_RATE, WEIGHT_DECAY, Task, read_task, serve
 
-from jaxdigits.commands import usable_cores
+from jaxdigits.environment import usable_cores
 
 VARIANTS = ("last", "first", "default", "compiled", "graphs", "RGB")
 

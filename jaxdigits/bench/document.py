@@ -25,10 +25,9 @@ from jaxdigits.bench.intervals import typical
 from jaxdigits.bench.measure import PRODUCT, Timing
 from jaxdigits.bench.peaks import datasheet_peak
 from jaxdigits.bench.workloads import Benchmark
-from jaxdigits.commands import usable_cores
 from jaxdigits.data import Fingerprint
+from jaxdigits.environment import environment, usable_cores
 from jaxdigits.errors import RunError
-from jaxdigits.runs import environment
 
 SCHEMA = 1
 """Of our part; a document of another schema is refused."""

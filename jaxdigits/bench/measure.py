@@ -22,8 +22,8 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxdigits.bench.workloads import Benchmark
 from jaxdigits.data import Dataset, Examples
 from jaxdigits.models import make_model
-from jaxdigits.sweeps import program_bytes
-from jaxdigits.training import (
+from jaxdigits.sweeps.grid import program_bytes
+from jaxdigits.training.trainer import (
     DEVICES,
     TrainingData,
     compiler_options,

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from jaxdigits.errors import DataUnavailableError, RunError
 
-RECIPE = "jaxdigits.experiments.time_to.mnist"
+RECIPE = "jaxdigits.bench.recipe"
 """The module of `experiments/time_to/mnist.py`."""
 
 

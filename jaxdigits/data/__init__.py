@@ -27,7 +27,6 @@ from collections.abc import Sequence
 import numpy as np
 
 from jaxdigits.data import arrays, embedded
-from jaxdigits.data.conventions import to_emnist, to_mnist
 from jaxdigits.data.dataset import (
     SPLITS,
     Dataset,
@@ -43,6 +42,7 @@ from jaxdigits.data.folders import export_folder, find_folder, load_folder
 from jaxdigits.data.preparation import StrPath, find_spec, is_prepared, prepare, prepared_folder
 from jaxdigits.data.specs import SPECS
 from jaxdigits.errors import DataError
+from jaxdigits.transforms.form import to_emnist, to_mnist
 
 __all__ = [
     "Dataset",

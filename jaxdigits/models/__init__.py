@@ -16,7 +16,7 @@ from jaxdigits.config import TrainConfig
 from jaxdigits.models import convnet, linear, mlp, pixel
 from jaxdigits.models.activations import ACTIVATIONS
 from jaxdigits.models.initializers import INITIALIZERS
-from jaxdigits.preprocess import rescale_each
+from jaxdigits.transforms.scaling import rescale_each
 
 __all__ = [
     "ACTIVATIONS",

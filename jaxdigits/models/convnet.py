@@ -18,7 +18,7 @@ The post's text and its program differ; here is what can be chosen, and what can
 | a convolution's bias | added once | once for each input channel | added once |
 | gradient of a kernel | the true one | not a gradient | the true one |
 
-The last is told in `jaxdigits.convolution.by_hand`.
+The last is told in `jaxdigits.by_hand.convolution`.
 """
 
 from collections.abc import Sequence
@@ -29,12 +29,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
-from jaxdigits.convolution import conv, max_pool
 from jaxdigits.models import linear
 from jaxdigits.models.activations import gelu
 from jaxdigits.models.dropout import drop
 from jaxdigits.models.initializers import draw_layers
 from jaxdigits.models.linear import LinearParams
+from jaxdigits.ops import conv, max_pool
 
 CHANNELS = (32, 64, 128)
 """Out of each convolution."""

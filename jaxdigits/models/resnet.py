@@ -12,7 +12,7 @@ On a CPU its convolutions are `auto`, which is Winograd's where images are large
 start, on 32 images, the gradient with the 7x7 stem is then 4e-4 from that in float64 (as a share of
 its length; with `lax` 6e-6), with the 3x3 stem 3e-3 (2e-3: that start is badly conditioned).
 Products in TF32, usual on GPUs, round about as much. It does not show in the result: row B7, tried
-once with each, ends at 99.19 % by `auto` and by `patches`, which rounds as `lax` does and takes 1.4
+once with each, ends at 99.19 % by `auto` and by `im2col`, which rounds as `lax` does and takes 1.4
 times as long.
 
 flax.linen serves for all but the convolutions. Statistics of the normalisations are in the
@@ -25,7 +25,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
-from jaxdigits.convolution import Method, conv, max_pool_3x3
+from jaxdigits.ops import Method, conv, max_pool_3x3
 
 Stem = Literal["7x7", "3x3"]
 
@@ -40,7 +40,7 @@ class Convolution(nn.Module):
         features: channels out.
         span: rows and columns of the kernel.
         stride: of both.
-        method: of `jaxdigits.convolution.conv`.
+        method: of `jaxdigits.ops.conv`.
     """
 
     features: int

@@ -1,1 +1,0 @@
-"""Recipes that are fast, not thorough: what `jaxdigits bench time-to` runs."""

@@ -1,0 +1,1 @@
+"""The gradients that the posts derive, by hand."""

@@ -1,0 +1,63 @@
+"""The machine and the libraries: cores, versions, and the settings of JAX and XLA."""
+
+import contextlib
+import importlib.metadata
+import os
+import platform
+from pathlib import Path
+from typing import Any
+
+from platformdirs import user_cache_path
+
+CACHE_BYTES = 500_000_000
+"""Of compiled programs; those not used for longest go first."""
+
+
+def usable_cores() -> int:
+    """How many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def prepare_jax() -> None:
+    """Settings that jax reads when it is imported; the user's own in the environment go first.
+
+    A CPU device for each core: seeds, and the batches of the letters network, are shared out
+    over them. And compiled programs are kept in the user's cache folder, so that the next process
+    need not compile them; jax's own variable `JAX_ENABLE_COMPILATION_CACHE=false` turns that off.
+    """
+    defaults = {"JAX_NUM_CPU_DEVICES": str(usable_cores())}
+    cache = user_cache_path("jaxdigits") / "compiled"
+    with contextlib.suppress(OSError):  # without a folder to write to, all is compiled each time
+        cache.mkdir(parents=True, exist_ok=True)
+        _drop_unfinished(cache)
+        if os.access(cache, os.W_OK):
+            defaults["JAX_COMPILATION_CACHE_DIR"] = str(cache)
+            defaults["JAX_COMPILATION_CACHE_MAX_SIZE"] = str(CACHE_BYTES)
+            defaults["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.2"
+    for name, value in defaults.items():
+        os.environ[name] = os.environ.get(name) or value
+
+
+def _drop_unfinished(cache: Path) -> None:
+    """Removes what a process that was killed left half-written: jax would write nothing after it.
+
+    A program is written to `NAME-cache`, then the time to `NAME-atime`, which jax reads of every
+    program whenever it adds one.
+    """
+    for program in cache.glob("*-cache"):
+        if not program.with_name(f"{program.name.removesuffix('-cache')}-atime").exists():
+            program.unlink(missing_ok=True)
+
+
+def environment() -> dict[str, Any]:
+    """The versions and the device that a result was measured with."""
+    import jax
+
+    packages = ("jaxdigits", "jax", "jaxlib", "numpy", "optax")
+    versions = {name: importlib.metadata.version(name) for name in packages}
+    return {
+        "versions": {"python": platform.python_version(), **versions},
+        "device": jax.devices()[0].device_kind,
+    }

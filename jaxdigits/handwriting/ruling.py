@@ -1,0 +1,72 @@
+"""Taking the lines of ruled and squared paper away, and leaving what is written over them."""
+
+import numpy as np
+from jaxtyping import Bool, Int
+from scipy import ndimage
+
+from jaxdigits.handwriting.ink import connected
+
+_SPAN = 0.6
+"""A line of the paper goes this share of the way through the picture, or further."""
+
+_BRIDGE = 3.0
+"""Stroke widths of a gap in a line that a crossing stroke may leave."""
+
+
+def without_ruling(
+    strokes: Bool[np.ndarray, "height width"], width: float
+) -> Bool[np.ndarray, "height width"]:
+    """The strokes without the lines that go through the picture, level or upright.
+
+    Where a stroke crosses a line, ink stands on both sides of it too, and stays. A line alone is
+    taken for one only if it is thin beside the strokes: it might be the bar of a 7.
+
+    Args:
+        strokes: where ink is.
+        width: of the strokes, in pixels.
+
+    Example:
+        >>> page = np.zeros((200, 300), bool)
+        >>> page[100:102] = True                            # a line
+        >>> page[60:140, 150:156] = True                    # a stroke across it
+        >>> left = without_ruling(page, width=6.0)
+        >>> left[100].nonzero()[0].tolist()
+        [150, 151, 152, 153, 154, 155]
+    """
+    level = strokes & ~_level_lines(strokes, width)
+    return level & ~_level_lines(strokes.T, width).T
+
+
+def _level_lines(
+    strokes: Bool[np.ndarray, "height width"], width: float
+) -> Bool[np.ndarray, "height width"]:
+    """Where lines are that go from left to right, perhaps bent, or turned a little."""
+    length = strokes.shape[1]
+    thickness = _vertical_runs(strokes)
+    thin = strokes & (thickness <= max(1.6 * width, 3))
+    reach = round(_BRIDGE * width) // 2 * 2 + 1
+    bridged = ndimage.maximum_filter(thin, (3, reach))
+    labels = connected(bridged)
+    labels[~thin] = 0
+    spans = {
+        number: (place[1].start, place[1].stop)
+        for number, place in enumerate(ndimage.find_objects(labels), 1)
+        if place is not None and place[1].stop - place[1].start >= _SPAN * length
+    }
+    through = [s for s in spans.values() if s[0] < 0.03 * length and s[1] > 0.97 * length]
+    found = np.zeros_like(strokes)
+    for number, span in spans.items():
+        line = labels == number
+        hairline = np.median(thickness[line]) < 0.6 * width
+        if len(spans) > 2 or (span in through and (len(through) > 1 or hairline)):
+            found |= line
+    return found
+
+
+def _vertical_runs(strokes: Bool[np.ndarray, "height width"]) -> Int[np.ndarray, "height width"]:
+    """For each pixel of ink, how many are joined with it in its column; elsewhere 0."""
+    height = len(strokes)
+    rows = np.arange(height)[:, None]
+    above = np.maximum.accumulate(np.where(strokes, -1, rows), axis=0)
+    below = np.minimum.accumulate(np.where(strokes, height, rows)[::-1], axis=0)[::-1]
+    return np.where(strokes, below - above - 1, 0)

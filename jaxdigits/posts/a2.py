@@ -1,0 +1,39 @@
+"""A2: a softmax that no logit is too large for.
+
+Post A, "SoftMax Implementation". The post subtracts the largest logit of each row of a batch before
+it takes exponentials, so that none overflows. It checks that the probabilities add up to 1 on a
+single vector, for which its function leaves the subtraction out.
+
+Posted: 1.0.
+Expect: 1.0, for the post's own logits and for the same raised by 1000, where exp() would overflow.
+"""
+
+import jax.numpy as jnp
+
+import jaxdigits as jd
+from jaxdigits.posts.study import Comparison, Study
+
+SETUP = "softmax, the largest logit subtracted first"
+
+POSTED_LOGITS = jnp.array(
+    [24.3919, -51.7686, 13.9901, -22.6144, 47.2925, 4.1529, -24.6324, -37.5008, 47.0262, 35.0089]
+)
+
+
+def run(study: Study) -> list[Comparison]:
+    """Adds up the probabilities."""
+    del study  # there are no data in it
+    return [
+        Comparison(
+            "sum of the probabilities",
+            [float(jd.losses.softmax(POSTED_LOGITS).sum())],
+            "1.0",
+            chance=False,
+        ),
+        Comparison(
+            "the same with 1000 added to each logit",
+            [float(jd.losses.softmax(POSTED_LOGITS + 1000).sum())],
+            chance=False,
+            digits=1,
+        ),
+    ]

@@ -1,0 +1,1 @@
+"""Pure functions that train: no file, no clock, no print."""

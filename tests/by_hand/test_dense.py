@@ -1,0 +1,64 @@
+"""The formulas of the first post against `jax.grad`, in float64."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxdigits import losses
+from jaxdigits.by_hand import dense as gradients
+from jaxdigits.models import linear, mlp
+
+
+@pytest.fixture(autouse=True)
+def _float64():
+    with jax.enable_x64(True):
+        yield
+
+
+def as_float64(tree):
+    return jax.tree.map(lambda leaf: leaf.astype(jnp.float64), tree)
+
+
+@pytest.fixture
+def batch(rng):
+    images = jnp.asarray(rng.normal(size=(9, 28, 28)))
+    weights = jnp.asarray(rng.uniform(size=9)).at[-2:].set(0)  # two do not count
+    return images, jnp.asarray(rng.integers(0, 10, 9)), weights
+
+
+def check(apply, by_hand, params, batch):
+    images, labels, weights = batch
+    expected = jax.grad(
+        lambda params: losses.cross_entropy(apply(params, images), labels) @ weights
+    )(params)
+    logits, ours = by_hand(params, images, labels, weights)
+    assert jax.tree.structure(ours) == jax.tree.structure(expected)
+    for mine, theirs in zip(jax.tree.leaves(ours), jax.tree.leaves(expected), strict=True):
+        assert mine.dtype == jnp.float64
+        assert np.abs(theirs).max() > 1e-4  # there is something to compare
+        np.testing.assert_allclose(mine, theirs, rtol=1e-10, atol=1e-10)
+    np.testing.assert_allclose(logits, apply(params, images), rtol=1e-12)
+
+
+def test_linear(batch):
+    params = as_float64(linear.init(jax.random.key(0)))
+    check(linear.apply, gradients.linear, params, batch)
+
+
+@pytest.mark.parametrize("hidden", [(), (30,), (20, 15, 5)])
+@pytest.mark.parametrize("activation", sorted(gradients.DERIVATIVES))
+def test_mlp(hidden, activation, batch):
+    params = as_float64(mlp.init(jax.random.key(0), 10, hidden))
+    check(
+        lambda params, images: mlp.apply(params, images, activation),
+        partial(gradients.mlp, activation=activation),
+        params,
+        batch,
+    )
+
+
+def test_every_activation_has_a_derivative():
+    assert set(gradients.DERIVATIVES) == set(mlp.ACTIVATIONS)

@@ -1,0 +1,110 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from scipy.stats import binomtest
+from sklearn import metrics as reference
+
+import jaxdigits as jd
+from jaxdigits.evaluation import metrics
+from jaxdigits.models import make_model, pixel
+from jaxdigits.transforms.scaling import Scaling, unit_pixels
+
+
+@pytest.fixture
+def scored(rng):
+    """Logits without ties, and labels."""
+    return jnp.asarray(rng.normal(size=(200, 7)), jnp.float32), jnp.asarray(rng.integers(0, 7, 200))
+
+
+def test_against_scikit_learn(scored):
+    logits, labels = scored
+    guesses = np.argmax(logits, axis=1)
+    assert jax.jit(metrics.accuracy)(logits, labels) == pytest.approx(
+        reference.accuracy_score(labels, guesses)
+    )
+    counts = jax.jit(metrics.confusion_matrix)(logits, labels)
+    np.testing.assert_array_equal(counts, reference.confusion_matrix(labels, guesses))
+    np.testing.assert_allclose(
+        metrics.per_class_accuracy(logits, labels),
+        reference.recall_score(labels, guesses, average=None),  # pyright: ignore[reportArgumentType]
+        rtol=1e-6,
+    )
+    for k in range(1, 7):
+        expected = reference.top_k_accuracy_score(labels, logits, k=k)
+        assert metrics.top_k_accuracy(logits, labels, k) == pytest.approx(expected)
+
+
+def test_a_class_without_images_has_no_accuracy():
+    shares = metrics.per_class_accuracy(jnp.eye(3), jnp.array([0, 1, 1]))
+    np.testing.assert_array_equal(shares, [1, 0.5, np.nan])
+
+
+@given(
+    st.integers(1, 6).flatmap(lambda n: arrays(np.int32, (n, n), elements=st.integers(0, 9))),
+    st.integers(1, 8),
+)
+def test_most_confused_by_brute_force(counts, wanted):
+    pairs = []
+    for first in range(len(counts)):
+        for second in range(first + 1, len(counts)):
+            times = int(counts[first, second]) + int(counts[second, first])
+            if times:
+                pairs.append((first, second, times))
+    pairs.sort(key=lambda pair: -pair[2])  # equals keep their order
+    assert metrics.most_confused(counts, wanted) == pairs[:wanted]
+
+
+@given(st.integers(1, 100_000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
+def test_wilson_interval_against_scipy(sample):
+    interval = binomtest(*sample).proportion_ci(method="wilson")
+    np.testing.assert_allclose(metrics.wilson_interval(*sample), interval, atol=1e-12)
+
+
+@pytest.fixture(scope="module")
+def scored_run() -> tuple[jd.Run, jd.data.Dataset]:
+    """The pixel baseline on the digits, and their test split."""
+    train, test = jd.data.load_splits("digits", ("train", "test"))
+    config = jd.TrainConfig(model="pixel", scale="unit")
+    scaling = Scaling(jnp.float32(0), jnp.float32(1))
+    params = pixel.fit(unit_pixels(jnp.asarray(train.images)), jnp.asarray(train.labels))
+    model = make_model(config, 10)
+    return jd.Run(config, model, params, scaling, test.class_names, test.fingerprint, {}, {}), test
+
+
+def test_figures_of_an_evaluation(scored_run):
+    run, test = scored_run
+    found = run.evaluate(test)
+    logits = run.predict_logits(test.images)
+    within_two = (np.argsort(-logits, axis=1)[:, :2] == test.labels[:, None]).any(axis=1)
+    assert found.top_2 == pytest.approx(within_two.mean())
+    assert found.accuracy < found.top_2 < 1
+    guesses = logits.argmax(axis=1)
+    assert 1 <= len(found.confused) <= 5
+    for first, second, times in found.confused:
+        a, b = int(first), int(second)
+        either = (test.labels == a) & (guesses == b) | (test.labels == b) & (guesses == a)
+        assert times == either.sum() > 0
+    plain = found.as_dict()
+    assert plain["top_2_accuracy"] == found.top_2
+    assert plain["most_confused"] == [list(pair) for pair in found.confused]
+
+
+def test_accuracy_on_moved_images(scored_run):
+    """Row C5: other movements in each draw, the same ones each time."""
+    run, test = scored_run
+    before = test.images.copy()
+    found = run.accuracy_moved(test, draws=4)
+    assert len(set(found)) > 1
+    assert run.accuracy_moved(test, draws=4) == found
+    assert run.accuracy_moved(test, draws=2) == found[:2]
+    np.testing.assert_array_equal(test.images, before)
+    assert max(found) < run.evaluate(test).accuracy
+    assert min(found) > 0.2
+    letters = jd.data.Examples(np.zeros((30, 28, 28), np.uint8), np.arange(30) % 2)
+    other = jd.data.from_arrays("other", letters, letters, ("a", "b"))["test"]
+    with pytest.raises(jd.errors.DataError, match="the network knows the classes 0, 1"):
+        run.accuracy_moved(other)

@@ -1,0 +1,86 @@
+"""Accuracy on changed images."""
+
+import json
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import scipy.ndimage
+
+import jaxdigits as jd
+from jaxdigits.evaluation import robustness
+from jaxdigits.evaluation.robustness import CONDITIONS, Measured, changed
+
+DIGITS = jd.data.load("digits", "test")
+
+
+def images_under(kind, strength):
+    (condition,) = [c for c in CONDITIONS if (c.kind, c.strength) == (kind, strength)]
+    return np.asarray(changed(condition, jnp.asarray(DIGITS.images[:40])))
+
+
+def test_all_that_is_asked_for_is_there():
+    strengths = {}
+    for condition in CONDITIONS:
+        strengths.setdefault(condition.kind, []).append(condition.strength)
+    assert strengths["shift"] == [f"{n} pixels" for n in range(1, 6)]
+    assert strengths["rotation"] == [f"{n} degrees" for n in range(5, 31, 5)]
+    assert set(strengths) == {
+        *("clean", "moved", "shift", "rotation", "scale", "strokes"),
+        *("noise", "blur", "contrast", "inverted"),
+    }
+
+
+def test_the_same_every_time():
+    for condition in {condition.kind: condition for condition in CONDITIONS}.values():
+        found = images_under(condition.kind, condition.strength)
+        np.testing.assert_array_equal(found, images_under(condition.kind, condition.strength))
+        assert np.array_equal(found, DIGITS.images[:40]) == (condition.kind == "clean")
+
+
+def test_a_shift_is_by_so_much():
+    """Each image is scipy's, moved by 3 pixels in one of eight directions, and not in one only."""
+    ways = [(r, c) for r in (-3, 0, 3) for c in (-3, 0, 3) if (r, c) != (0, 0)]
+    found = set()
+    for before, after in zip(DIGITS.images[:40], images_under("shift", "3 pixels"), strict=True):
+        same = [w for w in ways if np.array_equal(scipy.ndimage.shift(before, w, order=0), after)]
+        assert same
+        found.update(same)
+    assert len(found) > 4
+
+
+def test_a_rotation_is_scipys_to_one_side_or_the_other():
+    for before, after in zip(
+        DIGITS.images[:10], images_under("rotation", "20 degrees"), strict=False
+    ):
+        differences = [
+            np.abs(
+                scipy.ndimage.rotate(before.astype(float), angle, reshape=False, order=1) - after
+            )
+            for angle in (-20, 20)
+        ]
+        assert min(d.max() for d in differences) < 1
+
+
+def test_the_mean_leaves_the_clean_images_out():
+    found = [Measured("clean", "", 1.0), Measured("blur", "1", 0.25), Measured("blur", "2", 0.75)]
+    assert robustness.mean(found) == 0.5
+
+
+def test_other_classes_are_refused():
+    with pytest.raises(jd.errors.DataError, match="the network knows the classes a, b"):
+        robustness.measure(jd.load("letters"), DIGITS)
+
+
+def test_evaluate_robustness(cli, tmp_path):
+    """Of a run on the digits inside: figures, and a picture."""
+    cli("train", "--dataset", "digits", "--model", "linear", "--epochs", "2", "--out", "run")
+    code, out, _ = cli("evaluate", "run", "--robustness", "--json")
+    document = json.loads(out)
+    assert code == 0
+    by_kind = {r["kind"]: r["accuracy"] for r in document["robustness"]}
+    assert by_kind["clean"] == pytest.approx(document["results"]["test"]["accuracy"])
+    assert 0 < document["robustness_mean"] < by_kind["clean"]
+    calibration = document["calibration"]
+    assert 0 < calibration["error_at_temperature"] < 0.2
+    assert (tmp_path / "run-robustness.png").stat().st_size > 10_000

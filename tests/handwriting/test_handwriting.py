@@ -1,0 +1,360 @@
+"""Pictures of other people's handwriting: drawn and photographed here, read by what is shipped."""
+
+import json
+
+import numpy as np
+import pytest
+import skimage
+from drawn import SHAPES, canvas, photo
+from PIL import Image
+
+import jaxdigits as jd
+from jaxdigits.errors import DataError
+from jaxdigits.handwriting import find_characters, open_picture, read
+from jaxdigits.handwriting.ink import find_ink
+from jaxdigits.handwriting.opening import MOST_PIXELS, SIDE
+from jaxdigits.transforms.form import stroke_width
+
+DIGITS = "0123456789"
+LETTERS = "".join(character for character in SHAPES if character not in DIGITS)
+
+
+@pytest.fixture(scope="module")
+def digits_run():
+    return jd.load("digits")
+
+
+@pytest.fixture(scope="module")
+def letters_run():
+    return jd.load("letters")
+
+
+def coloured(grey):
+    return np.repeat(grey[..., None], 3, axis=2)
+
+
+def read_text(picture, run):
+    try:
+        return read(picture if picture.ndim == 3 else coloured(picture), run).text
+    except DataError as error:
+        return str(error)
+
+
+def share_read(characters, run, **style):
+    """Of drawings of each character, three each, the share that is read right."""
+    found = [
+        read_text(canvas(character, seed, **style), run).upper() == character.upper()
+        for character in characters
+        for seed in range(3)
+    ]
+    return np.mean(found)
+
+
+@pytest.mark.parametrize(
+    "style",
+    [
+        {},
+        {"dark": True},
+        {"pen": 1},
+        {"pen": 30, "dark": True},
+        {"share": 0.2, "pen": 5},
+        {"side": 28, "share": 0.7, "pen": 2.5, "dark": True},
+        {"side": 28, "share": 0.7, "pen": 1},
+        {"side": 1000, "pen": 1},
+    ],
+    ids=lambda style: " ".join(f"{key}={value}" for key, value in style.items()) or "as it is",
+)
+def test_digits_drawn_with_a_mouse(style, digits_run):
+    """Off the centre, in either polarity, hairlines and brushes, small canvases and large ones."""
+    assert share_read(DIGITS, digits_run, **style) >= 0.9
+
+
+@pytest.mark.parametrize("style", [{}, {"pen": 1, "dark": True}, {"share": 0.2, "pen": 5}], ids=str)
+def test_letters_drawn_with_a_mouse(style, letters_run):
+    assert share_read(LETTERS, letters_run, **style) >= 0.9
+
+
+@pytest.mark.parametrize(
+    "style",
+    [
+        {},
+        {"ruled": True},
+        {"squared": True},
+        {"shadow": 0.8, "pen": 0.03},
+        {"colour": (190, 40, 40)},
+    ],
+    ids=str,
+)
+def test_photos_of_digits(style, digits_run):
+    """Pen on paper, several lines, turned, in bad light: place and order of all, most are right."""
+    right = total = 0
+    for seed, lines in enumerate((["31", "4159"], ["2718", "28"], ["60", "2", "214"])):
+        found = read_text(photo(lines, seed, **style), digits_run).replace(" ", "").split("\n")
+        assert [len(line) for line in found] == [len(line) for line in lines]
+        total += sum(map(len, lines))
+        right += sum(a == b for a, b in zip("".join(found), "".join(lines), strict=True))
+    assert right >= 0.9 * total
+
+
+def test_a_photo_of_letters(letters_run):
+    assert read_text(photo(["HELLO", "jij"], 3), letters_run).upper() == "HELLO\nJIJ"
+
+
+def test_words_are_parted():
+    found = find_characters(photo(["12 34", "5 67"], 0, turned=0))
+    assert [character.line for character in found] == [0, 0, 0, 0, 1, 1, 1]
+    assert [n for n, character in enumerate(found) if character.after_space] == [2, 5]
+
+
+def test_light_and_ground_make_no_difference():
+    """The same strokes on white, in a gradient of light, and inverted: the same ink, nearly."""
+    page = coloured(canvas("3", 0)).astype(np.float32)
+    light = np.linspace(0.4, 1, page.shape[1])[None, :, None]
+    plain, dim = (find_ink(np.round(p).astype(np.uint8)) for p in (page, page * light))
+    assert np.abs(plain - dim).mean() < 0.005
+    np.testing.assert_allclose(find_ink((255 - page).astype(np.uint8)), plain, atol=1e-6)
+
+
+def test_boxes_are_around_the_characters():
+    page = np.full((100, 200, 3), 240, np.uint8)
+    page[20:80, 30:40] = page[10:90, 120:132] = 20
+    boxes = [(c.left, c.top, c.right, c.bottom) for c in find_characters(page)]
+    assert boxes == [(30, 20, 40, 80), (120, 10, 132, 90)]
+
+
+def test_strokes_that_nearly_touch_are_one_character():
+    page = np.full((120, 200, 3), 255, np.uint8)
+    page[20:100, 40:48] = 0  # the stem of a T, one pixel below its bar
+    page[12:19, 20:70] = 0
+    page[20:100, 150:158] = 0
+    assert len(find_characters(page)) == 2
+
+
+def test_dots_belong_to_what_is_below():
+    page = np.full((120, 200, 3), 255, np.uint8)
+    page[50:100, 40:47] = page[25:33, 41:48] = 0
+    page[20:100, 120:127] = 0
+    assert [(c.top, c.bottom) for c in find_characters(page)] == [(25, 100), (20, 100)]
+
+
+def test_touching_characters_are_parted(monkeypatch, digits_run):
+    """Two that were drawn apart and pushed together, some so that they touch."""
+    pages = {}
+    for seed in range(30):
+        rng = np.random.default_rng(seed)
+        text = "".join(rng.choice(list("023568"), 2))
+        pair = np.zeros((160, 240), np.uint8)
+        left = 40
+        for character in text:
+            ink = 255 - canvas(character, int(rng.integers(1000)), side=160, pen=7)
+            rows, columns = (np.flatnonzero((ink > 127).any(axis=axis)) for axis in (1, 0))
+            ink = ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+            height, width = ink.shape
+            place = pair[20 : 20 + height, left : left + width]
+            np.maximum(place, ink, out=place)
+            left += width - 4
+        pages[seed] = text, np.repeat(255 - pair[..., None], 3, axis=2)
+    apart = {seed for seed, (_, page) in pages.items() if len(find_characters(page)) == 2}
+    readings = {seed: read(page, digits_run) for seed, (_, page) in pages.items()}
+    right = {seed for seed, found in readings.items() if found.text == pages[seed][0]}
+    parted = {seed for seed, found in readings.items() if len(found.characters) == 2} - apart
+    assert len(parted) >= 2
+    assert parted <= right  # only where it is sure
+    for seed in parted:
+        first, second = readings[seed].characters
+        assert 40 <= first.left < first.right <= second.left + 1 < second.right <= 240
+        assert not second.after_space
+
+
+def test_a_neighbours_ink_is_not_taken_along():
+    page = np.full((100, 100, 3), 255, np.uint8)
+    page[20:80, 20:26] = 0
+    page[74:80, 20:42] = 0  # an L
+    page[20:60, 40:46] = 0  # partly over its foot
+    first, second = (character.ink for character in find_characters(page))
+    assert first.shape[1] == 26
+    assert (first[:50, 12:] == 0).all()
+    assert second.shape == (44, 10)
+    assert (second[:, 3:7] == 255).any()
+
+
+def blank_photo(seed):
+    return photo(["1"], seed, colour=(235, 232, 222), shadow=0.8)  # the pen writes paper's colour
+
+
+@pytest.mark.parametrize(
+    "picture",
+    [
+        np.full((300, 400, 3), 255, np.uint8),
+        np.zeros((1, 1, 3), np.uint8),
+        np.random.default_rng(0).normal(200, 8, (500, 700, 3)).clip(0, 255).astype(np.uint8),
+        *(blank_photo(seed) for seed in range(3)),
+        np.asarray(Image.open(f"{skimage.__path__[0]}/data/chelsea.png")),
+        np.asarray(Image.open(f"{skimage.__path__[0]}/data/coffee.png")),
+    ],
+    ids=["white", "one pixel", "noise", *(f"paper {n}" for n in range(3)), "a cat", "a cup"],
+)
+def test_what_is_no_writing(picture, digits_run):
+    with pytest.raises(DataError, match=r"there is no writing|is not like"):
+        read(picture, digits_run)
+
+
+def save(picture, path, **options):
+    Image.fromarray(picture).save(path, **options)
+    return path
+
+
+@pytest.mark.parametrize("kind", ["png", "jpg", "webp", "gif", "bmp", "tiff", "heic"])
+def test_kinds_of_files(tmp_path, kind, digits_run):
+    if kind == "heic":
+        pytest.importorskip("pillow_heif").register_heif_opener()
+    path = save(coloured(canvas("7", 1)), tmp_path / f"seven.{kind}")
+    assert read(open_picture(path), digits_run).text == "7"
+
+
+@pytest.mark.parametrize(
+    "mode", ["1", "L", "P", "LA", "RGBA", "CMYK", "I;16", "I", "F"], ids=lambda mode: f"mode {mode}"
+)
+def test_modes(tmp_path, mode, digits_run):
+    grey = canvas("7", 1)
+    if mode == "I;16":
+        image = Image.fromarray(grey.astype(np.uint16) * 257)
+    else:
+        image = Image.fromarray(grey).convert(mode)
+    image.save(tmp_path / "seven.tiff")
+    assert read(open_picture(tmp_path / "seven.tiff"), digits_run).text == "7"
+
+
+@pytest.mark.parametrize("ink", [0, 255])
+def test_transparent_pictures(tmp_path, ink, digits_run):
+    alpha = 255 - canvas("7", 1)
+    picture = np.dstack([np.full((*alpha.shape, 3), ink, np.uint8), alpha])
+    assert read(open_picture(save(picture, tmp_path / "seven.png")), digits_run).text == "7"
+
+
+@pytest.mark.parametrize(("orientation", "turned"), [(3, 2), (6, 1), (8, 3)])
+def test_cameras_say_which_way_is_up(tmp_path, orientation, turned):
+    """Also where the picture is made smaller."""
+    upright = np.kron(canvas("7", 1), np.ones((6, 3), np.uint8))
+    exif = Image.Exif()
+    exif[274] = orientation
+    path = save(np.rot90(upright, turned), tmp_path / "seven.jpg", exif=exif, quality=95)
+    expected = open_picture(save(upright, tmp_path / "upright.png"))
+    found = open_picture(path)
+    assert found.shape == expected.shape
+    assert np.abs(found.astype(int) - expected).mean() < 3
+
+
+def test_a_large_scan_is_made_smaller(tmp_path, digits_run):
+    """100 megapixels, in a format that has to be decoded whole."""
+    large = Image.fromarray(canvas("7", 1)).resize((10_000, 10_000), Image.Resampling.NEAREST)
+    large.save(tmp_path / "scan.png", compress_level=1)
+    picture = open_picture(tmp_path / "scan.png")
+    assert picture.shape == (SIDE, SIDE, 3)
+    assert read(picture, digits_run).text == "7"
+
+
+def test_files_that_are_no_pictures(tmp_path):
+    files = {
+        "note.pdf": (b"%PDF-1.7", "is a PDF; save its page as"),
+        "empty.png": (b"", "is empty"),
+        "text.png": (b"hello", "it is not an image"),
+        "cut.png": (save(canvas("7", 1), tmp_path / "whole.png").read_bytes()[:500], "cannot be"),
+    }
+    for name, (content, message) in files.items():
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(DataError, match=message):
+            open_picture(tmp_path / name)
+    with pytest.raises(DataError, match="is a folder; name the pictures in it"):
+        open_picture(tmp_path)
+    with pytest.raises(DataError, match="there is no file"):
+        open_picture(tmp_path / "nothing.png")
+    side = int(MOST_PIXELS**0.5) + 1
+    Image.new("1", (side, side)).save(tmp_path / "large.png")
+    with pytest.raises(DataError, match="has 120 megapixels, more than 120; make it smaller"):
+        open_picture(tmp_path / "large.png")
+    Image.new("1", (30_000, 30_000)).save(tmp_path / "bomb.png")
+    with pytest.raises(DataError, match="has more than 120 megapixels"):
+        open_picture(tmp_path / "bomb.png")
+
+
+def test_thin_and_thick_pens_come_to_usual_widths():
+    """Of a digit in MNIST's box; its own images have 1.2 to 7.2 pixels, half of them 2.2 to 3.
+
+    Fine lines become as wide as is usual; what is in the range stays as it is.
+    """
+    widths = []
+    for pen in (1, 4, 14, 40):
+        image = jd.data.to_mnist(canvas("3", 0, pen=pen, dark=True))
+        widths.append(stroke_width(np.kron(image, np.ones((4, 4), np.uint8))))
+    *fine, broad, brush = (width / 4 for width in widths)
+    assert fine == pytest.approx([2.2, 2.2], abs=0.4)
+    assert 1.2 < broad < brush < 7.2
+
+
+def test_predict(tmp_path, cli):
+    save(canvas("7", 1), tmp_path / "seven.png")
+    save(photo(["31", "4"], 0), tmp_path / "note.jpg")
+    code, out, err = cli("predict", tmp_path / "seven.png")
+    assert (code, out.split()[0], err) == (0, "7", "")
+    code, out, err = cli(
+        "predict", tmp_path / "seven.png", tmp_path / "none.png", tmp_path / "note.jpg",
+        "--show", tmp_path / "seen.png",
+    )  # fmt: skip
+    lines = [line.split(" ")[0] for line in out.splitlines()]
+    assert lines == [f"{tmp_path}/seven.png:", "7", f"{tmp_path}/note.jpg:", "31", "4"]
+    assert code == 2
+    assert err == f"jaxdigits: there is no file {tmp_path}/none.png; name a picture\n"
+    assert Image.open(tmp_path / "seen-1.png").size[0] >= 560
+    assert Image.open(tmp_path / "seen-3.png").size[0] == 800
+    assert not (tmp_path / "seen-2.png").exists()
+
+
+def test_predict_as_json(tmp_path, cli):
+    save(canvas("7", 1), tmp_path / "seven.png")
+    (tmp_path / "note.pdf").write_bytes(b"%PDF-1.7")
+    code, out, _ = cli(
+        "predict", tmp_path / "seven.png", tmp_path / "note.pdf", "--error-rate", "0.001", "--json"
+    )
+    document = json.loads(out)
+    good, bad = document["pictures"]
+    (found,) = good["characters"]
+    assert code == 2
+    assert (good["text"], found["character"], found["line"]) == ("7", "7", 0)
+    assert 0 < document["threshold"] < found["confidence"] <= 1
+    assert found["second_confidence"] <= 1 - found["confidence"] + 1e-6
+    assert "PDF" in bad["error"]
+
+
+def test_a_network_of_ones_own(tmp_path, cli):
+    """Its run folder says how far to trust it, from its validation images."""
+    save(canvas("1", 0), tmp_path / "one.png")
+    cli("train", "--dataset", "digits", "--model", "linear", "--epochs", "5", "--out", "own")
+    words = ["predict", "one.png", "--network", "own", "--json"]
+    (plain, strict) = (json.loads(cli(*words, *more)[1]) for more in ([], ["--error-rate", "0.01"]))
+    assert plain["threshold"] == 0 < strict["threshold"] < 1
+    calibration = jd.load("own").calibration
+    assert calibration is not None
+    assert 0.3 < calibration.temperature < 3
+
+
+def test_not_sure(tmp_path, cli):
+    """Two digits in one place are less sure than no mistake at all on validation demands."""
+    halves = np.minimum(canvas("3", 0), canvas("4", 0))
+    save(halves, tmp_path / "both.png")
+    _, out, _ = cli("predict", tmp_path / "both.png", "--error-rate", "0")
+    assert out.startswith("?")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "name a picture"),
+        (["x.png", "--network", "nowhere"], "there is no run in nowhere"),
+        (["x.png", "--error-rate", "2"], "the error rate must be 0 to 1, not 2"),
+    ],
+)
+def test_predict_refuses(cli, arguments, message):
+    code, out, err = cli("predict", *arguments)
+    assert (code, out) == (2, "")
+    assert message in err

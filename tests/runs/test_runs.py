@@ -1,0 +1,170 @@
+import dataclasses
+import json
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import safetensors.numpy
+
+import jaxdigits as jd
+from jaxdigits import data
+from jaxdigits.errors import DataError, RunError
+from jaxdigits.runs import run as runs
+from jaxdigits.runs.fit import RUN_FILES, train
+from jaxdigits.transforms.scaling import scale_pixels
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory) -> tuple[jd.Run, Path]:
+    folder = tmp_path_factory.mktemp("runs") / "digits"
+    return train(jd.TrainConfig(dataset="digits", model="mlp", epochs=3), out=folder), folder
+
+
+@pytest.fixture
+def copied(trained, tmp_path) -> Path:
+    import shutil
+
+    return Path(shutil.copytree(trained[1], tmp_path / "run"))
+
+
+def test_a_run_folder_holds_what_it_should(trained):
+    run, folder = trained
+    assert sorted(path.name for path in folder.iterdir()) == sorted(RUN_FILES)
+    document = json.loads((folder / "run.json").read_text())
+    assert document["config"] == json.loads(json.dumps(run.config.as_dict()))
+    assert document["data"] == jd.data.load("digits", "test").fingerprint.as_dict()
+    assert {"python", "jax", "jaxlib", "numpy", "optax", "jaxdigits"} == set(document["versions"])
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    assert [line["epoch"] for line in lines] == [0, 1, 2, 3]
+    assert lines[-1]["train_loss"] < lines[1]["train_loss"]
+    for picture in folder.glob("*.png"):
+        assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_loaded_run_is_the_run(trained):
+    run, folder = trained
+    loaded = jd.load(folder)
+    assert loaded.config == run.config
+    for mine, theirs in zip(
+        jax.tree.leaves(loaded.params), jax.tree.leaves(run.params), strict=True
+    ):
+        np.testing.assert_array_equal(mine, theirs)
+    test = jd.data.load("digits", "test")
+    evaluation = loaded.evaluate(test)
+    assert evaluation.as_dict() == run.results["test"] == loaded.results["test"]
+    assert evaluation.accuracy == (loaded.predict(test.images) == test.labels).mean()
+    assert evaluation.low < evaluation.accuracy < evaluation.high
+
+
+def test_predictions(trained):
+    run, _ = trained
+    images = jd.data.load("digits", "test").images[:7]
+    labels, probabilities = run.predict(images), run.predict_proba(images)
+    assert (labels.shape, labels.dtype) == ((7,), np.int32)
+    assert (probabilities.shape, probabilities.dtype) == ((7, 10), np.float32)
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-5)
+    np.testing.assert_array_equal(probabilities.argmax(axis=1), labels)
+
+
+@pytest.mark.parametrize("count", [1, 3, 999, 1000, 1001, 2500])
+def test_any_number_of_images(trained, rng, count):
+    run, _ = trained
+    images = rng.integers(0, 256, (count, 28, 28), dtype=np.uint8)
+    expected = run.model.apply(run.params, scale_pixels(jnp.asarray(images), run.scaling))
+    np.testing.assert_allclose(run.predict_logits(images), expected, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("model", ["linear", "pixel", "mlp"])
+def test_every_model_is_kept(model, tmp_path):
+    config = jd.TrainConfig(dataset="digits", model=model, hidden=(8, 8), epochs=1)
+    run = train(config, out=tmp_path / "run")
+    images = jd.data.load("digits", "test").images
+    np.testing.assert_array_equal(
+        jd.load(tmp_path / "run").predict_logits(images), run.predict_logits(images)
+    )
+
+
+def test_images_that_are_none_are_refused(python, trained):
+    code = (
+        "import sys, numpy as np, jaxdigits as jd; run = jd.load(sys.argv[1])\n"
+        "for bad in (np.zeros((2, 28, 28)), np.zeros((28, 28), np.uint8)):\n"
+        "    try: run.predict(bad)\n"
+        "    except jd.errors.DataError as error: print(error)"
+    )
+    lines = python("-c", code, str(trained[1])).stdout.splitlines()
+    wanted = "images must be uint8 of shape [n, 28, 28], pixels 0..255; these are "
+    assert lines == [wanted + "float64 of shape [2, 28, 28]", wanted + "uint8 of shape [28, 28]"]
+    with pytest.raises(DataError, match="there is no image"):
+        trained[0].predict(np.zeros((0, 28, 28), np.uint8))
+
+
+def test_folders_without_a_run(tmp_path):
+    (tmp_path / "file").touch()
+    for folder in (tmp_path / "nothing", tmp_path, tmp_path / "file"):
+        with pytest.raises(RunError, match="there is no run in"):
+            jd.load(folder)
+    with pytest.raises(RunError, match="File name too long"):
+        jd.load(tmp_path / ("x" * 300))
+
+
+def test_other_classes_are_refused(trained):
+    letters = data.Examples(np.zeros((30, 28, 28), np.uint8), np.arange(30) % 2)
+    splits = data.from_arrays("other", letters, letters, ("a", "b"))
+    with pytest.raises(DataError, match=r"the network knows the classes 0, 1, .* are of a, b"):
+        trained[0].evaluate(splits["test"])
+
+
+def edit(folder: Path, **changes) -> None:
+    path = folder / "run.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+def test_damaged_run_files(copied):
+    path = copied / "run.json"
+    whole = path.read_text()
+    for content, message in (
+        (whole[:100], "run.json is damaged"),
+        ("[]", "run.json is damaged"),
+        ('{"format": 1}', "run.json is damaged: lacks 'config'"),
+    ):
+        path.write_text(content)
+        with pytest.raises(RunError, match=message):
+            jd.load(copied)
+    path.write_text(whole)
+    edit(copied, format=runs.FORMAT + 1)
+    with pytest.raises(RunError, match="written by a newer jaxdigits"):
+        jd.load(copied)
+    path.write_text(whole)
+    edit(copied, config={**json.loads(whole)["config"], "epochs": -1})
+    with pytest.raises(RunError, match="impossible setting: epochs must be 0 to"):
+        jd.load(copied)
+
+
+def test_damaged_parameters(copied):
+    path = copied / "params.safetensors"
+    arrays = safetensors.numpy.load_file(path)
+    assert sorted(arrays) == ["0.bias", "0.weight", "1.bias", "1.weight"]
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(RunError, match=r"params\.safetensors cannot be read"):
+        jd.load(copied)
+    safetensors.numpy.save_file({**arrays, "0.bias": arrays["0.bias"][:5]}, path)
+    with pytest.raises(RunError, match=r"expected float32 \[128\] for 0\.bias, found .* \[5\]"):
+        jd.load(copied)
+    safetensors.numpy.save_file({**arrays, "2.bias": arrays["0.bias"]}, path)
+    with pytest.raises(RunError, match=r"it holds 2\.bias as well"):
+        jd.load(copied)
+    path.unlink()
+    with pytest.raises(RunError, match="cannot be read"):
+        jd.load(copied)
+
+
+def test_a_class_without_images_is_no_number(trained):
+    run, _ = trained
+    test = jd.data.load("digits", "test")
+    only = test.labels != 3
+    fewer = dataclasses.replace(test, images=test.images[only], labels=test.labels[only])
+    result = run.evaluate(fewer).as_dict()
+    assert result["per_class_accuracy"]["3"] is None
+    json.dumps(result, allow_nan=False)

@@ -1,0 +1,71 @@
+import itertools
+
+import jax
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import chisquare
+
+from jaxdigits.training.batches import permutation, shuffled_batches
+
+KEYS = st.integers(0, 2**32 - 1).map(jax.random.key)
+
+
+@settings(max_examples=20)
+@given(KEYS, st.integers(1, 300))
+def test_a_permutation_holds_each_index_once(key, count):
+    order = np.asarray(permutation(key, count))
+    assert order.dtype == np.int32
+    np.testing.assert_array_equal(np.sort(order), np.arange(count))
+
+
+def test_large_counts():
+    for count in (60_000, 65_536, 65_537, 814_255):
+        order = np.asarray(permutation(jax.random.key(0), count))
+        assert np.array_equal(np.sort(order), np.arange(count))
+        # Neighbours before are no neighbours after: 2 pairs of `count` by chance.
+        assert (np.abs(np.diff(order)) == 1).sum() < 20
+
+
+def test_the_order_does_not_depend_on_the_float_type():
+    plain = permutation(jax.random.key(0), 1000)
+    with jax.enable_x64(True):
+        np.testing.assert_array_equal(permutation(jax.random.key(0), 1000), plain)
+
+
+def test_all_orders_are_equally_likely():
+    keys = jax.random.split(jax.random.key(1), 24_000)
+    orders = np.asarray(jax.vmap(lambda key: permutation(key, 4))(keys))
+    counts = [np.all(orders == order, axis=1).sum() for order in itertools.permutations(range(4))]
+    assert sum(counts) == 24_000
+    assert chisquare(counts).pvalue > 0.001
+
+
+def test_places_are_equally_likely_where_random_bits_are_few():
+    """60,000 needs two rounds: does any image come early or late too often?"""
+    keys = jax.random.split(jax.random.key(2), 200)
+    orders = jax.lax.map(jax.jit(lambda key: permutation(key, 60_000)), keys)
+    places = np.argsort(np.asarray(orders), axis=1)  # of each image, in each of 200 shuffles
+    means = places[:, ::100].mean(axis=0)
+    expected, error = 59_999 / 2, 60_000 / np.sqrt(12 * 200)
+    assert chisquare(np.histogram(places[:, :50], bins=20)[0]).pvalue > 0.001
+    assert np.abs(means - expected).max() < 5 * error
+
+
+@settings(max_examples=20)
+@given(KEYS, st.integers(1, 200), st.integers(1, 70))
+def test_every_example_counts_once(key, count, batch_size):
+    indices, valid = shuffled_batches(key, count, batch_size)
+    used = min(batch_size, count)
+    assert indices.shape == valid.shape == (-(-count // used), used)
+    counted = np.asarray(indices)[np.asarray(valid) == 1]
+    np.testing.assert_array_equal(np.sort(counted), np.arange(count))
+    assert (np.asarray(indices) < count).all()
+
+
+def test_more_than_the_fast_way_can_shuffle():
+    count = 2**24 + 3
+    order = np.asarray(permutation(jax.random.key(0), count))
+    assert order.dtype == np.int32
+    assert (np.bincount(order, minlength=count) == 1).all()
+    assert (order[:100] != np.arange(100)).any()

@@ -1,0 +1,58 @@
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxdigits.transforms.scaling import (
+    IMAGE_MEAN,
+    IMAGE_STD,
+    Scaling,
+    rescale_each,
+    scale_pixels,
+    standardize,
+    unit_pixels,
+)
+
+
+def test_every_byte_as_a_share_of_255():
+    """And exactly back."""
+    pixels = jnp.resize(jnp.arange(256, dtype=jnp.uint8), (1, 28, 28))
+    shares = np.asarray(unit_pixels(pixels))
+    assert shares.dtype == np.float32
+    np.testing.assert_allclose(shares, np.asarray(pixels) / 255, rtol=2e-7)
+    np.testing.assert_array_equal(np.round(shares * 255), pixels)
+
+
+def test_scaling_in_two_steps(rng):
+    images = jnp.asarray(rng.integers(0, 256, (4, 28, 28), dtype=np.uint8))
+    scaling = Scaling(jnp.float32(0.13), jnp.float32(0.31))
+    expected = (np.asarray(images, np.float64) / 255 - 0.13) / 0.31
+    np.testing.assert_allclose(scale_pixels(images, scaling), expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(
+        scale_pixels(images, scaling), standardize(unit_pixels(images), scaling)
+    )
+
+
+@pytest.mark.parametrize(("brightness", "contrast"), [(0.0, 1.0), (0.4, 0.1), (-5.0, 100.0)])
+def test_each_image_to_one_mean_and_deviation(brightness, contrast, rng):
+    """Post C row C1; each by itself, whatever the others are."""
+    images = rng.uniform(size=(5, 28, 28)).astype(np.float32)
+    images[2, 3:] = 0  # little ink
+    found = np.asarray(rescale_each(jnp.asarray(brightness + contrast * images)), np.float64)
+    np.testing.assert_allclose(found.mean(axis=(1, 2)), IMAGE_MEAN, atol=1e-4)
+    np.testing.assert_allclose(found.std(axis=(1, 2)), IMAGE_STD, atol=1e-4)
+    np.testing.assert_allclose(found, rescale_each(jnp.asarray(images)), atol=1e-3)
+    np.testing.assert_allclose(
+        rescale_each(jnp.asarray(brightness + contrast * images[2:3])), found[2:3], atol=1e-6
+    )
+
+
+def test_a_blank_image_stays_blank():
+    for level in (0.0, 1.0):
+        blank = rescale_each(jnp.full((2, 28, 28), level, jnp.float32))
+        np.testing.assert_allclose(blank, IMAGE_MEAN, atol=1e-6)
+
+
+def test_a_grey_image_is_blank():
+    """Of any of the 256 levels."""
+    pixels = jnp.broadcast_to(jnp.arange(256, dtype=jnp.uint8)[:, None, None], (256, 28, 28))
+    np.testing.assert_allclose(rescale_each(unit_pixels(pixels)), IMAGE_MEAN, atol=1e-6)
