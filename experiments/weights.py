@@ -32,7 +32,7 @@ from recipes import train
 import jaxdigits as jd
 from jaxdigits.evaluation.calibration import calibrate
 from jaxdigits.evaluation.metrics import mean_interval
-from jaxdigits.files import replacing, write_json
+from jaxdigits.files import atomic_write, write_json
 from jaxdigits.models import count_params, make_model
 from jaxdigits.runs import run as runs
 from jaxdigits.training.trainer import default_mesh
@@ -140,7 +140,7 @@ def main() -> None:
     devices = mesh.size if mesh else 1
     runs.save(best, folder, {"training": seconds}, devices, dtype=np.float16)
     write_json(arguments.results / f"weights-{arguments.name}.json", document)
-    with replacing(folder / "CARD.md") as path:
+    with atomic_write(folder / "CARD.md") as path:
         path.write_text(card(arguments.name, best, moved, document, folder))
     print(f"written to {folder}: seed {best.config.seed}")
 

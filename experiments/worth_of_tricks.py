@@ -3,7 +3,7 @@
     python experiments/worth_of_tricks.py
 
 Trains the default network with one trick after another taken away, in turns, and says how many
-times as long it then takes. The docstrings in `jaxdigits/convolution/` quote the result.
+times as long it then takes. The docstrings in `jaxdigits/ops/` quote the result.
 
 Expect, on two CPU cores: plain `lax` convolutions 20 times or more, the others 1.1 to 2 times.
 """

@@ -1,32 +1,28 @@
-"""Handwritten characters recognised in functional JAX.
+"""Handwritten-character recognition in functional JAX, for learning, benchmarking, and building on.
 
     import jaxdigits as jd
     run = jd.load("digits")                          # or a run folder: "runs/mnist-convnet"
     labels = run.predict(images)                     # images uint8 [n, 28, 28]
 
-Read on from here:
+Training computes, runs remember, evaluation judges:
 
-| module | subject |
+| room | subject |
 |---|---|
-| `config` | `TrainConfig`: all settings of a run |
-| `data` | data sets: preparing, loading, fingerprints |
-| `preprocess`, `batches` | from pixels of 0..255 to the batches that a network sees |
-| `augmentation` | random changes of images, on the device |
-| `models`, `losses`, `metrics` | pure functions on arrays |
-| `gradients` | the gradients of the first post, by hand |
-| `convolution` | convolution and max-pooling that are fast on CPUs too |
-| `optimizers` | optax's, by name |
+| `config`, `errors`, `files`, `environment` | settings, errors, atomic writing, the machine |
+| `losses` | pure functions of logits and labels |
+| `data` | datasets: preparing, loading, fingerprints |
+| `transforms` | scaling, augmentation, and the form of a dataset's images |
+| `ops` | convolution and max-pooling that are fast on CPUs too |
+| `models` | networks as pairs of pure functions |
+| `by_hand` | the gradients that the posts derive |
 | `training` | `make_train`: a run as a pure function of a key and the data |
-| `feeds` | where its images lie: on the device, or streaming from the disk |
-| `hosts` | several processes that train one network |
-| `sweeps` | many trainings as one program, and their ensemble |
-| `runs` | the run folder: saving, loading, predicting, evaluating |
-| `checkpoints`, `interrupts`, `logs` | trainings that go on after a kill; their metrics as files |
-| `pictures` | reading your own handwriting: from a photo to text |
-| `calibration`, `robustness` | how sure a network may be, and what is left when images change |
-| `plots` | drawings of results |
-| `bench` | how fast a machine is, in figures that hold |
-| `reproduction`, `report` | what the experiments on the posts' results share, and their report |
+| `evaluation` | metrics, calibration, robustness |
+| `runs` | run folders, checkpoints, streaming, several processes |
+| `sweeps` | many runs as one program, and their ensemble |
+| `handwriting` | from a photo to text |
+| `plots` | pictures of results |
+| `posts` | the results of the three posts, an experiment per row |
+| `bench` | how fast a machine is |
 | `cli` | the command line |
 
 Modules are imported when they are first used, so that `jaxdigits --help` does not wait for jax.

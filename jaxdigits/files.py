@@ -18,7 +18,7 @@ _LOCK = ".lock"
 
 
 @contextlib.contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def atomic_write(path: Path) -> Iterator[Path]:
     """Gives a temporary path beside `path`, renamed to it at the end, or removed on an error.
 
     Raises:
@@ -27,7 +27,7 @@ def replacing(path: Path) -> Iterator[Path]:
     Example:
         >>> import tempfile
         >>> target = Path(tempfile.mkdtemp()) / "note.txt"
-        >>> with replacing(target) as temporary:
+        >>> with atomic_write(target) as temporary:
         ...     _ = temporary.write_text("whole")
         ...     target.exists()
         False
@@ -64,7 +64,7 @@ def write_json(path: Path, document: Mapping[str, Any]) -> None:
         >>> json.loads(target.read_text())
         {'accuracy': 0.5}
     """
-    with replacing(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_text(json.dumps(document, indent=1, allow_nan=False) + "\n")
 
 
@@ -91,7 +91,7 @@ def unfinished(final: Path) -> Path:
 
 
 @contextlib.contextmanager
-def making_folder(
+def staged_directory(
     final: Path,
     *,
     numbered: bool,

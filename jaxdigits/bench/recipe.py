@@ -1,6 +1,6 @@
 """The recipe of `jaxdigits bench time-to`: as soon as possible 99 % of MNIST's test images right.
 
-    python experiments/time_to/mnist.py --seed 0
+    python -m jaxdigits.bench.recipe --seed 0
 
 The whole process counts, from launch to exit: importing, compiling, training. So the network is
 the third post's with half of its channels, trained for one epoch; nothing is augmented, for

@@ -17,7 +17,6 @@ from typing import NamedTuple
 from jaxdigits.errors import DataUnavailableError, RunError
 
 RECIPE = "jaxdigits.bench.recipe"
-"""The module of `experiments/time_to/mnist.py`."""
 
 
 class Attempt(NamedTuple):

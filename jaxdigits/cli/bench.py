@@ -362,7 +362,7 @@ def time_to(
     json_file: Path | None = None,
     data_dir: Path | None = None,
 ) -> dict[str, Any]:
-    """Runs the recipe of `experiments/time_to/mnist.py` with many seeds, and prints how it went.
+    """Runs the recipe of `jaxdigits/bench/recipe.py` with many seeds, and prints how it went.
 
     Args:
         accuracy: on the test images, 0..1.

@@ -155,6 +155,11 @@ def check_images(images: Any) -> None:
     Raises:
         DataError: says what is wrong.
     """
+    if not hasattr(images, "dtype") or not hasattr(images, "shape"):
+        raise DataError(
+            "images must be an array, uint8 of shape [n, 28, 28] with pixels 0..255; "
+            f"this is {_kind_of(images)}"
+        )
     dtype, shape = np.dtype(images.dtype), tuple(images.shape)
     if dtype != np.uint8 or len(shape) != 3 or shape[1:] != (28, 28):
         raise DataError(
@@ -163,6 +168,31 @@ def check_images(images: Any) -> None:
         )
     if shape[0] == 0:
         raise DataError("there is no image: the array has shape [0, 28, 28]")
+
+
+def _kind_of(value: Any) -> str:
+    """What a value is, in words."""
+    return "None" if value is None else f"a {type(value).__name__}"
+
+
+def check_class_names(class_names: Sequence[str]) -> tuple[str, ...]:
+    """The names as a tuple, if each is a text and none stands twice.
+
+    Raises:
+        DataError: says which is not.
+
+    Example:
+        >>> check_class_names(["box", "disc", "box"])
+        Traceback (most recent call last):
+        jaxdigits.errors.DataError: class names must differ; 'box' appears twice
+    """
+    if isinstance(class_names, str) or not all(isinstance(name, str) for name in class_names):
+        raise DataError(f"class_names must be a list of texts, one per class, not {class_names!r}")
+    names = tuple(class_names)
+    for index, name in enumerate(names):
+        if name in names[:index]:
+            raise DataError(f"class names must differ; {name!r} appears twice")
+    return names
 
 
 def array_sum(array: np.ndarray) -> str:
@@ -233,7 +263,7 @@ def from_arrays(
     name: str,
     train: Examples,
     test: Examples,
-    class_names: tuple[str, ...],
+    class_names: Sequence[str],
     validation: Examples | None = None,
 ) -> dict[Split, Dataset]:
     """A data set of your own: checks the arrays, holds out validation, takes the fingerprint.
@@ -249,8 +279,8 @@ def from_arrays(
         The splits `train`, `validation`, `test` and `train+validation`, as `load` gives them.
 
     Raises:
-        DataError: an array has the wrong shape or dtype, a label is out of range, or there is
-            only one training image, of which none can be held out.
+        DataError: an array has the wrong shape or dtype, a label is out of range, a class name
+            appears twice, or there is only one training image, of which none can be held out.
 
     Example:
         >>> import numpy as np
@@ -259,6 +289,7 @@ def from_arrays(
         >>> {split: len(dataset) for split, dataset in shapes.items()}
         {'train': 22, 'validation': 2, 'test': 24, 'train+validation': 24}
     """
+    class_names = check_class_names(class_names)
     parts = []
     for images, labels in (train, test) if validation is None else (train, test, validation):
         check_examples(images, labels, num_classes=len(class_names))

@@ -20,7 +20,7 @@ from jaxdigits.data.dataset import Dataset, Examples, Fingerprint, Split, from_a
 from jaxdigits.data.sources import StrPath
 from jaxdigits.data.specs import SPECS
 from jaxdigits.errors import DataError, OutputError
-from jaxdigits.files import making_folder
+from jaxdigits.files import staged_directory
 
 INDEX = "jaxdigits.json"
 """The file in an exported folder that says which data it holds, and the names of their classes."""
@@ -172,7 +172,7 @@ def export_folder(splits: Mapping[Split, Dataset], folder: StrPath) -> Path:
     known = (INDEX, *_PARTS.values())
     total = sum(map(len, parts.values()))
     with (
-        making_folder(final, numbered=False, overwrite=False, known=known) as new,
+        staged_directory(final, numbered=False, overwrite=False, known=known) as new,
         tqdm(desc="writing", total=total, unit="image", disable=None, leave=False) as bar,
     ):
         # First, so that a folder with only some of the images can be told from a whole one.

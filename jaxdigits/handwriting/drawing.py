@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, ImageDraw, ImageFont
 
-from jaxdigits.files import replacing
+from jaxdigits.files import atomic_write
 from jaxdigits.handwriting.reading import UNSURE, Reading
 
 _SURE, _UNSURE, _GROUND = "#0a7d32", "#c2500a", "white"
@@ -80,5 +80,5 @@ def save_reading(
     Raises:
         OutputError: the file cannot be written.
     """
-    with replacing(path) as temporary:
+    with atomic_write(path) as temporary:
         draw_reading(picture, reading).save(temporary, format="PNG")

@@ -5,7 +5,7 @@ them; a `Model` of your own, with flax or without, goes through the same door.
 """
 
 from collections.abc import Callable, Mapping
-from functools import partial
+from functools import lru_cache, partial
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -93,6 +93,21 @@ def make_model(config: TrainConfig, num_classes: int, axis_name: str | None = No
         >>> count_params(model.init(jax.random.key(0)))
         23860
     """
+    # One object for equal settings: what is jitted with it is compiled once, however often a
+    # network is loaded.
+    settings = {name: getattr(config, name) for name in _SETTINGS}
+    return _cached_model(TrainConfig(**settings), num_classes, axis_name)
+
+
+_SETTINGS = (
+    *("model", "hidden", "activation", "pool_activation", "stem", "dropout", "initializer"),
+    *("distance", "scale"),
+)
+"""Those that a network depends on."""
+
+
+@lru_cache(maxsize=64)
+def _cached_model(config: TrainConfig, num_classes: int, axis_name: str | None) -> Model:
     model = _MAKERS[config.model](config, num_classes, axis_name)
     if config.scale != "image":
         return model

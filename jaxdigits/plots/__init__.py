@@ -16,7 +16,7 @@ from matplotlib.ticker import MaxNLocator
 from scipy.special import log_softmax, softmax
 
 from jaxdigits.evaluation.calibration import Reliability
-from jaxdigits.files import replacing
+from jaxdigits.files import atomic_write
 
 RIGHT, WRONG = "#1a7f37", "#cf222e"
 _GAP, _ONE_LINE, _TWO_LINES = 8, 11, 17
@@ -36,7 +36,7 @@ def save(figure: Figure, path: Path) -> None:
     Raises:
         OutputError: the file cannot be written.
     """
-    with replacing(path) as temporary:
+    with atomic_write(path) as temporary:
         figure.savefig(temporary, format="png", dpi=120)
 
 

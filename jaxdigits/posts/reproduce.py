@@ -19,7 +19,7 @@ from jaxdigits import data
 from jaxdigits.cli.output import is_official, note, note_counts, report
 from jaxdigits.environment import environment, usable_cores
 from jaxdigits.errors import ConfigError
-from jaxdigits.files import making_folder, write_json
+from jaxdigits.files import staged_directory, write_json
 from jaxdigits.posts import report as reports
 from jaxdigits.posts.study import LETTERS, MNIST, Comparison, Study
 from jaxdigits.runs.fit import choose_dataset
@@ -84,7 +84,7 @@ def reproduce(
         report(reports.text(document), document, as_json=as_json)
         return document
     pictures = [file for row in choose_rows(()) for file in _pictures(row)]
-    with making_folder(
+    with staged_directory(
         out, numbered=False, overwrite=overwrite, known=(*REPORT_FILES, *pictures, *_pictures())
     ) as folder:
         document = _run(studies, names, wanted, rows, began)

@@ -1,6 +1,6 @@
 """What the experiments on the posts' results share: data, seeds, and figures side by side.
 
-An experiment is a module such as `experiments/posts/a4.py`. Its docstring says what the post did,
+An experiment is a module such as `jaxdigits/posts/a4.py`. Its docstring says what the post did,
 what it posted and what to expect. It has
 
 - `SETUP`, the set-up in a few words,

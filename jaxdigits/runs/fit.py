@@ -23,9 +23,9 @@ from jaxdigits.data import Dataset, Examples, StoredSplit
 from jaxdigits.environment import environment
 from jaxdigits.errors import ConfigError, DataUnavailableError
 from jaxdigits.evaluation.metrics import confusion_matrix, most_confused
-from jaxdigits.files import making_folder, unfinished
+from jaxdigits.files import staged_directory, unfinished
 from jaxdigits.models import count_params, make_model
-from jaxdigits.runs import multihost as hosts
+from jaxdigits.runs import multihost
 from jaxdigits.runs import run as runs
 from jaxdigits.runs.checkpoints import begin, differences
 from jaxdigits.runs.inputs import Feed, InMemory, Streamed, parts_per_epoch
@@ -140,9 +140,9 @@ def train(
     note_counts(fingerprint)
     name = f"{fingerprint.name.replace('/', '-')}-{config.model}"
     parts = parts_per_epoch(len(train), config.batch_size) if stream else 1
-    if not hosts.is_first():
+    if not multihost.is_primary():
         return _train_along(config, splits, mesh, parts, resume=resume is not None)
-    with making_folder(
+    with staged_directory(
         out or Path("runs") / name,
         numbered=out is None and not overwrite,
         overwrite=overwrite,

@@ -55,27 +55,27 @@ def connect(coordinator: str, processes: int | None, process_id: int | None) -> 
     output = os.dup(1)
     os.dup2(2, 1)
     try:
-        greatest(0)
+        max_over_processes(0)
     finally:
         os.dup2(output, 1)
         os.close(output)
 
 
-def is_first() -> bool:
+def is_primary() -> bool:
     """Whether this process is the one that writes.
 
     Example:
-        >>> is_first()
+        >>> is_primary()
         True
     """
     return jax.process_index() == 0
 
 
-def greatest(number: int) -> int:
+def max_over_processes(number: int) -> int:
     """The greatest of the processes' numbers.
 
     Example:
-        >>> greatest(15)
+        >>> max_over_processes(15)
         15
     """
     if jax.process_count() == 1:
@@ -85,11 +85,11 @@ def greatest(number: int) -> int:
     return int(np.max(multihost_utils.process_allgather(np.int32(number))))
 
 
-def from_first(tree: Any) -> Any:
+def broadcast_from_primary(tree: Any) -> Any:
     """The first process's arrays; those of the others only tell shapes and types.
 
     Example:
-        >>> from_first({"epoch": 3})
+        >>> broadcast_from_primary({"epoch": 3})
         {'epoch': 3}
     """
     if jax.process_count() == 1:

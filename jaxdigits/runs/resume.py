@@ -18,7 +18,7 @@ from jaxdigits.data.dataset import Fingerprint
 from jaxdigits.environment import environment
 from jaxdigits.errors import ConfigError, DataError, OutputError, RunError, StoppedError
 from jaxdigits.files import absolute, unfinished
-from jaxdigits.runs import multihost as hosts
+from jaxdigits.runs import multihost
 from jaxdigits.runs.checkpoints import (
     BEGUN_FILE,
     CHECKPOINTS,
@@ -77,15 +77,17 @@ class Keeper:
     def restore(self, template: Any, after: int = 0) -> Checkpoint | None:
         """The newest usable checkpoint after a part; says so where a newer one is not."""
         found = None
-        if hosts.is_first():
+        if multihost.is_primary():
             found = self._checkpoints.restore(template, after)
         for sentence in found.notes if found else ():
             note(f"{sentence}; going on from the checkpoint before it")
-        part = hosts.greatest(found.part if found else 0)
+        part = multihost.max_over_processes(found.part if found else 0)
         if part and jax.process_count() > 1:
             shapes = named_shapes(template)
             arrays = {name: np.zeros(leaf.shape, leaf.dtype) for name, leaf in shapes.items()}
-            arrays = hosts.from_first(named_arrays(found.state) if found else arrays)
+            arrays = multihost.broadcast_from_primary(
+                named_arrays(found.state) if found else arrays
+            )
             found = found or Checkpoint(part, None, {"history": [], "seconds": 0.0}, [])
             found = found._replace(state=from_named(arrays, template))
         return found
@@ -107,8 +109,8 @@ class Keeper:
             StoppedError: a signal has come before the last part; the state is saved.
             OutputError: the same, but it cannot be saved.
         """
-        stop = hosts.greatest(self._interrupts.received or 0)
-        if not hosts.is_first():
+        stop = multihost.max_over_processes(self._interrupts.received or 0)
+        if not multihost.is_primary():
             if stop and part < parts:
                 raise StoppedError("stopped with the first process", 128 + stop)
             return

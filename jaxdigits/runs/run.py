@@ -33,8 +33,8 @@ from jaxdigits.data.dataset import Dataset, Fingerprint, check_images
 from jaxdigits.errors import ConfigError, DataError, RunError
 from jaxdigits.evaluation import metrics
 from jaxdigits.evaluation.calibration import Calibration, calibrate
-from jaxdigits.files import replacing, unfinished, write_json
-from jaxdigits.losses import LOSSES, softmax
+from jaxdigits.files import atomic_write, unfinished, write_json
+from jaxdigits.losses import LOSSES
 from jaxdigits.models import Apply, Model, Params, make_model
 from jaxdigits.training.batches import EVALUATION_BATCH
 from jaxdigits.transforms.augment import moved_otherwise
@@ -119,6 +119,13 @@ class Run:
     calibration: Calibration | None = None
     members: tuple["Run", ...] = ()
 
+    def __repr__(self) -> str:
+        """One line: the network, its data and its test accuracy."""
+        test = self.results.get("test")
+        accuracy = f", test accuracy {test['accuracy']:.2%}" if test else ""
+        kind = f"ensemble of {len(self.members)} x " if self.members else ""
+        return f"<Run: {kind}{self.config.model} on {self.fingerprint.name}{accuracy}>"
+
     def predict(self, images: UInt8[np.ndarray | Array, "n 28 28"]) -> Int32[np.ndarray, " n"]:
         """The most probable label of each image.
 
@@ -133,7 +140,10 @@ class Run:
     def predict_proba(
         self, images: UInt8[np.ndarray | Array, "n 28 28"]
     ) -> Float32[np.ndarray, "n classes"]:
-        """The probability of each class for each image: the softmax of the logits.
+        """The calibrated probability of each class for each image: what the commands show.
+
+        The softmax of the logits at the temperature that fits the validation images; that of the
+        logits as they are where the run has no calibration.
 
         Args:
             images: pixels 0..255, upright, ink bright on a dark ground.
@@ -141,7 +151,13 @@ class Run:
         Raises:
             DataError: the images are not uint8 [n, 28, 28].
         """
-        return np.asarray(softmax(jnp.asarray(self.predict_logits(images))))
+        return (self.calibration or Calibration()).probabilities(self.predict_logits(images))
+
+    def predict_uncalibrated_proba(
+        self, images: UInt8[np.ndarray | Array, "n 28 28"]
+    ) -> Float32[np.ndarray, "n classes"]:
+        """The softmax of the logits as they are; arguments and errors as for `predict_proba`."""
+        return Calibration().probabilities(self.predict_logits(images))
 
     def predict_logits(
         self, images: UInt8[np.ndarray | Array, "n 28 28"]
@@ -291,7 +307,7 @@ def save(
     Raises:
         OutputError: the folder cannot be written.
     """
-    with replacing(folder / PARAMS_FILE) as path:
+    with atomic_write(folder / PARAMS_FILE) as path:
         arrays = {
             name: np.ascontiguousarray(leaf, dtype) for name, leaf in _named_leaves(run.params)
         }
@@ -331,6 +347,8 @@ def load(folder: str | Path) -> Run:
         array([7, 2, 1, 0, 4], dtype=int32)
         >>> jd.load("letters").class_names[:3]
         ('a', 'b', 'c')
+        >>> jd.load("letters")
+        <Run: convnet on emnist/letters, test accuracy 94.04%>
     """
     folder = SHIPPED.get(str(folder)) or Path(folder).expanduser()
     path = folder / RUN_FILE

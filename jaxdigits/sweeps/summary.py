@@ -22,7 +22,7 @@ from jaxdigits.data import Dataset
 from jaxdigits.environment import environment
 from jaxdigits.errors import ConfigError
 from jaxdigits.evaluation.metrics import mean_interval
-from jaxdigits.files import making_folder, unfinished, write_json
+from jaxdigits.files import staged_directory, unfinished, write_json
 from jaxdigits.models import Model, make_model
 from jaxdigits.runs import run as runs
 from jaxdigits.runs.checkpoints import begin
@@ -176,7 +176,7 @@ def sweep(
         check_data(begun, fingerprint)
     note_counts(fingerprint)
     name = f"{fingerprint.name.replace('/', '-')}-{config.model}"
-    with making_folder(
+    with staged_directory(
         out or Path("sweeps") / name,
         numbered=out is None and not overwrite,
         overwrite=overwrite,

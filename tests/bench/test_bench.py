@@ -515,7 +515,7 @@ def test_the_start_of_the_recipe_is_that_of_the_network():
 
 def test_peers(python, tmp_path):
     """The sides take turns and have equal numbers of parameters."""
-    script = Path(__file__).parents[1] / "experiments" / "peers" / "compare.py"
+    script = Path(__file__).parents[2] / "experiments" / "peers" / "compare.py"
     words = ["--workloads", "mlp", "--images", "128", "--rounds", "6", "--libraries", "flax"]
     done = python(str(script), *words, "--out", str(tmp_path / "peers.json"))
     assert done.returncode == 0, done.stderr

@@ -182,13 +182,14 @@ def test_a_process_reads_its_own_share(python):
     """Two processes: each has half of the columns of every batch."""
     code = (
         "import sys, jax, jaxdigits as jd, numpy as np\n"
-        "from jaxdigits import data, feeds, hosts\n"
+        "from jaxdigits import data\n"
+        "from jaxdigits.runs import inputs, multihost\n"
         "from jaxdigits.training.trainer import default_mesh\n"
         "_, where, _, processes, _, number = sys.argv[1:]\n"
-        "hosts.connect(where, int(processes), int(number))\n"
+        "multihost.connect(where, int(processes), int(number))\n"
         "config = jd.TrainConfig(model='mlp', batch_size=33)\n"
         "trainer = jd.make_trainer(config, 10, mesh=default_mesh(config))\n"
-        "feed = feeds.Streamed(trainer, data.open_split('digits'), config)\n"
+        "feed = inputs.Streamed(trainer, data.open_split('digits'), config)\n"
         "part = feed._read(0)\n"
         "print(part.images.shape, (part.weights > 0).sum())\n"
     )

@@ -1,6 +1,7 @@
 import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +14,7 @@ from jaxdigits import data
 from jaxdigits.errors import DataError, RunError
 from jaxdigits.runs import run as runs
 from jaxdigits.runs.fit import RUN_FILES, train
+from jaxdigits.runs.run import _logits
 from jaxdigits.transforms.scaling import scale_pixels
 
 
@@ -66,6 +68,53 @@ def test_predictions(trained):
     assert (probabilities.shape, probabilities.dtype) == ((7, 10), np.float32)
     np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-5)
     np.testing.assert_array_equal(probabilities.argmax(axis=1), labels)
+
+
+def test_probabilities_are_calibrated(trained):
+    run, _ = trained
+    images = jd.data.load("digits", "test").images[:7]
+    logits = np.asarray(run.predict_logits(images), np.float64)
+    for temperature, found in (
+        (1.0, run.predict_uncalibrated_proba(images)),
+        (run.calibration.temperature, run.predict_proba(images)),
+    ):
+        powers = np.exp(logits / temperature)
+        expected = powers / powers.sum(axis=1, keepdims=True)
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-7)
+    assert run.calibration.temperature != 1.0
+
+
+def test_loading_again_compiles_nothing(trained):
+    _, folder = trained
+    images = jd.data.load("digits", "test").images[:7]
+    first = jd.load(folder)
+    first.predict(images)
+    programs: Any = _logits
+    compiled = programs._cache_size()
+    again = jd.load(folder)
+    again.predict(images)
+    assert again.model == first.model
+    assert programs._cache_size() == compiled
+
+
+def test_a_run_is_shown_in_a_line(trained):
+    run, _ = trained
+    assert "\n" not in repr(run)
+    assert f"{run.results['test']['accuracy']:.2%}" in repr(run)
+
+
+@pytest.mark.parametrize("images", [None, [[0.0]], "photo.png"])
+def test_what_is_no_array(images):
+    with pytest.raises(DataError, match="must be an array"):
+        data.check_images(images)
+
+
+def test_class_names():
+    images, labels = np.zeros((4, 28, 28), np.uint8), np.arange(4) % 2
+    part = data.Examples(images, labels)
+    assert data.from_arrays("shapes", part, part, ["a", "b"])["test"].class_names == ("a", "b")
+    with pytest.raises(DataError, match="'a' appears twice"):
+        data.from_arrays("shapes", part, part, ["a", "a"])
 
 
 @pytest.mark.parametrize("count", [1, 3, 999, 1000, 1001, 2500])

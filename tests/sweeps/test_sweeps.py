@@ -129,8 +129,10 @@ def test_the_ensemble_averages_probabilities(swept, cli):
     best = document["settings"][document["best"]]
     ensemble, test = jd.load(swept), jd.data.load("digits", "test")
     members = [jd.load(swept / "members" / str(index)) for index in best["members"]]
-    mean = np.mean([member.predict_proba(test.images) for member in members], axis=0)
-    np.testing.assert_allclose(ensemble.predict_proba(test.images), mean, rtol=1e-4, atol=1e-6)
+    mean = np.mean([member.predict_uncalibrated_proba(test.images) for member in members], axis=0)
+    np.testing.assert_allclose(
+        ensemble.predict_uncalibrated_proba(test.images), mean, rtol=1e-4, atol=1e-6
+    )
     np.testing.assert_array_equal(ensemble.predict(test.images), mean.argmax(axis=1))
     accuracy = (mean.argmax(axis=1) == test.labels).mean()
     code, out, err = cli("evaluate", swept, "--json")
