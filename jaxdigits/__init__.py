@@ -37,26 +37,39 @@ if TYPE_CHECKING:
     from jaxdigits import config, data, errors, evaluation, handwriting, losses, models, ops, plots
     from jaxdigits.config import TrainConfig
     from jaxdigits.data import Dataset, Examples
-    from jaxdigits.models import Model
+    from jaxdigits.models import Hints, Model
     from jaxdigits.runs.run import Run, load
-    from jaxdigits.training.trainer import (
+    from jaxdigits.training.resolve import DataSpec, Parts, resolve
+    from jaxdigits.training.state import (
+        Batch,
         TrainingData,
+        TrainState,
+        init_state,
         load_training_data,
-        make_train,
-        make_trainer,
+        with_hyperparams,
     )
+    from jaxdigits.training.step import make_step
+    from jaxdigits.training.trainer import make_train
 else:
     _ROOM_OF = {
+        "Batch": "training.state",
+        "DataSpec": "training.resolve",
         "Dataset": "data",
         "Examples": "data",
+        "Hints": "models",
         "Model": "models",
+        "Parts": "training.resolve",
         "Run": "runs.run",
         "TrainConfig": "config",
-        "TrainingData": "training.trainer",
+        "TrainState": "training.state",
+        "TrainingData": "training.state",
+        "init_state": "training.state",
         "load": "runs.run",
-        "load_training_data": "training.trainer",
+        "load_training_data": "training.state",
+        "make_step": "training.step",
         "make_train": "training.trainer",
-        "make_trainer": "training.trainer",
+        "resolve": "training.resolve",
+        "with_hyperparams": "training.state",
     }
 
     def __getattr__(name: str) -> object:
@@ -69,25 +82,33 @@ else:
 
 
 __all__ = [
+    "Batch",
+    "DataSpec",
     "Dataset",
     "Examples",
+    "Hints",
     "Model",
+    "Parts",
     "Run",
     "TrainConfig",
+    "TrainState",
     "TrainingData",
     "config",
     "data",
     "errors",
     "evaluation",
     "handwriting",
+    "init_state",
     "load",
     "load_training_data",
     "losses",
+    "make_step",
     "make_train",
-    "make_trainer",
     "models",
     "ops",
     "plots",
+    "resolve",
+    "with_hyperparams",
 ]
 
 

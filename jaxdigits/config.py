@@ -12,9 +12,6 @@ from typing import Any, Literal, NamedTuple, get_args, get_origin, get_type_hint
 
 from jaxdigits.errors import ConfigError
 
-CONVOLUTIONAL = ("convnet", "resnet18")
-"""The models that have convolutions."""
-
 
 class Strength(NamedTuple):
     """How strong an augmentation is if nothing is said, and at most; whole numbers stay whole."""
@@ -40,8 +37,20 @@ AUGMENT: Mapping[str, Strength] = MappingProxyType(
 )
 """The augmentations of `jaxdigits.transforms.augment`, by name, in its units. It imports jax."""
 
-AUTO_AUGMENT = {"convnet": ("shift", "rotate", "scale")}
-"""What suits a model; the others do without."""
+APPLIES: Mapping[str, tuple[str, tuple[str, ...]]] = MappingProxyType(
+    {
+        "hidden": ("model", ("mlp",)),
+        "activation": ("model", ("mlp",)),
+        "pool_activation": ("model", ("convnet",)),
+        "stem": ("model", ("resnet18",)),
+        "dropout": ("model", ("mlp", "convnet", "resnet18")),
+        "initializer": ("model", ("linear", "mlp", "convnet")),
+        "distance": ("model", ("pixel",)),
+        "momentum": ("optimizer", ("sgd",)),
+        "weight_decay": ("optimizer", ("adamw",)),
+    }
+)
+"""Settings that belong to some values of another one only: elsewhere they must be the default."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,13 +81,13 @@ class TrainConfig:
         label_smoothing: share of the label given to all classes alike, in training.
         reduction: of a batch's losses, to what the optimiser sees.
         gradients: by jax.grad, or by the formulas of the first post.
-        optimizer: sgd, momentum (sgd with it), adam or adamw.
+        optimizer: sgd, adam, or adamw.
         learning_rate: its peak, where a schedule changes it.
         schedule: constant; cosine (down to zero); one_cycle (up, then down).
-        momentum: of the momentum optimiser.
+        momentum: of sgd; 0 for none.
         weight_decay: of adamw, for weights; biases and normalisations do not decay.
-        average: of the parameters over the steps, exponential, with this decay, such as 0.999; the
-            trained network is then the average. 0 takes the last parameters.
+        ema_decay: of an exponential moving average of the parameters over the steps, such as 0.999,
+            which is then the trained network. 0 takes the last parameters.
         batch_size: examples a step; the last batch of an epoch may be smaller.
         epochs: passes over the training data; if not given, 10, or for convnet what makes 275,000
             images, but 5 to 60.
@@ -111,12 +120,12 @@ class TrainConfig:
     label_smoothing: float = 0.0
     reduction: Literal["mean", "sum"] = "mean"
     gradients: Literal["auto", "hand"] = "auto"
-    optimizer: Literal["sgd", "momentum", "adam", "adamw"] = "adamw"
+    optimizer: Literal["sgd", "adam", "adamw"] = "adamw"
     learning_rate: float = 0.005
     schedule: Literal["constant", "cosine", "one_cycle"] = "one_cycle"
-    momentum: float = 0.9
+    momentum: float = 0.0
     weight_decay: float = 0.1
-    average: float = 0.0
+    ema_decay: float = 0.0
     batch_size: int = 64
     epochs: int | None = None
     seed: int = 0
@@ -131,7 +140,7 @@ class TrainConfig:
         _check(wide, "hidden", "widths of 1 or more", self.hidden)
         positive = math.isfinite(self.learning_rate) and self.learning_rate > 0
         _check(positive, "learning_rate", "a number above 0", self.learning_rate)
-        for name in ("momentum", "average", "dropout", "label_smoothing"):
+        for name in ("momentum", "ema_decay", "dropout", "label_smoothing"):
             share = getattr(self, name)
             _check(0 <= share < 1, name, "at least 0 and below 1", share)
         decays = math.isfinite(self.weight_decay) and self.weight_decay >= 0
@@ -140,6 +149,7 @@ class TrainConfig:
         if self.epochs is not None:
             _check(0 <= self.epochs <= 10**6, "epochs", "0 to 1000000", self.epochs)
         _check(0 <= self.seed < 2**32, "seed", "0 to 4294967295", self.seed)
+        self._check_applies()
         derived = self.model in ("linear", "mlp") and self.loss == "cross_entropy"
         more = self.dropout or self.label_smoothing or self.scale == "image"
         if self.gradients == "hand" and (not derived or more):
@@ -149,6 +159,16 @@ class TrainConfig:
             )
         if self.label_smoothing and self.loss != "cross_entropy":
             raise ConfigError(f"label_smoothing is for loss cross_entropy, not for {self.loss}")
+
+    def _check_applies(self) -> None:
+        for field in dataclasses.fields(self):
+            of, values = APPLIES.get(field.name, ("", ()))
+            given = getattr(self, field.name)
+            if of and getattr(self, of) not in values and given != field.default:
+                raise ConfigError(
+                    f"{field.name} applies to {of} {' and '.join(values)} only, "
+                    f"not to {getattr(self, of)}; omit it"
+                )
 
     def _check_augment(self) -> None:
         """Takes `a,b` as two names."""
@@ -160,27 +180,25 @@ class TrainConfig:
         object.__setattr__(self, "augment", tuple(names))
 
     @property
-    def augmentations(self) -> tuple[str, ...]:
-        """The names in `augment`, or those that `auto` stands for with this model.
+    def hyperparams(self) -> dict[str, float]:
+        """Settings of the optimizer that are arrays of its state: see `optax.inject_hyperparams`.
 
         Example:
-            >>> TrainConfig(model="convnet").augmentations, TrainConfig(model="mlp").augmentations
-            (('shift', 'rotate', 'scale'), ())
+            >>> TrainConfig(optimizer="sgd", momentum=0.9).hyperparams
+            {'learning_rate': 0.005, 'momentum': 0.9}
         """
-        return AUTO_AUGMENT.get(self.model, ()) if self.augment == ("auto",) else self.augment
+        names = ["learning_rate"]
+        names += ["weight_decay"] * (self.optimizer == "adamw") + ["momentum"] * bool(self.momentum)
+        return {name: getattr(self, name) for name in names}
 
-    def count_epochs(self, examples: int) -> int:
-        """The epochs of a run with so many training examples.
+    def replace(self, **settings: Any) -> "TrainConfig":
+        """The config with other values for some settings, checked again.
 
         Example:
-            >>> TrainConfig().count_epochs(55_000), TrainConfig(epochs=3).count_epochs(55_000)
-            (5, 3)
+            >>> TrainConfig().replace(epochs=3).epochs
+            3
         """
-        if self.epochs is not None:
-            return self.epochs
-        if self.model != "convnet":
-            return 10
-        return min(max(round(275_000 / max(examples, 1)), 5), 60)
+        return dataclasses.replace(self, **settings)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
@@ -205,6 +223,29 @@ class TrainConfig:
         kinds = get_type_hints(cls)
         plain = {name: _plain(name, value, kinds[name]) for name, value in values.items()}
         return cls(**plain)
+
+
+def upgrade(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings that an older version wrote, in the words of this one.
+
+    Settings that did not apply were kept at any value; they become the default.
+
+    Example:
+        >>> old = {"model": "linear", "hidden": [8], "optimizer": "momentum", "momentum": 0.9}
+        >>> upgrade({**old, "average": 0.5})
+        {'model': 'linear', 'optimizer': 'sgd', 'momentum': 0.9, 'ema_decay': 0.5}
+    """
+    new = dict(values)
+    if "average" in new:
+        new["ema_decay"] = new.pop("average")
+    if new.get("optimizer") == "momentum":
+        new["optimizer"] = "sgd"
+    elif "optimizer" in new:
+        new.pop("momentum", None)
+    for name, (of, allowed) in APPLIES.items():
+        if name in new and new.get(of, getattr(TrainConfig, of)) not in allowed:
+            del new[name]
+    return new
 
 
 def parse_augmentation(text: str) -> tuple[str, float | int]:

@@ -61,3 +61,18 @@ def environment() -> dict[str, Any]:
         "versions": {"python": platform.python_version(), **versions},
         "device": jax.devices()[0].device_kind,
     }
+
+
+def compiler_options(mesh: Any) -> dict[str, bool | str]:
+    """XLA's options for a program on a mesh: on CPU devices, an operation uses one core.
+
+    Args:
+        mesh: a `jax.sharding.Mesh`, or None for one device.
+
+    Example:
+        >>> compiler_options(None)
+        {}
+    """
+    if mesh is None or mesh.size == 1 or mesh.devices.flat[0].platform != "cpu":
+        return {}
+    return {"xla_cpu_multi_thread_eigen": False}

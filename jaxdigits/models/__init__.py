@@ -4,9 +4,9 @@ Each model has a file of its own. `make_model` binds the settings of a `TrainCon
 them; a `Model` of your own, with flax or without, goes through the same door.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from functools import lru_cache, partial
-from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import jax
@@ -15,12 +15,13 @@ from jaxtyping import Array, Float, Int, Key
 from jaxdigits.config import TrainConfig
 from jaxdigits.models import convnet, linear, mlp, pixel
 from jaxdigits.models.activations import ACTIVATIONS
+from jaxdigits.models.hints import Hints
 from jaxdigits.models.initializers import INITIALIZERS
-from jaxdigits.transforms.scaling import rescale_each
 
 __all__ = [
     "ACTIVATIONS",
     "INITIALIZERS",
+    "Hints",
     "Model",
     "convnet",
     "count_params",
@@ -38,13 +39,13 @@ A network that keeps statistics, as batch normalisation does, has flax's collect
 """
 
 
-Apply = Callable[[Params, Float[Array, "n 28 28"]], Any]
+Apply = Callable[[Params, Float[Array, "n ..."]], Any]
 """`apply(params, images) -> logits`; `Any` because flax declares that it may return more."""
 
-Fit = Callable[[Float[Array, "n 28 28"], Int[Array, " n"]], Params]
+Fit = Callable[[Float[Array, "n ..."], Int[Array, " n"]], Params]
 """`fit(images, labels) -> params`, for a model that has a closed form in place of training."""
 
-ApplyTrain = Callable[[Params, Float[Array, "n 28 28"], Key[Array, ""]], tuple[Any, Any]]
+ApplyTrain = Callable[[Params, Float[Array, "n ..."], Key[Array, ""]], tuple[Any, Any]]
 """`apply_train(params, images, key) -> (logits, changed)`, where training differs.
 
 `changed` are the collections of `params` that the batch has changed, such as `{"batch_stats": ...}`
@@ -57,10 +58,12 @@ class Model(NamedTuple):
 
     Attributes:
         init: `init(key) -> params`.
-        apply: `apply(params, images) -> logits`, images scaled as the config says.
+        apply: `apply(params, images) -> logits`, images scaled as the config says: floats
+            [n, height, width] or [n, height, width, channels].
         fit: for a model without gradient steps, `fit(images, labels) -> params`.
         apply_train: for one that is applied otherwise in training, by dropout or by statistics of
             the batch, `apply_train(params, images, key) -> (logits, changed)`.
+        hints: what suits it.
 
     Example:
         >>> import flax.linen as nn, jax, jax.numpy as jnp
@@ -77,15 +80,27 @@ class Model(NamedTuple):
     apply: Apply
     fit: Fit | None = None
     apply_train: ApplyTrain | None = None
+    hints: Hints = Hints()
 
 
-def make_model(config: TrainConfig, num_classes: int, axis_name: str | None = None) -> Model:
+def make_model(
+    config: TrainConfig,
+    num_classes: int,
+    image_shape: tuple[int, ...] = (28, 28),
+    axis_name: str | None = None,
+) -> Model:
     """The model that a config names, its settings bound.
+
+    Equal arguments give the same object, so what is jitted with it is compiled once.
 
     Args:
         config: the settings.
         num_classes: the number of logits.
+        image_shape: (height, width) or (height, width, channels).
         axis_name: of the devices that share a batch in training, if any.
+
+    Raises:
+        ConfigError: the network does not take images of that shape.
 
     Example:
         >>> import jax
@@ -93,83 +108,51 @@ def make_model(config: TrainConfig, num_classes: int, axis_name: str | None = No
         >>> count_params(model.init(jax.random.key(0)))
         23860
     """
-    # One object for equal settings: what is jitted with it is compiled once, however often a
-    # network is loaded.
     settings = {name: getattr(config, name) for name in _SETTINGS}
-    return _cached_model(TrainConfig(**settings), num_classes, axis_name)
+    return _cached_model(TrainConfig(**settings), num_classes, tuple(image_shape), axis_name)
 
 
 _SETTINGS = (
     *("model", "hidden", "activation", "pool_activation", "stem", "dropout", "initializer"),
-    *("distance", "scale"),
+    "distance",
 )
 """Those that a network depends on."""
 
 
 @lru_cache(maxsize=64)
-def _cached_model(config: TrainConfig, num_classes: int, axis_name: str | None) -> Model:
-    model = _MAKERS[config.model](config, num_classes, axis_name)
-    if config.scale != "image":
-        return model
-    apply, fit, apply_train = model.apply, model.fit, model.apply_train
-    return Model(
-        model.init,
-        lambda params, images: apply(params, rescale_each(images)),
-        fit and (lambda images, labels: fit(rescale_each(images), labels)),
-        apply_train
-        and (lambda params, images, key: apply_train(params, rescale_each(images), key)),
-    )
+def _cached_model(
+    config: TrainConfig, num_classes: int, image_shape: tuple[int, ...], axis_name: str | None
+) -> Model:
+    shape = {"num_classes": num_classes, "image_shape": image_shape}
+    if config.model == "pixel":
+        return Model(
+            partial(pixel.init, **shape),
+            partial(pixel.apply, distance=config.distance),
+            partial(pixel.fit, num_classes=num_classes),
+        )
+    if config.model == "resnet18":
+        from jaxdigits.models import resnet  # flax takes a fifth of a second
 
-
-def _make_pixel(config: TrainConfig, num_classes: int, _: str | None) -> Model:
-    return Model(
-        partial(pixel.init, num_classes=num_classes),
-        partial(pixel.apply, distance=config.distance),
-        partial(pixel.fit, num_classes=num_classes),
-    )
-
-
-def _make_linear(config: TrainConfig, num_classes: int, _: str | None) -> Model:
-    init = partial(linear.init, num_classes=num_classes, initializer=config.initializer)
-    return Model(init, linear.apply)
-
-
-def _make_mlp(config: TrainConfig, num_classes: int, _: str | None) -> Model:
-    init = partial(
-        mlp.init, num_classes=num_classes, hidden=config.hidden, initializer=config.initializer
-    )
+        settings = {"num_classes": num_classes, "stem": config.stem}
+        return Model(
+            partial(resnet.init, **shape, stem=config.stem),
+            partial(resnet.apply, **settings),
+            apply_train=partial(
+                resnet.apply_train, **settings, dropout=config.dropout, axis_name=axis_name
+            ),
+            hints=resnet.HINTS,
+        )
+    if config.model == "convnet":
+        init = partial(convnet.init, **shape, initializer=config.initializer)
+        apply = partial(convnet.apply, pool_activation=config.pool_activation)
+        convnet.flat_size(image_shape)
+        return Model(init, apply, None, _with_dropout(apply, config), convnet.HINTS)
+    inputs = {"num_classes": num_classes, "inputs": math.prod(image_shape)}
+    if config.model == "linear":
+        return Model(partial(linear.init, **inputs, initializer=config.initializer), linear.apply)
+    init = partial(mlp.init, **inputs, hidden=config.hidden, initializer=config.initializer)
     apply = partial(mlp.apply, activation=config.activation)
     return Model(init, apply, apply_train=_with_dropout(apply, config))
-
-
-def _make_convnet(config: TrainConfig, num_classes: int, _: str | None) -> Model:
-    init = partial(convnet.init, num_classes=num_classes, initializer=config.initializer)
-    apply = partial(convnet.apply, pool_activation=config.pool_activation)
-    return Model(init, apply, apply_train=_with_dropout(apply, config))
-
-
-def _make_resnet18(config: TrainConfig, num_classes: int, axis_name: str | None) -> Model:
-    from jaxdigits.models import resnet  # flax takes a fifth of a second
-
-    shape = {"num_classes": num_classes, "stem": config.stem}
-    return Model(
-        partial(resnet.init, **shape),
-        partial(resnet.apply, **shape),
-        apply_train=partial(
-            resnet.apply_train, **shape, dropout=config.dropout, axis_name=axis_name
-        ),
-    )
-
-
-_MAKERS: Mapping[str, Callable[[TrainConfig, int, str | None], Model]] = MappingProxyType(
-    {
-        "convnet": _make_convnet,
-        "resnet18": _make_resnet18,
-        "mlp": _make_mlp,
-        "linear": _make_linear,
-        "pixel": _make_pixel,
-    }
-)
 
 
 def _with_dropout(apply: Callable[..., Any], config: TrainConfig) -> ApplyTrain | None:

@@ -29,9 +29,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
+from jaxdigits.errors import ConfigError
 from jaxdigits.models import linear
 from jaxdigits.models.activations import gelu
 from jaxdigits.models.dropout import drop
+from jaxdigits.models.hints import Hints
 from jaxdigits.models.initializers import draw_layers
 from jaxdigits.models.linear import LinearParams
 from jaxdigits.ops import conv, max_pool
@@ -41,6 +43,14 @@ CHANNELS = (32, 64, 128)
 
 DENSE = (64, 128)
 """Widths of the dense layers but the last."""
+
+HINTS = Hints(
+    augment=("shift", "rotate", "scale"),
+    examples=275_000,
+    microbatch_size=32,
+    shard_on_cpu=True,
+    members_at_once_on_cpu=1,
+)
 
 PoolActivation = Literal["gelu", "none"]
 
@@ -59,12 +69,34 @@ class ConvnetParams(TypedDict):
     dense: list[LinearParams]
 
 
+def flat_size(image_shape: Sequence[int], channels: Sequence[int] = CHANNELS) -> int:
+    """How many values the last pooling gives for an image.
+
+    Raises:
+        ConfigError: the image is too small for three convolutions and poolings.
+
+    Example:
+        >>> flat_size((28, 28)), flat_size((32, 32, 3))
+        (512, 1152)
+    """
+    sides = list(image_shape[:2])
+    for _ in channels:
+        sides = [-(-(side - 2) // 2) for side in sides]  # pooling rounds up
+    if min(sides) < 1:
+        raise ConfigError(
+            f"convnet takes images of 15x15 pixels or more, not {image_shape[0]}x{image_shape[1]}; "
+            "choose model mlp, linear, or resnet18"
+        )
+    return sides[0] * sides[1] * channels[-1]
+
+
 def init(
     key: Key[Array, ""],
     num_classes: int = 26,
     initializer: str = "uniform",
     channels: tuple[int, int, int] = CHANNELS,
     hidden: tuple[int, int] = DENSE,
+    image_shape: tuple[int, ...] = (28, 28),
 ) -> ConvnetParams:
     """Starting parameters.
 
@@ -74,6 +106,10 @@ def init(
         initializer: `normal` or `uniform`, for weights and biases.
         channels: out of each convolution.
         hidden: widths of the dense layers but the last.
+        image_shape: (height, width) or (height, width, channels).
+
+    Raises:
+        ConfigError: the images are too small.
 
     Example:
         >>> import jax
@@ -81,8 +117,9 @@ def init(
         137178
     """
     conv_key, dense_key = jax.random.split(key)
-    planes = list(pairwise((1, *channels)))
-    widths = list(pairwise((2 * 2 * channels[-1], *hidden, num_classes)))
+    colors = image_shape[2] if len(image_shape) > 2 else 1
+    planes = list(pairwise((colors, *channels)))
+    widths = list(pairwise((flat_size(image_shape, channels), *hidden, num_classes)))
     # The bias as one more row, or column in dense layers.
     drawn = draw_layers(
         initializer,
@@ -103,7 +140,7 @@ def init(
 
 def apply(
     params: ConvnetParams,
-    images: Float[Array, "n 28 28"],
+    images: Float[Array, "n ..."],
     pool_activation: PoolActivation = "gelu",
     *,
     dropout: float = 0.0,
@@ -124,7 +161,7 @@ def apply(
         >>> apply(init(jax.random.key(0)), jnp.zeros((5, 28, 28))).shape
         (5, 26)
     """
-    values = images[..., None]
+    values = images if images.ndim == 4 else images[..., None]
     for layer in params["conv"]:
         # The bias after the pooling, where it is added to a quarter of the values: the largest
         # stays the largest.

@@ -15,10 +15,12 @@ Distance = Literal["absolute", "squared"]
 class PixelParams(TypedDict):
     """The mean image of each class."""
 
-    means: Float[Array, "classes height width"]
+    means: Float[Array, "classes ..."]
 
 
-def init(key: Key[Array, ""], num_classes: int = 10) -> PixelParams:
+def init(
+    key: Key[Array, ""], num_classes: int = 10, image_shape: tuple[int, ...] = (28, 28)
+) -> PixelParams:
     """Blank mean images, to be replaced by `fit`; the key is not used.
 
     Example:
@@ -27,11 +29,11 @@ def init(key: Key[Array, ""], num_classes: int = 10) -> PixelParams:
         (10, 28, 28)
     """
     del key
-    return {"means": jnp.zeros((num_classes, 28, 28))}
+    return {"means": jnp.zeros((num_classes, *image_shape))}
 
 
 def fit(
-    images: Float[Array, "n height width"], labels: Int[Array, " n"], num_classes: int = 10
+    images: Float[Array, "n ..."], labels: Int[Array, " n"], num_classes: int = 10
 ) -> PixelParams:
     """The mean image of each class; all zeros for a class without images.
 
@@ -43,12 +45,12 @@ def fit(
     """
     sums = jax.ops.segment_sum(images, labels, num_classes)
     counts = jnp.bincount(labels, length=num_classes)
-    return {"means": sums / jnp.maximum(counts, 1)[:, None, None]}
+    return {"means": sums / jnp.maximum(counts, 1).reshape(-1, *[1] * (images.ndim - 1))}
 
 
 def apply(
     params: PixelParams,
-    images: Float[Array, "n height width"],
+    images: Float[Array, "n ..."],
     distance: Distance = "squared",
 ) -> Float[Array, "n classes"]:
     """Logits: minus the mean distance of an image's pixels to those of each mean image.
@@ -66,4 +68,4 @@ def apply(
     """
     function = jnp.abs if distance == "absolute" else jnp.square
     difference = images[:, None] - params["means"]
-    return -function(difference).mean(axis=(-2, -1))
+    return -function(difference).mean(axis=tuple(range(2, difference.ndim)))

@@ -25,12 +25,16 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
+from jaxdigits.models.hints import Hints
 from jaxdigits.ops import Method, conv, max_pool_3x3
 
 Stem = Literal["7x7", "3x3"]
 
 CHANNELS = (64, 128, 256, 512)
 """Of the four stages, of two blocks each; every stage but the first halves the image."""
+
+
+HINTS = Hints(members_at_once_on_cpu=1)
 
 
 class Convolution(nn.Module):
@@ -85,7 +89,7 @@ class ResNet18(nn.Module):
 
     @nn.compact
     def __call__(
-        self, images: Float[Array, "n height width"], train: bool = False
+        self, images: Float[Array, "n ..."], train: bool = False
     ) -> Float[Array, "n classes"]:
         """The logits of images, of whatever scale the network was trained on."""
 
@@ -104,7 +108,7 @@ class ResNet18(nn.Module):
                 values
             )
 
-        values = images[..., None]
+        values = images if images.ndim == 4 else images[..., None]
         if self.stem == "7x7":
             values = nn.relu(norm(convolution(values, CHANNELS[0], span=7, stride=2)))
             values = max_pool_3x3(values)
@@ -122,8 +126,13 @@ class ResNet18(nn.Module):
         return head(nn.relu(head(pooled, 512, self.dropout / 2)), self.num_classes, self.dropout)
 
 
-def init(key: Key[Array, ""], num_classes: int = 10, stem: Stem = "7x7") -> dict[str, Any]:
-    """Starting parameters, in `params`, and statistics, in `batch_stats`.
+def init(
+    key: Key[Array, ""],
+    num_classes: int = 10,
+    stem: Stem = "7x7",
+    image_shape: tuple[int, ...] = (28, 28),
+) -> dict[str, Any]:
+    """Initial parameters, in `params`, and statistics, in `batch_stats`.
 
     Example:
         >>> import jax
@@ -131,12 +140,12 @@ def init(key: Key[Array, ""], num_classes: int = 10, stem: Stem = "7x7") -> dict
         >>> sum(leaf.size for leaf in jax.tree.leaves(variables["params"]))
         11708992
     """
-    return dict(ResNet18(num_classes, stem).init(key, jnp.zeros((1, 28, 28))))
+    return dict(ResNet18(num_classes, stem).init(key, jnp.zeros((1, *image_shape))))
 
 
 def apply(
     variables: dict[str, Any],
-    images: Float[Array, "n 28 28"],
+    images: Float[Array, "n ..."],
     *,
     num_classes: int = 10,
     stem: Stem = "7x7",
@@ -161,7 +170,7 @@ def apply(
 
 def apply_train(
     variables: dict[str, Any],
-    images: Float[Array, "n 28 28"],
+    images: Float[Array, "n ..."],
     key: Key[Array, ""],
     *,
     num_classes: int = 10,

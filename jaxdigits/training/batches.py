@@ -1,8 +1,8 @@
-"""Shuffling an epoch and cutting it into batches, on the device."""
+"""Shuffle an epoch and cut it into batches, on the device."""
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int, Key
+from jaxtyping import Array, Bool, Float, Int, Key, Shaped
 
 EVALUATION_BATCH = 200
 """Images at a time where nothing is learned: more would not stay in a CPU's cache."""
@@ -81,3 +81,41 @@ def shuffled_batches(
     order = jnp.resize(permutation(key, count), (steps, batch_size))
     valid: Bool[Array, " slots"] = jnp.arange(steps * batch_size) < count
     return order, valid.astype(jnp.float32).reshape(steps, batch_size)
+
+
+def epoch_batches(
+    key: Key[Array, ""], epoch: Int[Array, ""] | int, count: int, batch_size: int, reduction: str
+) -> tuple[Int[Array, "steps batch"], Float[Array, "steps batch"]]:
+    """The batches of an epoch: which examples, and the weight of each one's loss in the sum.
+
+    Args:
+        key: `TrainState.key`.
+        epoch: from 0.
+        count: the number of examples.
+        batch_size: as for `shuffled_batches`.
+        reduction: `mean` or `sum`, of the losses of a batch.
+
+    Returns:
+        Indices, int32, and weights, float32; 0 for an index that only fills up the last batch.
+
+    Example:
+        >>> indices, weights = epoch_batches(jax.random.key(0), 0, 3, 2, reduction="mean")
+        >>> indices.shape, weights.tolist()
+        ((2, 2), [[0.5, 0.5], [1.0, 0.0]])
+    """
+    indices, valid = shuffled_batches(jax.random.fold_in(key, epoch), count, batch_size)
+    mean = reduction == "mean"
+    return indices, valid / valid.sum(axis=1, keepdims=True) if mean else valid
+
+
+def cut(array: Shaped[Array, "n ..."], most: int) -> Shaped[Array, "batches size ..."]:
+    """Cut into batches of equal size, at most `most`; zeros fill up the last one.
+
+    Example:
+        >>> cut(jnp.arange(5), most=3).tolist()
+        [[0, 1, 2], [3, 4, 0]]
+    """
+    batches = -(-len(array) // most)
+    size = -(-len(array) // batches)
+    padding = [(0, batches * size - len(array))] + [(0, 0)] * (array.ndim - 1)
+    return jnp.pad(array, padding).reshape(batches, size, *array.shape[1:])

@@ -99,3 +99,23 @@ def rescale_each(images: Float[Array, "n 28 28"]) -> Float[Array, "n 28 28"]:
     return (
         jnp.where(varies, (images - mean) / jnp.where(varies, std, 1), 0) * IMAGE_STD + IMAGE_MEAN
     )
+
+
+def scale_inputs(
+    images: Float[Array, "n ..."], *, scaling: Scaling, scale: str
+) -> Float[Array, "n ..."]:
+    """From pixels of 0..1 to what a network sees.
+
+    Args:
+        images: pixels of 0..1.
+        scaling: fitted to the training images, for `standardized`.
+        scale: `TrainConfig.scale`: `standardized`, `unit`, or `image` for `rescale_each`.
+
+    Example:
+        >>> unit = Scaling(jnp.float32(0), jnp.float32(1))
+        >>> scale_inputs(jnp.ones((1, 2, 2)), scaling=unit, scale="unit").max().item()
+        1.0
+    """
+    if scale == "image":
+        return rescale_each(images)
+    return standardize(images, scaling) if scale == "standardized" else images

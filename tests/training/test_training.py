@@ -5,15 +5,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import optax.contrib
 import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 
 import jaxdigits as jd
-from jaxdigits.training import trainer as training
+from jaxdigits.environment import compiler_options
+from jaxdigits.models import convnet
+from jaxdigits.training import sharding
 from jaxdigits.training.batches import shuffled_batches
 from jaxdigits.training.optimizers import make_optimizer, make_schedule
-from jaxdigits.training.trainer import compute_logits, default_mesh
-from jaxdigits.transforms.scaling import pixel_statistics, scale_pixels
+from jaxdigits.training.sharding import default_mesh
+from jaxdigits.training.trainer import compute_logits, make_trainer
+from jaxdigits.transforms.scaling import pixel_statistics, scale_pixels, standardize
 
 SGD = jd.TrainConfig(
     model="linear", optimizer="sgd", schedule="constant", learning_rate=0.1, epochs=2
@@ -30,13 +34,17 @@ def leaves_close(first, second, rtol=1e-4, atol=1e-5):
         np.testing.assert_allclose(a, b, rtol=rtol, atol=atol)
 
 
-def plain_numpy_run(config, state, examples):
+def mesh_of(devices):
+    return default_mesh(jd.Hints(), 1, devices)
+
+
+def plain_numpy_run(config, state, scaling, examples):
     """The linear model trained with a Python loop in float64, on the batches of `state`'s epoch."""
     weight, bias = (np.asarray(state.params[name], np.float64) for name in ("weight", "bias"))
-    mean, std = (float(value) for value in state.scaling)
+    mean, std = (float(value) for value in scaling)
     images = (np.asarray(examples.images, np.float64).reshape(-1, 784) / 255 - mean) / std
     onehot = np.eye(10)[examples.labels]
-    key = jax.random.fold_in(state.key, state.epoch)
+    key = jax.random.fold_in(state.key, 0)
     indices, valid = shuffled_batches(key, len(images), config.batch_size)
     loss_sum = correct = 0
     for batch, counts in zip(np.asarray(indices), np.asarray(valid) == 1, strict=True):
@@ -67,9 +75,9 @@ def test_an_epoch_against_plain_numpy(digits, reduction, learning_rate, gradient
         gradients=gradients,
     )
     data = small(digits)
-    trainer = jd.make_trainer(config, 10)
-    state = trainer.init(jax.random.key(3), data)
-    expected, loss, accuracy = plain_numpy_run(config, state, data.train)
+    trainer = make_trainer(config, data)
+    state = trainer.init(jax.random.key(3), data.train)
+    expected, loss, accuracy = plain_numpy_run(config, state, trainer.spec.scaling, data.train)
     state, measured = jax.jit(trainer.epoch)(state, data)
     leaves_close(state.params, expected)
     assert measured.train.loss == pytest.approx(loss, rel=1e-4)
@@ -91,12 +99,15 @@ def test_against_torch(digits):
 
     base = jd.TrainConfig(model="mlp", hidden=(20,), schedule="constant", learning_rate=0.01)
     for config, theirs in (
-        (replace(base, optimizer="momentum"), lambda p: torch.optim.SGD(p, 0.01, momentum=0.9)),
+        (
+            replace(base, optimizer="sgd", momentum=0.9),
+            lambda p: torch.optim.SGD(p, 0.01, momentum=0.9),
+        ),
         (replace(base, optimizer="adam"), lambda p: torch.optim.Adam(p, 0.01)),
         (replace(base, optimizer="adamw"), decaying_weights),
     ):
-        trainer = jd.make_trainer(config, 10)
-        state = trainer.init(jax.random.key(0), data)
+        trainer = make_trainer(config, data)
+        state = trainer.init(jax.random.key(0), data.train)
         net = torch.nn.Sequential(
             torch.nn.Linear(784, 20), torch.nn.ReLU(), torch.nn.Linear(20, 10)
         )
@@ -104,7 +115,8 @@ def test_against_torch(digits):
         with torch.no_grad():
             for parameter, array in zip(net.parameters(), flat, strict=True):
                 parameter.copy_(torch.tensor(array))
-        images = torch.tensor(np.array(scale_pixels(jnp.asarray(data.train.images), state.scaling)))
+        scaling = trainer.spec.scaling
+        images = torch.tensor(np.array(scale_pixels(jnp.asarray(data.train.images), scaling)))
         labels = torch.tensor(np.asarray(data.train.labels, np.int64))
         optimiser = theirs(net.parameters())
         key = jax.random.fold_in(state.key, 0)
@@ -136,8 +148,8 @@ def test_one_trace_per_epoch_function(digits):
         traces.append(images.shape)
         return jd.models.linear.apply(params, images)
 
-    trainer = jd.make_trainer(SGD, 10, model=jd.Model(jd.models.linear.init, apply))
-    state = trainer.init(jax.random.key(0), digits)
+    trainer = make_trainer(SGD, digits, model=jd.Model(jd.models.linear.init, apply))
+    state = trainer.init(jax.random.key(0), digits.train)
     epoch = jax.jit(trainer.epoch, donate_argnums=0)
     traces.clear()
     state, _ = epoch(state, digits)
@@ -149,19 +161,19 @@ def test_one_trace_per_epoch_function(digits):
 
 
 def test_nothing_moves_between_host_and_device_in_an_epoch(digits):
-    trainer = jd.make_trainer(SGD, 10)
+    trainer = make_trainer(SGD, digits)
     data = jax.device_put(digits)
-    state = jax.jit(trainer.init)(jax.random.key(0), data)
+    state = jax.jit(trainer.init)(jax.random.key(0), data.train)
     epoch = jax.jit(trainer.epoch, donate_argnums=0).lower(state, data).compile()
     with jax.transfer_guard("disallow"):
         state, _ = epoch(state, data)
-    assert state.epoch == 1
+    assert state.step == 21
 
 
 def test_the_images_stay_bytes(digits):
     """No float copy of the images is made: the program's memory is less than one would take."""
-    trainer = jd.make_trainer(SGD, 10)
-    state = trainer.init(jax.random.key(0), digits)
+    trainer = make_trainer(SGD, digits)
+    state = trainer.init(jax.random.key(0), digits.train)
     memory = jax.jit(trainer.epoch).lower(state, digits).compile().memory_analysis()
     assert memory is not None
     assert memory.temp_size_in_bytes < 4 * digits.train.images.size
@@ -169,11 +181,11 @@ def test_the_images_stay_bytes(digits):
 
 def test_train_is_the_trainer_in_a_loop(digits):
     config = jd.TrainConfig(model="mlp", epochs=3)
-    trainer = jd.make_trainer(config, 10)
-    state = jax.jit(trainer.init)(jax.random.key(5), digits)
+    trainer = make_trainer(config, digits)
+    state = jax.jit(trainer.init)(jax.random.key(5), digits.train)
     untrained = trainer.evaluate(state, digits.validation)
     history = []
-    for _ in range(trainer.count_epochs(digits)):
+    for _ in range(trainer.num_epochs):
         state, measured = jax.jit(trainer.epoch)(state, digits)
         history.append(measured)
     result = jax.jit(jd.make_train(config))(jax.random.key(5), digits)
@@ -233,8 +245,6 @@ def test_labels_of_more_classes_than_the_network_has(rng):
     result = jax.jit(jd.make_train(SGD))(jax.random.key(0), data)
     assert result.state.params["weight"].shape == (26, 784)
     assert np.isfinite(result.history.train.loss).all()
-    with pytest.raises(jd.errors.ConfigError, match="for 10 classes, the data have 26"):
-        jd.make_trainer(SGD, 10).init(jax.random.key(0), data)
     ten = jd.Model(jd.models.linear.init, jd.models.linear.apply)
     with pytest.raises(jd.errors.ConfigError, match=r"\[2, 10\] for 2 images; .* \[2, 26\]"):
         jax.jit(jd.make_train(SGD, model=ten))(jax.random.key(0), data)
@@ -269,7 +279,9 @@ def test_logits_of_any_number_of_images(count, rng):
     images = jnp.asarray(rng.integers(0, 256, (count, 28, 28), dtype=np.uint8))
     scaling = pixel_statistics(images)
     params = jd.models.linear.init(jax.random.key(0))
-    logits = compute_logits(jd.models.linear.apply, params, scaling, images)
+    logits = compute_logits(
+        jd.models.linear.apply, params, lambda pixels: standardize(pixels, scaling), images
+    )
     expected = jd.models.linear.apply(params, scale_pixels(images, scaling))
     np.testing.assert_allclose(logits, expected, rtol=1e-4, atol=1e-4)
 
@@ -302,17 +314,17 @@ def both_ways(config, data, model=None, model_for_two=None, key=0):
     odd = jd.Examples(data.validation.images[:119], data.validation.labels[:119])
     data = replace(data, validation=odd)
     found = []
-    for mesh, net in ((None, model), (default_mesh(config, 2), model_for_two)):
-        trainer = jd.make_trainer(config, 10, model=net, mesh=mesh)
+    for mesh, net in ((None, model), (mesh_of(2), model_for_two)):
+        trainer = make_trainer(config, data, model=net, mesh=mesh)
         assert trainer.mesh is mesh
         whole = mesh and NamedSharding(mesh, PartitionSpec())
         data = jax.device_put(data, whole)
-        state = jax.device_put(trainer.init(jax.random.key(key), data), whole)
+        state = jax.device_put(trainer.init(jax.random.key(key), data.train), whole)
         # It runs once: compiling it well would take most of the time.
         options = {
             "xla_backend_optimization_level": 0,
             "xla_llvm_disable_expensive_passes": True,
-            **trainer.compiler_options,
+            **compiler_options(mesh),
         }
         state, metrics = jax.jit(trainer.epoch, compiler_options=options)(state, data)
         # What stands on both devices is the same on both.
@@ -338,10 +350,11 @@ def test_two_devices_train_the_same_network(digits, reduction):
     config = jd.TrainConfig(
         model="mlp",
         hidden=(20,),
-        optimizer="momentum",
+        optimizer="sgd",
+        momentum=0.9,
         learning_rate=0.01 if reduction == "mean" else 0.0003,
         reduction=reduction,
-        average=0.9,
+        ema_decay=0.9,
         batch_size=33,
         epochs=1,
     )
@@ -359,13 +372,13 @@ def test_two_devices_train_the_same_convnet(digits, monkeypatch):
         epochs=1,
         label_smoothing=0.1,
     )
-    monkeypatch.setattr(training, "LARGE", 10_000)
+    monkeypatch.setattr(sharding, "LARGE", 10_000)
     states_close(both_ways(config, small(digits, 100)))
 
 
 def test_sums_over_devices(monkeypatch, rng):
     """Small arrays go together, large ones alone; each comes back to its place."""
-    mesh = default_mesh(SGD, 2)
+    mesh = mesh_of(2)
     assert mesh is not None
     shapes = {"a": (2, 5, 3), "b": [(2,), (2, 30), (2, 4)], "c": (2, 1, 29), "d": ()}
     leaf = {"is_leaf": lambda x: isinstance(x, tuple)}
@@ -377,10 +390,10 @@ def test_sums_over_devices(monkeypatch, rng):
         lambda x: x.reshape(2, 1, *x.shape[1:]).sum(0) if x.ndim else 2 * x, tree
     )
     for large, sums in ((2, 5), (29, 3), (30, 2), (10**6, 1)):
-        monkeypatch.setattr(training, "LARGE", large)
+        monkeypatch.setattr(sharding, "LARGE", large)
         function = jax.jit(
             jax.shard_map(
-                lambda tree: training._sum_over_devices(tree, "devices"),
+                lambda tree: sharding.sum_over_devices(tree, "devices"),
                 mesh=mesh,
                 in_specs=(apart,),
                 out_specs=PartitionSpec(),
@@ -417,12 +430,13 @@ def test_two_devices_gather_the_same_statistics(digits):
     """A batch that is shared evenly: else the first image fills a gap, and counts in them."""
     config = jd.TrainConfig(
         model="linear",
-        optimizer="momentum",
+        optimizer="sgd",
+        momentum=0.9,
         schedule="constant",
         learning_rate=0.01,
         batch_size=32,
         epochs=1,
-        average=0.5,
+        ema_decay=0.5,
     )
     found = both_ways(config, small(digits, 100), normalized(None), normalized("devices"))
     states_close(found, atol=1e-4)
@@ -435,9 +449,9 @@ def test_two_devices_share_the_statistics_of_resnet18(digits):
     """Each of the 22 normalisations asks for the other device's: seen in the program, not run."""
     config = jd.TrainConfig(model="resnet18", batch_size=32, epochs=1)
     programs = []
-    for mesh in (None, default_mesh(config, 2)):
-        trainer = jd.make_trainer(config, 10, mesh=mesh)
-        state = jax.eval_shape(trainer.init, jax.random.key(0), digits)
+    for mesh in (None, mesh_of(2)):
+        trainer = make_trainer(config, digits, mesh=mesh)
+        state = jax.eval_shape(trainer.init, jax.random.key(0))
         programs.append(str(jax.make_jaxpr(trainer.train_epoch)(state, digits.train)))
     assert "psum" not in programs[0]
     assert programs[1].count("psum") >= 22
@@ -445,25 +459,32 @@ def test_two_devices_share_the_statistics_of_resnet18(digits):
 
 def test_which_devices_share_a_batch():
     """A convnet's batch on a CPU, if each device gets 16 images; nobody else's unless asked."""
-    for config, size in (
-        (jd.TrainConfig(), 2),
-        (jd.TrainConfig(batch_size=32), 2),
-        (jd.TrainConfig(batch_size=31), None),
-        (jd.TrainConfig(batch_size=33), None),  # they would not share it evenly
-        (jd.TrainConfig(batch_size=1), None),
-        (jd.TrainConfig(model="resnet18"), None),
-        (jd.TrainConfig(model="mlp"), None),
-        (jd.TrainConfig(model="linear"), None),
+    sharded = convnet.HINTS
+    for hints, batch_size, size in (
+        (sharded, 64, 2),
+        (sharded, 32, 2),
+        (sharded, 31, None),
+        (sharded, 33, None),  # they would not share it evenly
+        (sharded, 1, None),
+        (jd.Hints(), 64, None),
     ):
-        mesh = default_mesh(config)
+        mesh = default_mesh(hints, batch_size)
         assert (mesh and mesh.size) == size
-    asked = default_mesh(jd.TrainConfig(model="mlp", batch_size=1), 2)
+    asked = default_mesh(jd.Hints(), 1, 2)
     assert asked is not None
     assert asked.size == 2
-    assert default_mesh(jd.TrainConfig(), 1) is None
+    assert default_mesh(sharded, 64, 1) is None
     for devices in (0, 3, -1):
         with pytest.raises(jd.errors.ConfigError, match=f"must be 1 to 2, .* not {devices}"):
-            default_mesh(jd.TrainConfig(), devices)
+            default_mesh(sharded, 64, devices)
+
+
+def test_which_networks_are_sharded_and_augmented():
+    """The hints belong to the network: only the third post's has any of these."""
+    for name in ("resnet18", "mlp", "linear", "pixel"):
+        hints = jd.models.make_model(jd.TrainConfig(model=name), 10).hints
+        assert (hints.augment, hints.shard_on_cpu, hints.microbatch_size) == ((), False, None)
+    assert jd.models.make_model(jd.TrainConfig(), 10).hints == convnet.HINTS
 
 
 def recording(params_of_steps):
@@ -482,13 +503,13 @@ def recording(params_of_steps):
 def test_the_average_against_a_loop(digits, decay):
     """Over two epochs of five steps: the memory grows from step to step, from 0.1 to `average`."""
     params_of_steps = []
-    config = replace(SGD, average=decay, batch_size=20)
-    trainer = jd.make_trainer(config, 10, optimizer=recording(params_of_steps))
+    config = replace(SGD, ema_decay=decay, batch_size=20)
     data = small(digits, 100)
-    state = trainer.init(jax.random.key(0), data)
+    trainer = make_trainer(config, data, optimizer=recording(params_of_steps))
+    state = trainer.init(jax.random.key(0), data.train)
     average = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), state.params)
-    assert state.average is not None
-    leaves_close(state.average, state.params)
+    assert state.ema_params is not None
+    leaves_close(state.ema_params, state.params)
     epoch = jax.jit(trainer.epoch)
     state, metrics = epoch(epoch(state, data)[0], data)
     jax.effects_barrier()
@@ -500,19 +521,19 @@ def test_the_average_against_a_loop(digits, decay):
             average,
             params,
         )
-    leaves_close(state.average, average, atol=1e-6)
+    leaves_close(state.ema_params, average, atol=1e-6)
     leaves_close(state.params, params_of_steps[-1])
-    assert state.trained is state.average
+    assert state.trained is state.ema_params
     # It is the average that is evaluated.
-    averaged = state._replace(params=state.average, average=None)
+    averaged = state._replace(params=state.ema_params, ema_params=None)
     leaves_close(trainer.evaluate(averaged, data.validation), metrics.validation)
-    last = trainer.evaluate(state._replace(average=None), data.validation)
+    last = trainer.evaluate(state._replace(ema_params=None), data.validation)
     assert abs(last.loss - metrics.validation.loss) > 1e-4
 
 
 def test_without_an_average_the_last_parameters_are_the_trained_ones(digits):
-    state = jd.make_trainer(SGD, 10).init(jax.random.key(0), digits)
-    assert state.average is None
+    state = make_trainer(SGD, digits).init(jax.random.key(0), digits.train)
+    assert state.ema_params is None
     assert state.trained is state.params
 
 
@@ -522,15 +543,17 @@ def test_label_smoothing_is_learned_by_but_not_reported(digits):
     plain, smooth = (replace(SGD, label_smoothing=share) for share in (0.0, 0.3))
     results = []
     for config in (plain, smooth):
-        trainer = jd.make_trainer(config, 10)
-        state = trainer.init(jax.random.key(0), data)
-        results.append((state, *jax.jit(trainer.epoch)(state, data)))
-    (start, one, metrics), (_, other, smooth_metrics) = results
+        trainer = make_trainer(config, data)
+        state = trainer.init(jax.random.key(0), data.train)
+        results.append((trainer.spec.scaling, *jax.jit(trainer.epoch)(state, data)))
+    (scaling, one, metrics), (_, other, smooth_metrics) = results
     leaves_close(metrics.train, smooth_metrics.train)
     assert not np.allclose(metrics.validation.loss, smooth_metrics.validation.loss, rtol=1e-3)
     # The gradients differ by the labels only: 0.3 of them are taken from the label's class and
     # shared among all ten.
-    x = np.asarray(scale_pixels(jnp.asarray(data.train.images), start.scaling)).reshape(64, 784)
+    x = np.asarray(scale_pixels(jnp.asarray(data.train.images), trainer.spec.scaling)).reshape(
+        64, 784
+    )
     taken = 0.3 * (np.eye(10)[data.train.labels] - 0.1)
     difference = np.asarray(one.params["weight"]) - np.asarray(other.params["weight"])
     np.testing.assert_allclose(difference, 0.1 * taken.T @ x / 64, rtol=1e-3, atol=1e-5)
@@ -544,7 +567,7 @@ def random_training(**settings):
 def test_dropout_and_augmentation_are_the_key_s(digits):
     """The same key gives the same bytes, another one other parameters."""
     data = small(digits, 100)
-    train = random_training(dropout=0.5, average=0.9, augment=("shift",))
+    train = random_training(dropout=0.5, ema_decay=0.9, augment=("shift",))
     first, again, other = (train(jax.random.key(seed), data) for seed in (3, 3, 4))
     for a, b in zip(jax.tree.leaves(first), jax.tree.leaves(again), strict=True):
         if not jnp.issubdtype(a.dtype, jax.dtypes.prng_key):
@@ -565,8 +588,7 @@ def test_augmentation_is_for_training_only(digits):
     data = small(digits, 100)
     plain, moved = (random_training(augment=augment) for augment in ((), ("shift",)))
     key = jax.random.key(0)
-    for measure in (lambda run: run.untrained.loss, lambda run: run.state.scaling):
-        leaves_close(measure(moved(key, data)), measure(plain(key, data)))
+    leaves_close(moved(key, data).untrained, plain(key, data).untrained)
     trained = (run(key, data).state.params[0]["weight"] for run in (plain, moved))
     assert not np.allclose(*trained)
 
@@ -600,10 +622,10 @@ def test_every_step_draws_anew(digits):
     image[:, 10:18, 10:18] = 255
     data = replace(digits, train=jd.Examples(image, np.zeros(100, np.int32)))
     config = replace(SGD, augment=("rotate",), scale="unit", batch_size=20)
-    for mesh in (None, default_mesh(config, 2)):
+    for mesh in (None, mesh_of(2)):
         model, seen = spying()
-        trainer = jd.make_trainer(config, 10, model=model, mesh=mesh)
-        state, epoch = trainer.init(jax.random.key(0), data), jax.jit(trainer.train_epoch)
+        trainer = make_trainer(config, data, model=model, mesh=mesh)
+        state, epoch = trainer.init(jax.random.key(0), data.train), jax.jit(trainer.train_epoch)
         for _ in range(2):
             state, _ = epoch(state, data.train)
         jax.effects_barrier()
@@ -632,10 +654,10 @@ def test_only_weights_decay(digits):
 
 def test_epochs_that_are_not_given(digits):
     """Of the convnet as many as make 275,000 images, within 5 and 60; of others ten."""
-    assert jd.make_trainer(jd.TrainConfig(), 10).count_epochs(digits) == 60
-    assert jd.make_trainer(jd.TrainConfig(model="mlp"), 10).count_epochs(digits) == 10
-    assert jd.make_trainer(jd.TrainConfig(epochs=0), 10).count_epochs(digits) == 0
-    assert jd.make_trainer(jd.TrainConfig(model="pixel"), 10).count_epochs(digits) == 0
+    assert make_trainer(jd.TrainConfig(), digits).num_epochs == 60
+    assert make_trainer(jd.TrainConfig(model="mlp"), digits).num_epochs == 10
+    assert make_trainer(jd.TrainConfig(epochs=0), digits).num_epochs == 0
+    assert make_trainer(jd.TrainConfig(model="pixel"), digits).num_epochs == 0
 
 
 def test_statistics_of_pixels(rng):
@@ -660,24 +682,25 @@ def test_statistics_of_mnist(mnist_dir):
 def test_mnist_is_learned(mnist_dir):
     """A short run of the default network: well above what chance or a linear model give."""
     data = jd.load_training_data("mnist", data_dir=mnist_dir)
-    trainer = jd.make_trainer(jd.TrainConfig(model="mlp", epochs=2), 10)
+    trainer = make_trainer(jd.TrainConfig(model="mlp", epochs=2), data)
     result = jax.jit(jd.make_train(jd.TrainConfig(model="mlp", epochs=2)))(jax.random.key(0), data)
     test = jd.data.load("mnist", "test", data_dir=mnist_dir).examples
     assert trainer.evaluate(result.state, test).accuracy > 0.965
 
 
 @pytest.mark.parametrize("reduction", ["mean", "sum"])
-def test_a_large_batch_in_pieces_is_the_whole_batch(digits, monkeypatch, reduction):
-    """99 images are four pieces, of which the last is filled up."""
+def test_a_large_batch_in_microbatches_is_the_whole_batch(digits, reduction):
+    """99 images are four microbatches, of which the last is filled up."""
     config = jd.TrainConfig(
         augment=(), epochs=1, batch_size=99, reduction=reduction, learning_rate=1e-4
     )
     data = replace(digits, train=jd.Examples(digits.train.images[:150], digits.train.labels[:150]))
     found = []
     for size in (32, 100):
-        monkeypatch.setattr("jaxdigits.training.trainer.PIECE", size)
-        trainer = jd.make_trainer(config, 10)
-        state = jax.jit(trainer.init)(jax.random.key(0), data)
+        hints = convnet.HINTS._replace(microbatch_size=size)
+        model = jd.models.make_model(config, 10)._replace(hints=hints)
+        trainer = make_trainer(config, data, model=model)
+        state = jax.jit(trainer.init)(jax.random.key(0))
         found.append(jax.jit(trainer.train_epoch)(state, data.train))
     (first, measured), (second, expected) = found
     np.testing.assert_allclose(measured.loss, expected.loss, rtol=1e-5)
@@ -685,3 +708,94 @@ def test_a_large_batch_in_pieces_is_the_whole_batch(digits, monkeypatch, reducti
     jax.tree.map(
         lambda a, b: np.testing.assert_allclose(a, b, atol=2e-5), first.opt_state, second.opt_state
     )
+
+
+def test_learning_rates_are_vmapped(digits):
+    """One program, three rates: each as if it were alone."""
+    data = small(digits)
+    config = replace(SGD, epochs=2)
+    rates = jnp.array([0.01, 0.1, 0.3])
+    train = jd.make_train(config)
+    together = jax.jit(jax.vmap(train, in_axes=(None, None, None, 0)))(
+        jax.random.key(0), data, None, {"learning_rate": rates}
+    )
+    for index, rate in enumerate(rates.tolist()):
+        alone = jd.make_train(replace(config, learning_rate=rate))(jax.random.key(0), data)
+        leaves_close(
+            jax.tree.map(lambda leaf, i=index: leaf[i], together.state.params), alone.state.params
+        )
+    with pytest.raises(jd.errors.ConfigError, match="no hyperparameter rate; it has learning_rate"):
+        train(jax.random.key(0), data, None, {"rate": 1.0})
+
+
+def focal_loss(logits, labels, gamma=2.0):
+    log_probabilities = jax.nn.log_softmax(logits)
+    right = jnp.take_along_axis(log_probabilities, labels[:, None], axis=1)[:, 0]
+    return -((1 - jnp.exp(right)) ** gamma) * right
+
+
+def test_a_loss_of_your_own(digits):
+    """A focal loss: reported, and minimized; the first step against its own gradient."""
+    data = small(digits, 64)
+    trainer = make_trainer(replace(SGD, epochs=1), data, loss=focal_loss)
+    state = trainer.init(jax.random.key(0))
+    after, measured = jax.jit(trainer.train_epoch)(state, data.train)
+    x = scale_pixels(jnp.asarray(data.train.images), trainer.spec.scaling)
+
+    def mean_loss(params):
+        return focal_loss(jd.models.linear.apply(params, x), jnp.asarray(data.train.labels)).mean()
+
+    value, grads = jax.value_and_grad(mean_loss)(state.params)
+    np.testing.assert_allclose(measured.loss, value, rtol=1e-5)
+    leaves_close(after.params, jax.tree.map(lambda p, g: p - 0.1 * g, state.params, grads))
+    with pytest.raises(jd.errors.ConfigError, match="label_smoothing is for cross_entropy"):
+        jd.make_train(replace(SGD, label_smoothing=0.1), loss=focal_loss)(jax.random.key(0), data)
+
+
+def test_a_network_of_your_own_is_not_augmented(digits):
+    """`TrainConfig()` names the convnet, whose augmentation is none of this one's business."""
+    trainer = make_trainer(
+        jd.TrainConfig(), digits, model=jd.Model(jd.models.linear.init, jd.models.linear.apply)
+    )
+    assert trainer.parts.augment is None
+    assert trainer.parts.own == ("model",)
+    assert trainer.num_epochs == 10
+
+
+@pytest.mark.parametrize("model", ["linear", "mlp", "convnet", "pixel"])
+def test_images_of_32x32_rgb(model, rng):
+    images = rng.integers(0, 256, (40, 32, 32, 3), dtype=np.uint8)
+    labels = (images[..., 0].mean(axis=(1, 2)) > images[..., 1].mean(axis=(1, 2))).astype(np.int32)
+    examples = jd.Examples(images, labels)
+    data = jd.TrainingData(examples, examples, 2)
+    result = jax.jit(jd.make_train(jd.TrainConfig(model=model, epochs=1, augment=())))(
+        jax.random.key(0), data
+    )
+    assert np.isfinite(result.untrained.loss)
+    assert np.isfinite(result.history.train.loss).all()
+
+
+def test_resnet18_takes_32x32_rgb():
+    model = jd.models.make_model(jd.TrainConfig(model="resnet18"), 7, (32, 32, 3))
+    params = jax.eval_shape(model.init, jax.random.key(0))
+    images = jax.ShapeDtypeStruct((2, 32, 32, 3), jnp.float32)
+    assert jax.eval_shape(model.apply, params, images).shape == (2, 7)
+
+
+def test_images_too_small_for_the_convnet():
+    assert jd.models.make_model(jd.TrainConfig(), 10, (15, 15)) is not None
+    with pytest.raises(jd.errors.ConfigError, match="15x15 pixels or more, not 14x20"):
+        jd.models.make_model(jd.TrainConfig(), 10, (14, 20))
+
+
+def test_reduce_on_plateau_gets_the_loss(digits):
+    """It divides the rate by two each time that ten steps bring no better loss."""
+    data = small(digits, 64)
+    plateau = optax.chain(
+        optax.sgd(0.0), optax.contrib.reduce_on_plateau(factor=0.5, patience=2, cooldown=0)
+    )
+    trainer = make_trainer(replace(SGD, epochs=1), data, optimizer=plateau)
+    state, epoch = trainer.init(jax.random.key(0)), jax.jit(trainer.train_epoch)
+    for _ in range(8):
+        state, _ = epoch(state, data.train)
+    assert float(state.opt_state[1].scale) < 1
