@@ -35,7 +35,7 @@ def read() -> tuple[UInt8[np.ndarray, "1797 28 28"], Int32[np.ndarray, " 1797"]]
     from PIL import Image
     from scipy.ndimage import center_of_mass, shift
 
-    with resources.files(__package__).joinpath("digits.npz").open("rb") as file:
+    with resources.files("jaxdigits.data").joinpath("digits.npz").open("rb") as file:
         stored = np.load(file)
         pixels, labels = stored["images"], stored["labels"]
     small = np.round(pixels * (255 / 16)).astype(np.uint8)
