@@ -9,6 +9,8 @@ from typing import Any
 
 from platformdirs import user_cache_path
 
+from jaxdigits import __version__
+
 CACHE_BYTES = 500_000_000
 """Of compiled programs; those not used for longest go first."""
 
@@ -55,10 +57,11 @@ def environment() -> dict[str, Any]:
     """The versions and the device that a result was measured with."""
     import jax
 
-    packages = ("jaxdigits", "jax", "jaxlib", "numpy", "optax")
+    packages = ("jax", "jaxlib", "numpy", "optax")
     versions = {name: importlib.metadata.version(name) for name in packages}
+    own = {"python": platform.python_version(), "jaxdigits": __version__}
     return {
-        "versions": {"python": platform.python_version(), **versions},
+        "versions": {**own, **versions},
         "device": jax.devices()[0].device_kind,
     }
 

@@ -268,7 +268,7 @@ def choose_dataset(name: str, data_dir: Path | None, manual_dir: Path | None) ->
             raise
         note(
             "MNIST is not prepared and its host does not answer: training on the 1,797 digits that "
-            "come with scikit-learn. For MNIST, connect this machine or give a folder that holds "
+            "come with this package. For MNIST, connect this machine or give a folder that holds "
             "its four files: --manual-dir FOLDER (`jaxdigits data prepare mnist` names them)."
         )
         return "digits"
