@@ -1,10 +1,10 @@
-"""Whether a network knows how sure it may be: calibration, temperature, and when to say "not sure".
+"""How far to trust probabilities: calibration error, temperature scaling, and when to abstain.
 
 Guo, Pleiss, Sun and Weinberger, "On calibration of modern neural networks" (2017).
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,12 +18,12 @@ BINS = 15
 
 
 class Reliability(NamedTuple):
-    """How often the network is right, by how sure it is.
+    """How often a network is right, by how confident it is.
 
     Attributes:
-        confidence: the mean in each bin, 0..1; nan where there is none.
-        accuracy: the share of right answers in each bin, 0..1; nan where there is none.
-        counts: of images in each bin.
+        confidence: the mean in each bin, 0..1; nan in an empty bin.
+        accuracy: in each bin, 0..1; nan in an empty bin.
+        counts: the number of images in each bin.
     """
 
     confidence: Float64[np.ndarray, " bins"]
@@ -40,11 +40,7 @@ class Reliability(NamedTuple):
 def reliability(
     probabilities: Float32[np.ndarray, "n classes"], labels: Int32[np.ndarray, " n"]
 ) -> Reliability:
-    """Sorts answers by confidence into `BINS` equal parts of 0..1.
-
-    Args:
-        probabilities: of each class, summing to 1.
-        labels: the right classes.
+    """Sort predictions by confidence into `BINS` equal parts of 0..1.
 
     Example:
         >>> probabilities = np.array([[0.9, 0.1], [0.9, 0.1], [0.3, 0.7]], np.float32)
@@ -54,25 +50,25 @@ def reliability(
     """
     confidences = probabilities.max(axis=1).astype(np.float64)
     right = probabilities.argmax(axis=1) == labels
-    places = np.minimum((confidences * BINS).astype(int), BINS - 1)
-    counts = np.bincount(places, minlength=BINS)
+    bins = np.minimum((confidences * BINS).astype(int), BINS - 1)
+    counts = np.bincount(bins, minlength=BINS)
     with np.errstate(invalid="ignore"):
-        confidence = np.bincount(places, confidences, BINS) / counts
-        accuracy = np.bincount(places, right, BINS) / counts
+        confidence = np.bincount(bins, confidences, BINS) / counts
+        accuracy = np.bincount(bins, right, BINS) / counts
     return Reliability(confidence, accuracy, counts)
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """What a network's answers on validation images say about how far to trust it.
+    """How far to trust a network, from its answers on validation images.
 
-    Without arguments it takes its probabilities as they are.
+    The default leaves probabilities as they are.
 
     Attributes:
-        temperature: by which logits are divided, so that probabilities are as likely as they say.
-        images: how many there were.
-        mistakes: for each wrong answer, the surest first: its probability (at this temperature),
-            and how many answers are surer than that.
+        temperature: divides the logits, so that probabilities are as likely as they say.
+        images: the number of validation images.
+        mistakes: for each wrong answer, the most confident first, its probability (at this
+            temperature) and the number of answers more confident than that.
     """
 
     temperature: float = 1.0
@@ -82,11 +78,11 @@ class Calibration:
     def probabilities(
         self, logits: Float32[np.ndarray, "n classes"]
     ) -> Float32[np.ndarray, "n classes"]:
-        """The softmax of logits at this temperature."""
+        """Return the softmax of logits at this temperature."""
         return softmax(logits / np.float32(self.temperature), axis=1)
 
     def threshold(self, error_rate: float) -> float:
-        """The probability from which on at most this share of the answers is wrong, on validation.
+        """Return the probability above which at most this share of validation answers is wrong.
 
         Args:
             error_rate: 0..1.
@@ -112,16 +108,12 @@ class Calibration:
         raise AssertionError("unreachable: no answers at all are wrong in none")
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values, for JSON."""
-        return {
-            "temperature": self.temperature,
-            "images": self.images,
-            "mistakes": [list(mistake) for mistake in self.mistakes],
-        }
+        """Return plain values for JSON."""
+        return {**asdict(self), "mistakes": [list(mistake) for mistake in self.mistakes]}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Calibration":
-        """The value that `as_dict` gave."""
+        """Restore what `as_dict` gave."""
         mistakes = tuple((float(p), int(surer)) for p, surer in values["mistakes"])
         return cls(float(values["temperature"]), int(values["images"]), mistakes)
 
@@ -129,10 +121,10 @@ class Calibration:
 def calibrate(
     logits: Float32[np.ndarray, "n classes"], labels: Int32[np.ndarray, " n"]
 ) -> Calibration:
-    """The temperature with the least cross-entropy on these images, and the mistakes among them.
+    """Fit the temperature with the least cross-entropy, and note the mistakes at it.
 
     Args:
-        logits: a network's answers on images that it was not trained on.
+        logits: of images that the network was not trained on.
         labels: the right classes.
 
     Example:

@@ -1,20 +1,27 @@
-"""How good predictions are. Those that take logits and labels can be jitted."""
+"""How good predictions are: metrics, their intervals, and an `Evaluation` of a whole split.
+
+Logits are of any scale, labels are 0..classes-1. Metrics of logits and labels can be jitted.
+"""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from statistics import NormalDist, fmean, stdev
+from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Float32, Float64, Int, Int32
+
+from jaxdigits.losses import LOSSES, Loss
 
 
 def accuracy(logits: Float[Array, "n classes"], labels: Int[Array, " n"]) -> Float[Array, ""]:
-    """The share of examples whose largest logit is that of the label.
+    """Return the share of examples whose largest logit is the label's.
 
     Example:
-        >>> import jax.numpy as jnp
         >>> float(accuracy(jnp.array([[2.0, 1.0], [2.0, 1.0]]), jnp.array([0, 1])))
         0.5
     """
@@ -24,15 +31,14 @@ def accuracy(logits: Float[Array, "n classes"], labels: Int[Array, " n"]) -> Flo
 def top_k_accuracy(
     logits: Float[Array, "n classes"], labels: Int[Array, " n"], k: int
 ) -> Float[Array, ""]:
-    """The share of examples whose label is among the k largest logits. Post C row C2 has k = 2.
+    """Return the share of examples whose label is among the k largest logits, as in post C row C2.
 
     Args:
-        logits: any scale.
-        labels: 0..classes-1.
+        logits: of each example.
+        labels: the right classes.
         k: 1..classes.
 
     Example:
-        >>> import jax.numpy as jnp
         >>> logits = jnp.array([[3.0, 2.0, 1.0], [3.0, 2.0, 1.0]])
         >>> float(top_k_accuracy(logits, jnp.array([1, 2]), k=2))
         0.5
@@ -44,10 +50,9 @@ def top_k_accuracy(
 def confusion_matrix(
     logits: Float[Array, "n classes"], labels: Int[Array, " n"]
 ) -> Int[Array, "classes classes"]:
-    """How often each class (row) was taken for each class (column): int32 counts.
+    """Count how often each class (row) is predicted as each class (column): int32.
 
     Example:
-        >>> import jax.numpy as jnp
         >>> confusion_matrix(jnp.array([[2.0, 1.0], [2.0, 1.0]]), jnp.array([0, 1])).tolist()
         [[1, 0], [1, 0]]
     """
@@ -59,17 +64,16 @@ def confusion_matrix(
 def most_confused(
     counts: Int[np.ndarray, "classes classes"], wanted: int = 5
 ) -> list[tuple[int, int, int]]:
-    """The pairs of classes that are most often taken for each other, in either direction.
+    """Return the pairs of classes most often confused, in either direction, worst first.
 
     Post C row C3 names g and q, i and l, h and n.
 
     Args:
         counts: a confusion matrix.
-        wanted: at most so many pairs.
+        wanted: the number of pairs; fewer where fewer are ever confused.
 
     Returns:
-        Two classes and how often one was taken for the other, worst first; pairs that never were
-        are left out.
+        Two classes, and how often one was predicted as the other.
 
     Example:
         >>> most_confused(np.array([[8, 2, 0], [1, 9, 0], [0, 4, 6]]))
@@ -82,24 +86,112 @@ def most_confused(
 
 
 def per_class_accuracy(
-    logits: Float[Array, "n classes"], labels: Int[Array, " n"]
-) -> Float[Array, " classes"]:
-    """The accuracy on the examples of each class; nan for a class without any.
+    counts: Int[Array | np.ndarray, "classes classes"],
+) -> Float64[np.ndarray, " classes"]:
+    """Return the accuracy on each class, from a confusion matrix; nan for a class without examples.
 
     Example:
-        >>> import jax.numpy as jnp
-        >>> per_class_accuracy(jnp.array([[2.0, 1.0], [2.0, 1.0]]), jnp.array([0, 1])).tolist()
-        [1.0, 0.0]
+        >>> per_class_accuracy(np.array([[3, 1], [0, 2]])).tolist()
+        [0.75, 1.0]
     """
-    counts = confusion_matrix(logits, labels)
-    return jnp.diagonal(counts) / counts.sum(axis=1)
+    with np.errstate(invalid="ignore"):
+        return np.diagonal(counts) / np.sum(counts, axis=1)
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """How good a network is on a split.
+
+    Attributes:
+        split: the name of the split.
+        count: the number of images.
+        loss: the mean over images.
+        accuracy: 0..1.
+        low: the lower end of the accuracy's 95% Wilson interval, for images drawn like these.
+        high: the upper end.
+        top_2: the top-2 accuracy, 0..1.
+        confused: the most confused pairs of classes, and how often.
+        per_class: the accuracy on each class's images, by class name; None without images.
+    """
+
+    split: str
+    count: int
+    loss: float
+    accuracy: float
+    low: float
+    high: float
+    top_2: float
+    confused: Sequence[tuple[str, str, int]]
+    per_class: Mapping[str, float | None]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON; a loss that isn't finite becomes None."""
+        return {
+            "count": self.count,
+            "loss": self.loss if np.isfinite(self.loss) else None,
+            "accuracy": self.accuracy,
+            "interval_95": [self.low, self.high],
+            "top_2_accuracy": self.top_2,
+            "most_confused": [list(pair) for pair in self.confused],
+            "per_class_accuracy": dict(self.per_class),
+        }
+
+
+def evaluate(
+    logits: Float32[np.ndarray, "n classes"],
+    labels: Int32[np.ndarray, " n"],
+    class_names: Sequence[str],
+    loss: str | Loss = "cross_entropy",
+    *,
+    split: str = "test",
+) -> Evaluation:
+    """Measure the logits of a split.
+
+    Args:
+        logits: of each image.
+        labels: the right classes.
+        class_names: by label.
+        loss: a name in `LOSSES`, or a function from logits and labels to a loss per image.
+        split: the name of the split.
+
+    Example:
+        >>> logits = np.array([[2.0, 1.0], [2.0, 1.0]], np.float32)
+        >>> result = evaluate(logits, np.array([0, 1], np.int32), ["a", "b"])
+        >>> result.accuracy, result.confused, result.per_class
+        (0.5, [('a', 'b', 1)], {'a': 1.0, 'b': 0.0})
+    """
+    arrays = jnp.asarray(logits), jnp.asarray(labels)
+    counts = np.asarray(confusion_matrix(*arrays))
+    correct, count = int(np.trace(counts)), len(labels)
+    low, high = wilson_interval(correct, count)
+    return Evaluation(
+        split,
+        count,
+        float(_mean_loss(LOSSES[loss] if isinstance(loss, str) else loss, *arrays)),
+        correct / count,
+        low,
+        high,
+        float(top_k_accuracy(*arrays, k=2)),
+        [(class_names[a], class_names[b], times) for a, b, times in most_confused(counts)],
+        {
+            name: None if np.isnan(share) else float(share)
+            for name, share in zip(class_names, per_class_accuracy(counts), strict=True)
+        },
+    )
+
+
+@jax.jit(static_argnums=0)
+def _mean_loss(
+    loss: Loss, logits: Float[Array, "n classes"], labels: Int[Array, " n"]
+) -> Float[Array, ""]:
+    return loss(logits, labels).mean()
 
 
 def wilson_interval(correct: int, count: int, level: float = 0.95) -> tuple[float, float]:
-    """The interval for the accuracy on images drawn like these, from `correct` of `count` right.
+    """Return the interval of the accuracy on images drawn like these, `correct` of `count` right.
 
     Wilson's score interval (Wilson 1927), which stays within 0..1 and holds for accuracies near 1.
-    scipy has it too, in a module that takes most of a second to import.
+    scipy's is in a module that takes most of a second to import.
 
     Args:
         correct: 0..count.
@@ -118,16 +210,11 @@ def wilson_interval(correct: int, count: int, level: float = 0.95) -> tuple[floa
 
 
 def mean_interval(values: Sequence[float], level: float = 0.95) -> tuple[float, float, float]:
-    """The mean over runs with different seeds, and the interval in which the true mean lies.
-
-    Student's t interval.
+    """Return the mean over runs with different seeds, and the ends of its Student's t interval.
 
     Args:
-        values: one for each run, two or more.
+        values: one per run, two or more.
         level: of confidence, 0..1.
-
-    Returns:
-        The mean, and the ends of its interval.
 
     Raises:
         ValueError: there are fewer than two values.
@@ -141,10 +228,10 @@ def mean_interval(values: Sequence[float], level: float = 0.95) -> tuple[float, 
 
 
 def prediction_interval(values: Sequence[float], level: float = 0.95) -> tuple[float, float]:
-    """The interval in which one more run with another seed lies; arguments as of `mean_interval`.
+    """Return the interval that one more run, with another seed, falls in.
 
-    It is wider than that of the mean, and stays so however many runs there are: it holds the
-    scatter of a single run, such as the one that somebody reports.
+    It is wider than the mean's, however many runs there are: it holds the scatter of a single run,
+    such as a published one. Arguments: see `mean_interval`.
 
     Example:
         >>> [round(x, 3) for x in prediction_interval([0.91, 0.92, 0.93])]

@@ -1,10 +1,10 @@
-"""How much of a network's accuracy is left when images change: a figure beside the accuracy.
+"""How much accuracy is left when the images change.
 
-Each condition changes every image by the same strength, in a direction that is random and always
-the same, so that networks can be compared.
+Each condition changes every image by the same strength, in a random direction that is the same
+every time, so that networks can be compared.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from statistics import fmean
 from typing import NamedTuple
@@ -14,69 +14,51 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key, UInt8
 
-from jaxdigits.data.dataset import Dataset
-from jaxdigits.runs.run import Run
-from jaxdigits.transforms import augment as augmentation
-from jaxdigits.transforms.augment import affine, invert, soften, thicken, translate
+from jaxdigits.transforms import augment
 
 Images = Float[Array, "n height width"]
 Strength = Float[Array, ""] | Int[Array, ""]
+Change = Callable[[Key[Array, ""], Images, Strength], Images]
+Predict = Callable[[UInt8[Array, "n height width"]], Int[np.ndarray, " n"]]
+"""From images, pixels 0..255, to labels; `Run.predict` is one."""
 
-_FURTHEST = 5
-"""Pixels that images are shifted by."""
-
-
-def _clean(key: Key[Array, ""], images: Images, _: Strength) -> Images:
-    del key
-    return images
-
-
-def _moved(key: Key[Array, ""], images: Images, _: Strength) -> Images:
-    return augmentation.moved(key, images)
+_MAX_SHIFT = 5
+"""In pixels."""
 
 
 def _shift(key: Key[Array, ""], images: Images, pixels: Strength) -> Images:
-    """In one of eight directions, as a king moves."""
+    """Shift in one of eight directions, as a king moves."""
     ways = jnp.array([(r, c) for r in (-1, 0, 1) for c in (-1, 0, 1) if (r, c) != (0, 0)])
     moves = pixels * ways[jax.random.randint(key, (len(images),), 0, len(ways))]
-    return translate(images, moves, _FURTHEST)
+    return augment.translate(images, moves, _MAX_SHIFT)
 
 
 def _rotate(key: Key[Array, ""], images: Images, degrees: Strength) -> Images:
-    """To either side."""
+    """Rotate to either side."""
     angles = jnp.deg2rad(degrees) * jax.random.rademacher(key, (len(images),), jnp.float32)
     cosines, sines = jnp.cos(angles), jnp.sin(angles)
     matrices = jnp.stack([cosines, sines, -sines, cosines], axis=-1).reshape(-1, 2, 2)
-    return affine(images, matrices)
+    return augment.affine(images, matrices)
 
 
-def _scale(key: Key[Array, ""], images: Images, factor: Strength) -> Images:
-    del key
-    return affine(images, jnp.broadcast_to(jnp.eye(2) / factor, (len(images), 2, 2)))
+def _scale(_: Key[Array, ""], images: Images, factor: Strength) -> Images:
+    return augment.affine(images, jnp.broadcast_to(jnp.eye(2) / factor, (len(images), 2, 2)))
 
 
-def _thicken(key: Key[Array, ""], images: Images, share: Strength) -> Images:
-    del key
-    return thicken(images, jnp.full(len(images), share, jnp.float32))
+def _thicken(_: Key[Array, ""], images: Images, share: Strength) -> Images:
+    return augment.thicken(images, jnp.full(len(images), share, jnp.float32))
 
 
 def _noise(key: Key[Array, ""], images: Images, deviation: Strength) -> Images:
-    drawn = jax.random.normal(key, images.shape, jnp.float32)
-    return jnp.clip(images + deviation * drawn, 0, 1)
+    return jnp.clip(images + deviation * jax.random.normal(key, images.shape, jnp.float32), 0, 1)
 
 
-def _blur(key: Key[Array, ""], images: Images, deviation: Strength) -> Images:
-    del key
-    return soften(images, jnp.full(len(images), deviation, jnp.float32))
-
-
-def _contrast(key: Key[Array, ""], images: Images, factor: Strength) -> Images:
-    del key
-    return factor * images
+def _blur(_: Key[Array, ""], images: Images, deviation: Strength) -> Images:
+    return augment.soften(images, jnp.full(len(images), deviation, jnp.float32))
 
 
 def _invert(key: Key[Array, ""], images: Images, _: Strength, *, count: int) -> Images:
-    return invert(key, images, count)
+    return augment.invert(key, images, count)
 
 
 class Condition(NamedTuple):
@@ -85,41 +67,38 @@ class Condition(NamedTuple):
     Attributes:
         kind: such as `rotation`.
         strength: as text.
-        change: `change(key, images, value) -> images`, values 0..1.
-        value: the strength as a number; programs are compiled for all of them at once.
+        change: `change(key, images, value) -> images`, pixels 0..1.
+        value: the strength as a number; one compiled program serves all of a kind.
     """
 
     kind: str
     strength: str
-    change: Callable[[Key[Array, ""], Images, Strength], Images]
+    change: Change
     value: float | int = 0
 
 
+def _conditions(
+    kind: str, text: str, change: Change, values: Iterable[float | int]
+) -> list[Condition]:
+    return [Condition(kind, text.format(value), change, value) for value in values]
+
+
 CONDITIONS = (
-    Condition("clean", "", _clean),
-    Condition("moved", "as the third post does", _moved),
-    *(Condition("shift", f"{n} pixels", _shift, n) for n in range(1, _FURTHEST + 1)),
-    *(Condition("rotation", f"{n} degrees", _rotate, float(n)) for n in range(5, 31, 5)),
-    *(
-        Condition("scale", f"{factor:g} times", _scale, factor)
-        for factor in (0.7, 0.8, 0.9, 1.1, 1.2, 1.3)
-    ),
-    *(Condition("strokes", f"{share:+g}", _thicken, share) for share in (-1.0, -0.5, 0.5, 1.0)),
-    *(Condition("noise", f"deviation {level:g}", _noise, level) for level in (0.1, 0.2, 0.3)),
-    *(Condition("blur", f"deviation {level:g} pixels", _blur, level) for level in (0.5, 1.0, 1.5)),
-    *(
-        Condition("contrast", f"{factor:g} times", _contrast, factor)
-        for factor in (0.75, 0.5, 0.25)
-    ),
-    *(
-        Condition("inverted", f"{count} pixels", partial(_invert, count=count))
-        for count in (5, 10, 20, 40)
-    ),
+    Condition("clean", "", lambda _, images, strength: images),
+    Condition("moved", "as in post C", lambda key, images, _: augment.moved(key, images)),
+    *_conditions("shift", "{} pixels", _shift, range(1, _MAX_SHIFT + 1)),
+    *_conditions("rotation", "{:g} degrees", _rotate, map(float, range(5, 31, 5))),
+    *_conditions("scale", "{:g}x", _scale, (0.7, 0.8, 0.9, 1.1, 1.2, 1.3)),
+    *_conditions("strokes", "{:+g}", _thicken, (-1.0, -0.5, 0.5, 1.0)),
+    *_conditions("noise", "deviation {:g}", _noise, (0.1, 0.2, 0.3)),
+    *_conditions("blur", "deviation {:g} pixels", _blur, (0.5, 1.0, 1.5)),
+    *_conditions("contrast", "{:g}x", lambda _, images, factor: factor * images, (0.75, 0.5, 0.25)),
+    *(Condition("inverted", f"{n} pixels", partial(_invert, count=n)) for n in (5, 10, 20, 40)),
 )
-"""All of them, weaker ones first within a kind; strokes are as of `augmentation.thickness`."""
+"""Each kind's weaker conditions first; the strokes' strength is that of `augment.thickness`."""
 
 
-class Measured(NamedTuple):
+class ConditionAccuracy(NamedTuple):
     """The accuracy, 0..1, on images changed by a condition."""
 
     kind: str
@@ -128,7 +107,7 @@ class Measured(NamedTuple):
 
 
 def changed(condition: Condition, images: UInt8[Array, "n 28 28"]) -> UInt8[Array, "n 28 28"]:
-    """The images so changed, pixels 0..255; always the same.
+    """Change images, pixels 0..255, the same way every time.
 
     Example:
         >>> bright = jnp.full((1, 28, 28), 200, jnp.uint8)
@@ -141,65 +120,60 @@ def changed(condition: Condition, images: UInt8[Array, "n 28 28"]) -> UInt8[Arra
 
 @jax.jit(static_argnums=0)
 def _changed(
-    change: Callable[..., Images], value: Strength, images: UInt8[Array, "n 28 28"]
+    change: Change, value: Strength, images: UInt8[Array, "n 28 28"]
 ) -> UInt8[Array, "n 28 28"]:
     found = change(jax.random.key(0), images.astype(jnp.float32) / 255, value)
     return jnp.round(255 * found).astype(jnp.uint8)
 
 
 def measure(
-    run: Run, dataset: Dataset, conditions: Sequence[Condition] = CONDITIONS
-) -> list[Measured]:
-    """A network's accuracy under each of the conditions.
+    predict: Predict,
+    images: UInt8[np.ndarray, "n 28 28"],
+    labels: Int[np.ndarray, " n"],
+    conditions: Sequence[Condition] = CONDITIONS,
+) -> list[ConditionAccuracy]:
+    """Measure a network's accuracy under each condition.
 
     Args:
-        run: the network.
-        dataset: the images; 10,000 take a second for each condition.
-        conditions: all of them, or some.
-
-    Raises:
-        DataError: the data have other classes than the network.
+        predict: from images to labels.
+        images: pixels 0..255; 10,000 take a second per condition.
+        labels: the right ones.
+        conditions: all, or some.
 
     Example:
         >>> import jaxdigits as jd
-        >>> found = measure(jd.load("digits"), jd.data.load("digits", "test"), CONDITIONS[:1])
-        >>> found[0].kind, found[0].accuracy > 0.8
+        >>> test = jd.data.load("digits", "test")
+        >>> results = measure(jd.load("digits").predict, test.images, test.labels, CONDITIONS[:1])
+        >>> results[0].kind, results[0].accuracy > 0.8
         ('clean', True)
     """
-    run.check_classes(dataset)
-    images = jnp.asarray(dataset.images)
-    results = []
-    for condition in conditions:
-        predicted = run.predict(changed(condition, images))
-        accuracy = float(np.mean(predicted == dataset.labels))
-        results.append(Measured(condition.kind, condition.strength, accuracy))
-    return results
+    pixels = jnp.asarray(images)
+    return [
+        ConditionAccuracy(c.kind, c.strength, float(np.mean(predict(changed(c, pixels)) == labels)))
+        for c in conditions
+    ]
 
 
-def mean(results: Sequence[Measured]) -> float:
-    """The mean accuracy on changed images: all but the clean ones.
+def mean(results: Sequence[ConditionAccuracy]) -> float:
+    """Return the mean accuracy on changed images: all but the clean ones.
 
     Example:
-        >>> mean([Measured("clean", "", 0.99), Measured("blur", "1", 0.5)])
+        >>> mean([ConditionAccuracy("clean", "", 0.99), ConditionAccuracy("blur", "1", 0.5)])
         0.5
     """
     return fmean(result.accuracy for result in results if result.kind != "clean")
 
 
-def table(results: Sequence[Measured]) -> str:
-    """A line for each kind, its strengths beside one another, and the mean of all but the clean.
+def accuracies_moved(
+    predict: Predict,
+    images: UInt8[np.ndarray, "n 28 28"],
+    labels: Int[np.ndarray, " n"],
+    draws: int = 10,
+) -> list[float]:
+    """Measure the accuracy on slightly moved images, once per draw: post C row C5.
 
-    Example:
-        >>> print(table([Measured("clean", "", 0.99), Measured("blur", "1", 0.5)]))
-        clean        99.0 %
-        blur         50.0 %  (1)
-        mean         50.0 %  of all changes
+    Rows and columns shift by -2..2 pixels each, then five pixels are inverted, with the same keys
+    for every network. Arguments: see `measure`.
     """
-    lines = []
-    for kind in dict.fromkeys(result.kind for result in results):
-        mine = [result for result in results if result.kind == kind]
-        figures = "  ".join(f"{100 * result.accuracy:5.1f}" for result in mine)
-        strengths = ", ".join(result.strength for result in mine if result.strength)
-        lines.append(f"{kind:11}{figures} %" + f"  ({strengths})" * bool(strengths))
-    lines.append(f"{'mean':11}{100 * mean(results):5.1f} %  of all changes")
-    return "\n".join(lines)
+    moved = augment.moved_otherwise(jnp.asarray(images), draws)
+    return [float(np.mean(predict(batch) == labels)) for batch in moved]

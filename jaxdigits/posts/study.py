@@ -30,7 +30,12 @@ from jaxtyping import Array, Float, UInt8
 
 from jaxdigits.config import CONVOLUTIONAL, TrainConfig
 from jaxdigits.data import Dataset
-from jaxdigits.evaluation.metrics import mean_interval, per_class_accuracy, prediction_interval
+from jaxdigits.evaluation.metrics import (
+    confusion_matrix,
+    mean_interval,
+    per_class_accuracy,
+    prediction_interval,
+)
 from jaxdigits.models import Params, make_model
 from jaxdigits.training.trainer import (
     TrainingData,
@@ -317,7 +322,9 @@ class Study:
     def accuracy_per_class(self, trained: Trained, seed: int = 0) -> Float[np.ndarray, " classes"]:
         """The accuracy on the test images of each class, by the network of one seed."""
         logits = self.logits(trained, self.test_set.images, seed)
-        return np.asarray(per_class_accuracy(jnp.asarray(logits), self.data.validation.labels))
+        return per_class_accuracy(
+            confusion_matrix(jnp.asarray(logits), self.data.validation.labels)
+        )
 
     def _epochs_alone(
         self, config: TrainConfig, optimizer: optax.GradientTransformation | None

@@ -15,7 +15,7 @@ hold checkpoints (`jaxdigits.runs.checkpoints`).
 import dataclasses
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -26,18 +26,17 @@ import jax.numpy as jnp
 import numpy as np
 import safetensors
 import safetensors.numpy
-from jaxtyping import Array, Float, Float32, Int, Int32, UInt8
+from jaxtyping import Array, Float, Float32, Int32, UInt8
 
 from jaxdigits.config import TrainConfig
 from jaxdigits.data.dataset import Dataset, Fingerprint, check_images
 from jaxdigits.errors import ConfigError, DataError, RunError
-from jaxdigits.evaluation import metrics
+from jaxdigits.evaluation import robustness
 from jaxdigits.evaluation.calibration import Calibration, calibrate
+from jaxdigits.evaluation.metrics import Evaluation, evaluate
 from jaxdigits.files import atomic_write, unfinished, write_json
-from jaxdigits.losses import LOSSES
 from jaxdigits.models import Apply, Model, Params, make_model
 from jaxdigits.training.batches import EVALUATION_BATCH
-from jaxdigits.transforms.augment import moved_otherwise
 from jaxdigits.transforms.scaling import Scaling, scale_pixels
 
 FORMAT = 2
@@ -50,45 +49,6 @@ SHIPPED = MappingProxyType(
     {name: Path(__file__).parent.parent / "weights" / name for name in ("digits", "letters")}
 )
 """The networks that come with the package; a card in each folder tells how it was made."""
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """How good a network is on a split.
-
-    Attributes:
-        split: which images.
-        count: how many.
-        loss: the mean over examples.
-        accuracy: 0..1.
-        low: lower end of the accuracy's 95 % Wilson interval, for images drawn like these.
-        high: its upper end.
-        top_2: share of images whose class is the first or the second guess.
-        confused: the pairs of classes most often taken for each other, and how often.
-        per_class: accuracy on the images of each class, by its name; None without images.
-    """
-
-    split: str
-    count: int
-    loss: float
-    accuracy: float
-    low: float
-    high: float
-    top_2: float
-    confused: Sequence[tuple[str, str, int]]
-    per_class: Mapping[str, float | None]
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain values, for JSON; a loss that is not a number becomes None."""
-        return {
-            "count": self.count,
-            "loss": self.loss if np.isfinite(self.loss) else None,
-            "accuracy": self.accuracy,
-            "interval_95": [self.low, self.high],
-            "top_2_accuracy": self.top_2,
-            "most_confused": [list(pair) for pair in self.confused],
-            "per_class_accuracy": dict(self.per_class),
-        }
 
 
 @dataclass(frozen=True, eq=False)
@@ -200,10 +160,7 @@ class Run:
             DataError: the data have other classes than the network.
         """
         self.check_classes(dataset)
-        return [
-            float(np.mean(self.predict(images) == dataset.labels))
-            for images in moved_otherwise(jnp.asarray(dataset.images), draws)
-        ]
+        return robustness.accuracies_moved(self.predict, dataset.images, dataset.labels, draws)
 
     def check_classes(self, dataset: Dataset) -> None:
         """Raises DataError where data have other classes than the network."""
@@ -216,23 +173,8 @@ class Run:
     def score(self, logits: Float32[np.ndarray, "n classes"], dataset: Dataset) -> Evaluation:
         """The same, from logits that are there already."""
         self.check_classes(dataset)
-        labels = jnp.asarray(dataset.labels)
-        loss = float(_mean_loss(self.config.loss, jnp.asarray(logits), labels))
-        counts = np.asarray(metrics.confusion_matrix(jnp.asarray(logits), labels))
-        top_2 = float(metrics.top_k_accuracy(jnp.asarray(logits), labels, k=2))
-        confused = [
-            (dataset.class_names[a], dataset.class_names[b], times)
-            for a, b, times in metrics.most_confused(counts)
-        ]
-        correct, count = int(np.trace(counts)), len(dataset)
-        low, high = metrics.wilson_interval(correct, count)
-        per_class = {
-            name: int(row[index]) / int(row.sum()) if row.any() else None
-            for index, (name, row) in enumerate(zip(dataset.class_names, counts, strict=True))
-        }
-        accuracy = correct / count
-        return Evaluation(
-            dataset.split, count, loss, accuracy, low, high, top_2, confused, per_class
+        return evaluate(
+            logits, dataset.labels, dataset.class_names, self.config.loss, split=dataset.split
         )
 
 
@@ -243,14 +185,7 @@ def _logits(
     return apply(params, scale_pixels(jnp.asarray(images), scaling))
 
 
-@jax.jit(static_argnums=0)
-def _mean_loss(
-    loss: str, logits: Float[Array, "n classes"], labels: Int[Array, " n"]
-) -> Float[Array, ""]:
-    return LOSSES[loss](logits, labels).mean()
-
-
-class Measured(NamedTuple):
+class RunEvaluation(NamedTuple):
     """What `measure` gives.
 
     Attributes:
@@ -264,7 +199,7 @@ class Measured(NamedTuple):
     logits: list[Float32[np.ndarray, "n classes"]]
 
 
-def measure(run: Run, validation: Dataset, *more: Dataset) -> Measured:
+def measure(run: Run, validation: Dataset, *more: Dataset) -> RunEvaluation:
     """Measures a network at the end of its training.
 
     Args:
@@ -285,7 +220,7 @@ def measure(run: Run, validation: Dataset, *more: Dataset) -> Measured:
         results={evaluation.split: evaluation.as_dict() for evaluation in evaluations},
         calibration=calibrate(logits[0], validation.labels) if sound else None,
     )
-    return Measured(run, evaluations, logits)
+    return RunEvaluation(run, evaluations, logits)
 
 
 def save(

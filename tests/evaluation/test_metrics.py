@@ -29,7 +29,7 @@ def test_against_scikit_learn(scored):
     counts = jax.jit(metrics.confusion_matrix)(logits, labels)
     np.testing.assert_array_equal(counts, reference.confusion_matrix(labels, guesses))
     np.testing.assert_allclose(
-        metrics.per_class_accuracy(logits, labels),
+        metrics.per_class_accuracy(counts),
         reference.recall_score(labels, guesses, average=None),  # pyright: ignore[reportArgumentType]
         rtol=1e-6,
     )
@@ -39,7 +39,8 @@ def test_against_scikit_learn(scored):
 
 
 def test_a_class_without_images_has_no_accuracy():
-    shares = metrics.per_class_accuracy(jnp.eye(3), jnp.array([0, 1, 1]))
+    counts = metrics.confusion_matrix(jnp.eye(3), jnp.array([0, 1, 1]))
+    shares = metrics.per_class_accuracy(counts)
     np.testing.assert_array_equal(shares, [1, 0.5, np.nan])
 
 
@@ -73,6 +74,27 @@ def scored_run() -> tuple[jd.Run, jd.data.Dataset]:
     params = pixel.fit(unit_pixels(jnp.asarray(train.images)), jnp.asarray(train.labels))
     model = make_model(config, 10)
     return jd.Run(config, model, params, scaling, test.class_names, test.fingerprint, {}, {}), test
+
+
+def test_an_evaluation_takes_any_loss(scored):
+    """By name, or as a function: a focal loss (Lin et al. 2017), by hand in NumPy."""
+
+    def focal(logits, labels):
+        log_p = jax.nn.log_softmax(logits)[jnp.arange(len(labels)), labels]
+        return -((1 - jnp.exp(log_p)) ** 2) * log_p
+
+    logits, labels = (np.asarray(array) for array in scored)
+    labels = labels.astype(np.int32)
+    powers = np.exp(logits.astype(np.float64))
+    right = (powers / powers.sum(axis=1, keepdims=True))[np.arange(200), labels]
+    for loss, expected in (
+        ("cross_entropy", -np.log(right)),
+        (focal, -((1 - right) ** 2) * np.log(right)),
+    ):
+        found = metrics.evaluate(logits, labels, tuple("abcdefg"), loss, split="validation")
+        assert found.loss == pytest.approx(expected.mean(), rel=1e-5)
+        assert (found.split, found.count) == ("validation", 200)
+        assert found.low < found.accuracy < found.high
 
 
 def test_figures_of_an_evaluation(scored_run):

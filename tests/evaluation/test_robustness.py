@@ -9,7 +9,7 @@ import scipy.ndimage
 
 import jaxdigits as jd
 from jaxdigits.evaluation import robustness
-from jaxdigits.evaluation.robustness import CONDITIONS, Measured, changed
+from jaxdigits.evaluation.robustness import CONDITIONS, ConditionAccuracy, changed
 
 DIGITS = jd.data.load("digits", "test")
 
@@ -63,13 +63,28 @@ def test_a_rotation_is_scipys_to_one_side_or_the_other():
 
 
 def test_the_mean_leaves_the_clean_images_out():
-    found = [Measured("clean", "", 1.0), Measured("blur", "1", 0.25), Measured("blur", "2", 0.75)]
+    found = [
+        ConditionAccuracy("clean", "", 1.0),
+        ConditionAccuracy("blur", "1", 0.25),
+        ConditionAccuracy("blur", "2", 0.75),
+    ]
     assert robustness.mean(found) == 0.5
 
 
-def test_other_classes_are_refused():
-    with pytest.raises(jd.errors.DataError, match="the network knows the classes a, b"):
-        robustness.measure(jd.load("letters"), DIGITS)
+def test_any_function_from_images_to_labels():
+    """It sees the changed images as pixels 0..255."""
+    seen = []
+
+    def predict(images):
+        seen.append(np.asarray(images))
+        return np.zeros(len(images), np.int32)
+
+    labels = np.array([0, 0, 0, 1], np.int32)
+    chosen = [condition for condition in CONDITIONS if condition.kind == "contrast"]
+    found = robustness.measure(predict, DIGITS.images[:4], labels, chosen)
+    assert [result.accuracy for result in found] == [0.75] * 3
+    assert [images.max() for images in seen] == [191, 128, 64]
+    assert seen[0].dtype == np.uint8
 
 
 def test_evaluate_robustness(cli, tmp_path):
