@@ -61,11 +61,13 @@ class CheckpointHook:
         unit = "epoch" if manifest.get("chunks_per_epoch", 1) == 1 else "part of an epoch"
         self._interrupts = Interrupts(f"finishing this {unit} and saving; press again to stop now")
         self._stack = contextlib.ExitStack()
+        self._catching = False
 
     def catch_signals(self) -> None:
         """From now on Ctrl-C and SIGTERM wait for the end of the epoch."""
-        if self._checkpoints or jax.process_count() > 1:
+        if not self._catching and (self._checkpoints or jax.process_count() > 1):
             self._stack.enter_context(self._interrupts)
+            self._catching = True
 
     def __enter__(self) -> "CheckpointHook":
         """The hook itself."""
