@@ -1,7 +1,8 @@
 """Handwritten-character recognition in functional JAX, for learning, benchmarking, and building on.
 
     import jaxdigits as jd
-    run = jd.load("digits")                          # or a run folder: "runs/mnist-convnet"
+    run = jd.fit(jd.TrainConfig(model="mlp", epochs=5), folder="runs/first")
+    run = jd.load("digits")                          # or a run folder: "runs/first"
     labels = run.predict(images)                     # images uint8 [n, 28, 28]
 
 Training computes, runs remember, evaluation judges:
@@ -38,7 +39,11 @@ if TYPE_CHECKING:
     from jaxdigits.config import TrainConfig
     from jaxdigits.data import Dataset, Examples
     from jaxdigits.models import Hints, Model
-    from jaxdigits.runs.run import Run, load
+    from jaxdigits.runs.ensemble import stack
+    from jaxdigits.runs.fit import Epoch, epochs, fit
+    from jaxdigits.runs.folder import load
+    from jaxdigits.runs.run import Run
+    from jaxdigits.sweeps.sweep import sweep
     from jaxdigits.training.resolve import DataSpec, Parts, resolve
     from jaxdigits.training.state import (
         Batch,
@@ -55,6 +60,7 @@ else:
         "Batch": "training.state",
         "DataSpec": "training.resolve",
         "Dataset": "data",
+        "Epoch": "runs.fit",
         "Examples": "data",
         "Hints": "models",
         "Model": "models",
@@ -64,11 +70,15 @@ else:
         "TrainState": "training.state",
         "TrainingData": "training.state",
         "init_state": "training.state",
-        "load": "runs.run",
+        "epochs": "runs.fit",
+        "fit": "runs.fit",
+        "load": "runs.folder",
         "load_training_data": "training.state",
         "make_step": "training.step",
         "make_train": "training.trainer",
         "resolve": "training.resolve",
+        "stack": "runs.ensemble",
+        "sweep": "sweeps.sweep",
         "with_hyperparams": "training.state",
     }
 
@@ -85,6 +95,7 @@ __all__ = [
     "Batch",
     "DataSpec",
     "Dataset",
+    "Epoch",
     "Examples",
     "Hints",
     "Model",
@@ -95,8 +106,10 @@ __all__ = [
     "TrainingData",
     "config",
     "data",
+    "epochs",
     "errors",
     "evaluation",
+    "fit",
     "handwriting",
     "init_state",
     "load",
@@ -108,6 +121,8 @@ __all__ = [
     "ops",
     "plots",
     "resolve",
+    "stack",
+    "sweep",
     "with_hyperparams",
 ]
 

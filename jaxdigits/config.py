@@ -214,7 +214,7 @@ class TrainConfig:
 
         Example:
             >>> import json
-            >>> config = TrainConfig(hidden=(30,))
+            >>> config = TrainConfig(model="mlp", hidden=(30,))
             >>> TrainConfig.from_dict(json.loads(json.dumps(config.as_dict()))) == config
             True
         """

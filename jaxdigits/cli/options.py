@@ -18,7 +18,7 @@ Json = Annotated[
     bool,
     arg(
         name="json",
-        help="Print one JSON object on stdout, and nothing else.",
+        help="print one JSON object on stdout, and nothing else.",
         help_behavior_hint="",
     ),
 ]
@@ -35,7 +35,7 @@ class DataOptions:
     """Where datasets lie.
 
     Attributes:
-        data_dir: Where prepared datasets are. Default: $TFDS_DATA_DIR or ~/tensorflow_datasets.
+        data_dir: where prepared datasets are. Default: $TFDS_DATA_DIR or ~/tensorflow_datasets.
         manual_dir: A folder with files downloaded by hand. Default: $JAXDIGITS_MANUAL_DIR.
     """
 
@@ -95,7 +95,7 @@ def _descriptions(kind: type) -> dict[str, str]:
     """What the docstring of a config says of each of its settings."""
     found = docstring_parser.parse(kind.__doc__ or "").params
     return {
-        param.arg_name: (text[:1].upper() + text[1:]).replace("\n", " ").replace("  ", "")
+        param.arg_name: text.replace("\n", " ").replace("  ", "")
         for param in found
         if (text := param.description or "")
     }
@@ -139,7 +139,7 @@ class SavingOptions:
         Path | None,
         arg(
             metavar="FOLDER",
-            help="The folder to write. Default: runs/DATASET-MODEL (sweeps/... for a sweep), with "
+            help="the folder to write. Default: runs/DATASET-MODEL (sweeps/... for a sweep), with "
             "a number where that is taken.",
             help_behavior_hint="",
         ),
@@ -147,7 +147,7 @@ class SavingOptions:
     overwrite: Annotated[
         bool,
         arg(
-            help="Replace an older folder of that name, when the new one is complete.",
+            help="replace an older folder of that name, when the new one is complete.",
             help_behavior_hint="",
         ),
     ] = False
@@ -155,7 +155,7 @@ class SavingOptions:
         Path | None,
         arg(
             metavar="FOLDER",
-            help="Resume an interrupted run, with its own settings.",
+            help="resume an interrupted run, with its own settings.",
             help_behavior_hint="",
         ),
     ] = None

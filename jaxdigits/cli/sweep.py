@@ -40,10 +40,10 @@ def sweep(
     share a compiled program.
 
     Args:
-        seeds: How often to train each setting.
-        members_per_batch: How many runs one call of the program trains. Default: as many as suit
+        seeds: how often to train each setting.
+        members_per_batch: how many runs one call of the program trains. Default: as many as suit
             the device and its memory.
-        devices: Devices that the runs are sharded over. Default: all.
+        devices: devices that the runs are sharded over. Default: all.
     """
     config, grid, given = parse_groups(common, network, training)
     run_sweep(

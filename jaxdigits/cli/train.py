@@ -30,14 +30,14 @@ class RunOptions:
     """Data and devices.
 
     Attributes:
-        init_from: Start from a trained network (a run folder, digits, or letters), and keep its
+        init_from: start from a trained network (a run folder, digits, or letters), and keep its
             settings, scaling, and form.
-        stream: Leave the training images on the disk, for datasets that don't fit in memory.
+        stream: leave the training images on the disk, for datasets that don't fit in memory.
             Several processes always do, each with its own share.
-        devices: Devices to shard each batch over. Default: 1; for convnet on CPU, one per core.
-        seeds: Train this many networks with consecutive seeds, as `jaxdigits sweep` does.
-        members_per_batch: How many of these one call of the program trains.
-        tensorboard: Write the metrics as events for TensorBoard as well.
+        devices: devices to shard each batch over. Default: 1; for convnet on CPU, one per core.
+        seeds: train this many networks with consecutive seeds, as `jaxdigits sweep` does.
+        members_per_batch: how many of these one call of the program trains.
+        tensorboard: write the metrics as events for TensorBoard as well.
     """
 
     init_from: Annotated[Path | None, arg(name="from", metavar="RUN", help_behavior_hint="")] = None
@@ -55,7 +55,7 @@ class HostOptions:
     Attributes:
         coordinator: HOST:PORT of the first process, or auto, where Slurm, Kubernetes, and the like
             tell. The batch size is that of all together; only the first process writes.
-        processes: The number of processes; not needed with auto.
+        processes: the number of processes; not needed with auto.
         process_id: 0 for the first process; not needed with auto.
     """
 

@@ -8,7 +8,7 @@ stream, it is some batches, which a thread of grain's has read while earlier one
 import functools
 from collections.abc import Generator
 from contextlib import closing
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import numpy as np
@@ -33,6 +33,7 @@ CHUNKS_AHEAD = 2
 """Chunks that are read before they are needed."""
 
 
+@runtime_checkable
 class InputPipeline(Protocol):
     """What a run gets its images from, chunk by chunk.
 

@@ -102,12 +102,7 @@ def resolve(
         >>> parts.num_steps, parts.config.epochs, parts.config.augment, parts.own
         (9380, 10, (), ())
     """
-    passed = {"model": model, "loss": loss, "optimizer": optimizer, "augment": augment}
-    own = tuple(name for name, part in passed.items() if part is not None)
-    if config.gradients == "hand" and {"model", "loss"} & set(own):
-        raise ConfigError("gradients by hand are for linear and mlp, not for parts of your own")
-    if config.label_smoothing and loss is not None:
-        raise ConfigError("label_smoothing is for cross_entropy; build it into your own loss")
+    own = own_parts(config, model=model, loss=loss, optimizer=optimizer, augment=augment)
     net = model or make_model(config, spec.num_classes, spec.image_shape, axis_name)
     _check_logits(net, spec)
     epochs = 0 if net.fit else count_epochs(config, net.hints, spec.num_examples)
@@ -128,6 +123,24 @@ def resolve(
         num_steps=num_steps,
         own=own,
     )
+
+
+def own_parts(config: TrainConfig, **parts: Any) -> tuple[str, ...]:
+    """The names of the parts that are not None, if they go together with the config.
+
+    Raises:
+        ConfigError: they do not.
+
+    Example:
+        >>> own_parts(TrainConfig(), model=None, loss=LOSSES["cross_entropy"])
+        ('loss',)
+    """
+    own = tuple(name for name, part in parts.items() if part is not None)
+    if config.gradients == "hand" and {"model", "loss"} & set(own):
+        raise ConfigError("gradients by hand are for linear and mlp, not for parts of your own")
+    if config.label_smoothing and "loss" in own:
+        raise ConfigError("label_smoothing is for cross_entropy; build it into your own loss")
+    return own
 
 
 def count_epochs(config: TrainConfig, hints: Hints, num_examples: int) -> int:

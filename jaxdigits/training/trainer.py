@@ -25,7 +25,7 @@ from jaxdigits.environment import compiler_options
 from jaxdigits.losses import Loss
 from jaxdigits.models import Apply, Model, Params
 from jaxdigits.training.batches import EVALUATION_BATCH, cut, epoch_batches, steps_per_epoch
-from jaxdigits.training.resolve import DataSpec, Parts, resolve
+from jaxdigits.training.resolve import DataSpec, Parts, own_parts, resolve
 from jaxdigits.training.sharding import DEVICES, axis_of, own_share, platform_of
 from jaxdigits.training.state import (
     Batch,
@@ -99,7 +99,7 @@ def make_train(
         such as `{"learning_rate": 0.1}`: vmap over them for a sweep in one program.
 
     Raises:
-        ConfigError: when the function is traced, parts that do not go together.
+        ConfigError: parts do not go together; some are found when the function is traced.
 
     Example:
         >>> import jaxdigits as jd
@@ -112,6 +112,7 @@ def make_train(
         True
     """
     own = {"model": model, "loss": loss, "optimizer": optimizer, "augment": augment}
+    own_parts(config, **own)
 
     def train(
         key: Key[Array, ""],

@@ -22,13 +22,13 @@ UNIT = (0.0, 1.0)
 """The mean and deviation that leave pixels / 255 as they are, as posts B and C have them."""
 
 
-def pixel_statistics(images: UInt8[Array, "n 28 28"]) -> Scaling:
-    """The mean and the standard deviation of pixels / 255. Post A row A1.
+def pixel_statistics(images: Num[Array, "n ..."]) -> Scaling:
+    """The mean and the standard deviation of pixels as floats of 0..1. Post A row A1.
 
     For the 60,000 training images of MNIST they are 0.1307 and 0.3081.
 
     Args:
-        images: pixels 0..255.
+        images: uint8, pixels 0..255, or floats, 0..1.
 
     Example:
         >>> import jax.numpy as jnp
@@ -36,17 +36,19 @@ def pixel_statistics(images: UInt8[Array, "n 28 28"]) -> Scaling:
         >>> [float(x) for x in pixel_statistics(half_black)]
         [0.5, 0.5]
     """
+    whole = jnp.issubdtype(images.dtype, jnp.integer)
     # Whole numbers within an image, exact; floats only over the images.
-    pixels = images.astype(jnp.int32)
-    count = pixels[0].size
-    mean = (pixels.sum(axis=(1, 2)) / count).mean() / 255
-    mean_square = ((pixels**2).sum(axis=(1, 2)) / count).mean() / 255**2
-    # All pixels alike: nothing to standardise, and no division by zero.
+    pixels = images.astype(jnp.int32 if whole else jnp.float32)
+    most = 255 if whole else 1
+    count, axes = pixels[0].size, tuple(range(1, images.ndim))
+    mean = (pixels.sum(axis=axes) / count).mean() / most
+    mean_square = ((pixels**2).sum(axis=axes) / count).mean() / most**2
+    # All pixels alike: nothing to standardize, and no division by zero.
     variance = mean_square - mean**2
     return Scaling(mean, jnp.where(variance > 0, jnp.sqrt(jnp.maximum(variance, 0)), 1.0))
 
 
-def standardize(images: Float[Array, "n 28 28"], scaling: Scaling) -> Float[Array, "n 28 28"]:
+def standardize(images: Float[Array, "n ..."], scaling: Scaling) -> Float[Array, "n ..."]:
     """`(images - mean) / std`, for pixels of 0..1.
 
     Example:
@@ -68,7 +70,7 @@ def unit_pixels(images: Num[Array, "n ..."]) -> Float[Array, "n ..."]:
     return pixels / 255 if jnp.issubdtype(images.dtype, jnp.integer) else pixels
 
 
-def scale_pixels(images: UInt8[Array, "n 28 28"], scaling: Scaling) -> Float[Array, "n 28 28"]:
+def scale_pixels(images: UInt8[Array, "n ..."], scaling: Scaling) -> Float[Array, "n ..."]:
     """Scales pixels of 0..255 to floats: `(images / 255 - mean) / std`.
 
     Example:
@@ -83,7 +85,7 @@ IMAGE_MEAN, IMAGE_STD = 0.172575, 0.25
 """What the third post's program gives each image; the mean is that of EMNIST's letters."""
 
 
-def rescale_each(images: Float[Array, "n 28 28"]) -> Float[Array, "n 28 28"]:
+def rescale_each(images: Float[Array, "n ..."]) -> Float[Array, "n ..."]:
     """Each image to a mean of 0.172575 and a standard deviation of 0.25, whatever its pixels were.
 
     Post C row C1; its program does so, its text does not say it. An image of one grey becomes

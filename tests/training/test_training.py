@@ -254,7 +254,7 @@ def test_labels_of_more_classes_than_the_network_has(rng):
 
 def test_no_gradients_by_hand_for_a_model_of_your_own():
     model = jd.Model(jd.models.linear.init, jd.models.linear.apply)
-    with pytest.raises(jd.errors.ConfigError, match="not for your own model"):
+    with pytest.raises(jd.errors.ConfigError, match="not for parts of your own"):
         jd.make_train(jd.TrainConfig(model="mlp", gradients="hand"), model=model)
 
 
@@ -296,10 +296,14 @@ def test_schedules():
     assert at("one_cycle", 0, 30, 100) == pytest.approx([0.02, 0.5, 0.02 * 1e-4], rel=1e-3)
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "momentum", "adam", "adamw"])
+@pytest.mark.parametrize(
+    ("optimizer", "momentum"), [("sgd", 0.0), ("sgd", 0.9), ("adam", 0.0), ("adamw", 0.0)]
+)
 @pytest.mark.parametrize("schedule", ["constant", "cosine", "one_cycle"])
-def test_every_optimizer_goes_downhill(optimizer, schedule):
-    config = jd.TrainConfig(model="mlp", optimizer=optimizer, schedule=schedule, learning_rate=0.1)
+def test_every_optimizer_goes_downhill(optimizer, momentum, schedule):
+    config = jd.TrainConfig(
+        model="mlp", optimizer=optimizer, momentum=momentum, schedule=schedule, learning_rate=0.1
+    )
     transform = make_optimizer(config, 100)
     params, loss = jnp.array([3.0, -2.0]), lambda p: (p**2).sum()
     state, start = transform.init(params), loss(params)
