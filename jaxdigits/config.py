@@ -58,40 +58,41 @@ class TrainConfig:
     """The settings of a training run.
 
     Attributes:
-        dataset: a name that `jaxdigits data list` shows, or a folder of images (class/image.png);
-            `auto` is mnist, or digits without it.
-        model: convnet (three convolutions), resnet18, mlp, linear, or the pixel baseline (mean
-            images; nothing is trained).
-        hidden: widths of the hidden layers of mlp.
-        activation: between the layers of mlp.
-        pool_activation: of convnet, after each pooling: gelu, or none.
-        stem: of resnet18, its first convolution: 7x7 with stride 2 and pooling, or 3x3.
-        dropout: share of values left out: in convnet of the first dense layer's, in resnet18 before
-            the last layer (and half of it before the last but one), in mlp of each hidden layer's.
-        initializer: of weights and biases of linear, mlp and convnet: uniform within 1/sqrt(fan_in)
-            of 0, or normal.
+        dataset: a name that `jaxdigits data list` shows, or a folder of images (class/image.png).
+            auto is mnist, or digits where that is unavailable.
+        model: convnet (three convolutions), resnet18, mlp, linear, or pixel (mean images; nothing
+            is trained).
+        hidden: widths of the mlp's hidden layers: 64x32 on the command line.
+        activation: between the layers of the mlp.
+        pool_activation: of the convnet, after each pooling.
+        stem: the first convolution of resnet18: 7x7 with stride 2 and pooling, or 3x3.
+        dropout: share of values dropped: in the convnet from the first dense layer, in resnet18
+            before the last layer (half of it before the last but one), in the mlp from each hidden
+            layer.
+        initializer: of weights and biases of linear, mlp, and convnet: uniform within
+            1/sqrt(fan_in) of 0, or normal.
         distance: of the pixel baseline.
-        scale: pixels / 255 as they are (unit); standardized with mean and deviation of the training
-            images; or image, each with its own.
-        augment: random changes of the training images, by name: shift, rotate, scale, shear,
-            invert, elastic, thickness, blur, contrast, noise, erase, each with a strength if you
-            like (rotate=15); none; or auto, which is shift, rotate and scale for convnet and none
-            for others.
+        scale: of pixels: unit (pixels / 255), standardized (by mean and deviation of the training
+            images), or image (each image by its own).
+        augment: random changes of the training images: shift, rotate, scale, shear, invert,
+            elastic, thickness, blur, contrast, noise, erase, joined by + on the command line, each
+            with a strength if you like (rotate=15+shift); or none. auto is shift, rotate, and scale
+            for the convnet and none for other networks.
         loss: of each example.
-        label_smoothing: share of the label given to all classes alike, in training.
-        reduction: of a batch's losses, to what the optimiser sees.
-        gradients: by jax.grad, or by the formulas of the first post.
+        label_smoothing: share of the label spread over all classes in training.
+        reduction: of a batch's losses, to what the optimizer minimizes.
+        gradients: by jax.grad, or by hand, with the formulas of post A.
         optimizer: sgd, adam, or adamw.
         learning_rate: its peak, where a schedule changes it.
-        schedule: constant; cosine (down to zero); one_cycle (up, then down).
-        momentum: of sgd; 0 for none.
-        weight_decay: of adamw, for weights; biases and normalisations do not decay.
+        schedule: constant, cosine (down to zero), or one_cycle (up, then down).
+        momentum: of sgd.
+        weight_decay: of adamw, on weights; biases and normalization parameters do not decay.
         ema_decay: of an exponential moving average of the parameters over the steps, such as 0.999,
-            which is then the trained network. 0 takes the last parameters.
-        batch_size: examples a step; the last batch of an epoch may be smaller.
-        epochs: passes over the training data; if not given, 10, or for convnet what makes 275,000
-            images, but 5 to 60.
-        seed: of everything random: starting values, shuffling, dropout, augmentation. The last two
+            which is then the trained network. 0 for none.
+        batch_size: examples per step; the last batch of an epoch may be smaller.
+        epochs: passes over the training data. By default 10; for the convnet as many as make
+            275,000 images, from 5 to 60.
+        seed: of everything random: initial values, shuffling, dropout, augmentation. The last two
             also depend on the number of devices.
 
     Raises:
@@ -276,13 +277,13 @@ def parse_augmentation(text: str) -> tuple[str, float | int]:
 
 @dataclasses.dataclass(frozen=True)
 class CheckpointConfig:
-    """When a training is saved, so that it can go on after whatever ends it.
+    """When to save checkpoints, from which an interrupted run is resumed.
 
     Attributes:
-        checkpoint_epochs: save after every so many epochs.
-        checkpoint_minutes: save after an epoch if the last time was so many minutes ago; a short
-            training is not saved.
-        keep_checkpoints: how many of the last ones to keep.
+        checkpoint_epochs: save after every this many epochs.
+        checkpoint_minutes: save after an epoch if the last checkpoint is this many minutes old, so
+            a short run saves none.
+        keep_checkpoints: how many to keep, the last ones.
 
     Raises:
         ConfigError: a value is impossible.
@@ -306,37 +307,33 @@ class CheckpointConfig:
         _check(minutes >= 0, "checkpoint_minutes", "a number of 0 or more", minutes)
 
 
-def parse_values(name: str, text: str) -> tuple[Any, ...]:
-    """The values of a setting in a list such as `0.01,0.1`.
+def parse_settings(
+    texts: Mapping[str, str | None],
+) -> tuple[TrainConfig, dict[str, tuple[Any, ...]]]:
+    """Parse the settings of a command line: those of the first member, and the lists.
 
-    A network with two hidden layers is 64x32, two augmentations together are shift+rotate.
-
-    Raises:
-        ConfigError: a value is of another kind.
-
-    Example:
-        >>> parse_values("hidden", "32,64x32"), parse_values("learning_rate", "0.1,1")
-        (((32,), (64, 32)), (0.1, 1.0))
-    """
-    kind = get_type_hints(TrainConfig)[name]
-    return tuple(_parse(name, word.strip(), kind) for word in text.split(","))
-
-
-def parse_grid(texts: Mapping[str, str | None]) -> tuple[TrainConfig, dict[str, tuple[Any, ...]]]:
-    """The settings of a sweep's command line: those of the first member, and the lists.
+    Values of a list are joined by commas, the items of one value by x (hidden layers) or +
+    (augmentations).
 
     Args:
-        texts: a list of values for each setting; None for one that is not given.
+        texts: values of each setting; None for one that is not given.
 
     Raises:
         ConfigError: a value is impossible.
 
     Example:
-        >>> config, grid = parse_grid({"learning_rate": "0.1,0.2", "epochs": "3", "seed": None})
+        >>> config, grid = parse_settings({"learning_rate": "0.1,0.2", "epochs": "3", "seed": None})
         >>> config.learning_rate, config.epochs, grid
         (0.1, 3, {'learning_rate': (0.1, 0.2)})
+        >>> parse_settings({"model": "mlp", "hidden": "32,64x32"})[1]
+        {'hidden': ((32,), (64, 32))}
     """
-    values = {name: parse_values(name, text) for name, text in texts.items() if text is not None}
+    kinds = get_type_hints(TrainConfig)
+    values = {
+        name: tuple(_parse(name, word.strip(), kinds[name]) for word in text.split(","))
+        for name, text in texts.items()
+        if text is not None
+    }
     config = TrainConfig.from_dict({name: listed[0] for name, listed in values.items()})
     return config, {name: listed for name, listed in values.items() if len(listed) > 1}
 
@@ -351,8 +348,8 @@ def _parse(name: str, word: str, kind: Any) -> Any:
     try:
         return int(word) if whole else float(word)
     except ValueError:
-        wanted = "whole numbers" if whole else "numbers"
-        raise ConfigError(f"{name} must be {wanted} with commas, not {word!r}") from None
+        wanted = "a whole number" if whole else "a number"
+        raise ConfigError(f"{name} must be {wanted}, not {word!r}") from None
 
 
 def _check(holds: bool, name: str, wanted: str, value: object) -> None:

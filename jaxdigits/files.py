@@ -14,6 +14,8 @@ from filelock import FileLock, Timeout
 
 from jaxdigits.errors import OutputError
 
+StrPath = str | os.PathLike[str]
+
 _LOCK = ".lock"
 
 
@@ -192,8 +194,8 @@ def _claim(
             lock.release()
             if not numbered:
                 raise OutputError(
-                    f"{work} holds a training that can go on: give --resume {name}, or --overwrite "
-                    "to begin again"
+                    f"{work} holds an unfinished run: resume it with --resume {name}, or give "
+                    "--overwrite to start anew"
                 )
     raise AssertionError("unreachable")
 

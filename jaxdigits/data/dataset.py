@@ -70,6 +70,8 @@ class Dataset:
     class_names: tuple[str, ...]
     split: Split
     fingerprint: Fingerprint
+    form: str = "plain"
+    light_ground: bool = False
 
     def __len__(self) -> int:
         """The number of images."""

@@ -1,298 +1,250 @@
-"""Checkpoints of a training in the making, by orbax: written in the background, the last few kept.
+"""Checkpoints of an unfinished run, written in the background, the last few kept.
 
-They live in the unfinished folder of a run, beside a file that says what was begun:
+They live in the unfinished folder of a run, beside the settings that a resumed run must match:
 
 | | content |
 |---|---|
-| `begun.json` | config, data fingerprint, devices, versions, parts an epoch |
-| `checkpoints/PART/state` | the arrays: parameters, their average, optimiser, key, scaling |
-| `checkpoints/PART/document` | the same as `begun.json`, the history, a checksum of the arrays |
+| `manifest.json` | config, data fingerprint, devices, versions, chunks per epoch |
+| `checkpoints/CHUNK.safetensors` | the arrays: parameters, average, optimizer, key |
+| (its metadata) | the manifest, the history, a checksum of the arrays |
 
-A part is an epoch, but of a training whose images stream it is less: `parts` make an epoch.
+A chunk is an epoch, or less where images stream from the disk: `chunks_per_epoch` says.
 
-Orbax writes a checkpoint to a temporary name and renames it, so a folder named by a number is
-whole. It may be damaged later; then the one before it is used.
+A checkpoint is written to a temporary name and renamed, so a file named by a number is complete. It
+may be damaged later; then the one before it is used.
 """
 
-import contextlib
-import functools
 import hashlib
-import io
 import json
-import logging
-import re
-import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from types import ModuleType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import safetensors
+import safetensors.numpy
 
 from jaxdigits.config import CheckpointConfig
 from jaxdigits.errors import OutputError, RunError
-from jaxdigits.files import write_json
+from jaxdigits.files import atomic_write, write_json
 
-if TYPE_CHECKING:
-    from orbax.checkpoint import CheckpointManager
+FORMAT = 2
+"""Of `manifest.json` and the checkpoints: raised when an older reader could not read them."""
 
-FORMAT = 1
-"""Of `begun.json` and the checkpoints: raised when an older reader could not read them."""
-
-BEGUN_FILE = "begun.json"
+MANIFEST_FILE = "manifest.json"
 CHECKPOINTS = "checkpoints"
+CHECKPOINT_FILES = (MANIFEST_FILE, CHECKPOINTS, "begun.json")
+"""What an unfinished folder holds in addition to results; `begun.json` is of format 1."""
 
 
-class _NewerError(RunError):
-    """Not damaged, but of a format that is not known here."""
+class _VersionError(RunError):
+    """Not damaged, but of a format that this version cannot read."""
 
 
 class Checkpoint(NamedTuple):
     """What was read back.
 
     Attributes:
-        part: how many parts of the training it has behind it.
+        chunk: the number of chunks done.
         state: arrays in the structure of the template.
         progress: what was saved with it.
-        notes: a sentence for each newer checkpoint that is of no use.
+        notes: a sentence for each newer checkpoint that cannot be used.
     """
 
-    part: int
+    chunk: int
     state: Any
     progress: dict[str, Any]
     notes: list[str]
 
 
 class Checkpoints:
-    """The checkpoints of one training.
-
-    Orbax is imported with the first checkpoint that is written or read.
-    """
+    """The checkpoints of one run."""
 
     def __init__(
-        self, folder: Path, begun: Mapping[str, Any], config: CheckpointConfig | None = None
+        self, folder: Path, manifest: Mapping[str, Any], config: CheckpointConfig | None = None
     ) -> None:
         """Args:
         folder: the unfinished folder of the run.
-        begun: what `begin` wrote; its `parts` make an epoch, one if it does not say.
+        manifest: what `write_manifest` wrote.
         config: when to save, and how many to keep.
         """
         self._folder = folder / CHECKPOINTS
-        self._begun = dict(begun)
+        self._manifest = dict(manifest)
         self._config = config or CheckpointConfig()
-        self._manager: CheckpointManager | None = None
         self._saved_at = time.monotonic()
         self._saved = 0
-        self._parts = begun.get("parts", 1)
+        self._chunks_per_epoch = manifest.get("chunks_per_epoch", 1)
+        self._thread = ThreadPoolExecutor(max_workers=1)
+        self._pending: Future[None] | None = None
 
-    def epochs(self, part: int) -> str:
-        """How many epochs so many parts are."""
-        whole, rest = divmod(part, self._parts)
-        return f"{part / self._parts:.2f}" if rest else str(whole)
+    def epochs(self, chunk: int) -> str:
+        """How many epochs a number of chunks makes, in words."""
+        whole, rest = divmod(chunk, self._chunks_per_epoch)
+        return f"{chunk / self._chunks_per_epoch:.2f}" if rest else str(whole)
 
-    def due(self, part: int) -> bool:
-        """Whether a checkpoint should be written after this part."""
+    def due(self, chunk: int) -> bool:
+        """Whether to save a checkpoint after this chunk."""
         every = self._config.checkpoint_epochs
         minutes = (time.monotonic() - self._saved_at) / 60
         return (
-            every is not None and part - self._saved >= every * self._parts
+            every is not None and chunk - self._saved >= every * self._chunks_per_epoch
         ) or minutes >= self._config.checkpoint_minutes
 
-    def save(self, part: int, state: Any, progress: Mapping[str, Any]) -> None:
-        """Copies the state and writes it in the background; waits for the checkpoint before.
+    def save(self, chunk: int, state: Any, progress: Mapping[str, Any]) -> None:
+        """Copy the state and write it in the background; wait for the checkpoint before it.
 
         Args:
-            part: how many are done.
+            chunk: the number of chunks done.
             state: a pytree of arrays.
-            progress: plain values to be kept with it.
+            progress: plain values to keep with it.
 
         Raises:
-            OutputError: this one or the one before it could not be written. Older ones stay.
+            OutputError: the checkpoint before it could not be written. Older ones stay.
         """
         self.wait()
-        self._saved_at, self._saved = time.monotonic(), part
-        with self._writing(part):
-            ocp = _orbax()
-            arrays = named_arrays(state)
-            document = {
-                **self._begun,
-                "part": part,
-                "progress": progress,
-                "sha256": _digest(arrays),
-            }
-            self._open().save(
-                part,
-                args=ocp.args.Composite(
-                    state=ocp.args.StandardSave(arrays), document=ocp.args.JsonSave(document)
-                ),
-                force=True,
-            )
+        self._saved_at, self._saved = time.monotonic(), chunk
+        arrays = named_arrays(state)
+        document = {**self._manifest, "chunk": chunk, "progress": progress}
+        # Rendered now: the history grows meanwhile.
+        text = json.dumps({**document, "sha256": _digest(arrays)}, allow_nan=False)
+        self._pending = self._thread.submit(self._write, chunk, arrays, text)
 
     def check(self) -> None:
-        """Raises OutputError if the last checkpoint could not be written in the background."""
-        if self._manager is not None:
-            with self._writing(self._saved):
-                self._manager.check_for_errors()
+        """Raise OutputError if the last checkpoint could not be written in the background."""
+        if self._pending is not None and self._pending.done():
+            self.wait()
 
     def wait(self) -> None:
-        """Until the checkpoint that is being written is complete.
+        """Wait until the checkpoint that is being written is complete.
 
         Raises:
             OutputError: it could not be written. Older ones stay.
         """
-        if self._manager is not None:
-            with self._writing(self._saved):
-                self._manager.wait_until_finished()
+        pending, self._pending = self._pending, None
+        if pending is not None:
+            pending.result()
 
     def close(self) -> None:
-        """Waits, and ends orbax's threads; what went wrong no longer matters."""
-        if self._manager is not None:
-            with contextlib.suppress(Exception):
-                self._manager.close()
-            self._manager = None
+        """Wait for what is being written, whether it succeeds or not."""
+        self._thread.shutdown()
 
     def restore(self, template: Any, after: int = 0) -> Checkpoint | None:
-        """The newest checkpoint that is whole, or None if there is none at all.
+        """Read the newest checkpoint that is complete, or None if there is none at all.
 
-        Newer ones that are damaged, or of another training, are renamed to `damaged-PART`.
+        Newer ones that are damaged, or of another run, are renamed to `damaged-...`.
 
         Args:
             template: a pytree of arrays or of their shapes, as the state is to be.
-            after: a part before which checkpoints are not looked at.
+            after: ignore checkpoints of earlier chunks.
 
         Raises:
-            RunError: there are checkpoints, but none can be used, or a newer version wrote them.
+            RunError: there are checkpoints, but none can be used, or another version wrote them.
         """
-        parts = [part for part in complete_parts(self._folder.parent) if part > after]
-        notes = []
-        for part in reversed(parts):
+        chunks = [chunk for chunk in saved_chunks(self._folder.parent) if chunk > after]
+        notes: list[str] = []
+        for place, chunk in reversed(list(enumerate(chunks))):
             try:
-                state, progress = self._read(part, template)
-            except _NewerError:
+                state, progress = self._read(chunk, template)
+            except _VersionError:
                 raise
             except RunError as error:
                 notes.append(str(error))
                 continue
-            for bad in parts[parts.index(part) + 1 :]:
-                with self._writing(bad):
-                    (self._folder / str(bad)).rename(
-                        self._folder / f"damaged-{bad}-{time.time_ns()}"
-                    )
-            self._saved = part
-            return Checkpoint(part, state, progress, notes)
+            for bad in map(self._path, chunks[place + 1 :]):
+                bad.rename(bad.with_name(f"damaged-{bad.stem}-{time.time_ns()}"))
+            self._saved = chunk
+            return Checkpoint(chunk, state, progress, notes)
         if notes:
             raise RunError(f"{notes[0]}; no older checkpoint can be used: train it again")
         return None
 
-    def _open(self) -> "CheckpointManager":
-        if self._manager is not None:
-            return self._manager
-        ocp = _orbax()
-        self._folder.mkdir(parents=True, exist_ok=True)
-        policy = ocp.checkpoint_managers.LatestN(self._config.keep_checkpoints)
-        manager = ocp.CheckpointManager(
-            self._folder,
-            options=ocp.CheckpointManagerOptions(
-                preservation_policy=policy,
-                create=False,
-                cleanup_tmp_directories=True,
-                multiprocessing_options=_only_first(ocp),
-            ),
-        )
-        self._manager = manager
-        return manager
+    def _path(self, chunk: int) -> Path:
+        return self._folder / f"{chunk}.safetensors"
 
-    def _read(self, part: int, template: Any) -> tuple[Any, dict[str, Any]]:
-        ocp = _orbax()
-        path = self._folder / str(part)
+    def _write(self, chunk: int, arrays: Mapping[str, np.ndarray], text: str) -> None:
+        try:
+            with atomic_write(self._path(chunk)) as path:
+                safetensors.numpy.save_file(dict(arrays), path, {"document": text})
+        except (OSError, OutputError, safetensors.SafetensorError) as error:
+            raise OutputError(
+                f"the checkpoint of epoch {self.epochs(chunk)} cannot be written: {error}"
+            ) from None
+        for old in saved_chunks(self._folder.parent)[: -self._config.keep_checkpoints]:
+            self._path(old).unlink(missing_ok=True)
+
+    def _read(self, chunk: int, template: Any) -> tuple[Any, dict[str, Any]]:
+        path = self._path(chunk)
         wanted = named_shapes(template)
-        options = ocp.CheckpointManagerOptions(
-            create=False, multiprocessing_options=_only_first(ocp)
-        )
-        with _reading(path), ocp.CheckpointManager(self._folder, options=options) as manager:
-            read = ocp.args.Composite(document=ocp.args.JsonRestore())
-            document = dict(manager.restore(part, args=read).document)
-            check_begun(document, path)
-            _check_same(document, self._begun, path)
-            empty = {name: np.empty(leaf.shape, leaf.dtype) for name, leaf in wanted.items()}
-            read = ocp.args.Composite(state=ocp.args.StandardRestore(empty))
-            arrays = manager.restore(part, args=read).state
+        try:
+            with safetensors.safe_open(path, "numpy") as file:
+                document = json.loads((file.metadata() or {})["document"])
+                _check_same(document, self._manifest, path)
+                arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             if _digest(arrays) != document["sha256"]:
-                raise ValueError("its checksum is another")
+                raise ValueError("its checksum differs")
             for name, leaf in wanted.items():
                 if (arrays[name].shape, arrays[name].dtype) != (leaf.shape, leaf.dtype):
                     raise ValueError(f"its {name} has another shape or type")
-            return from_named(arrays, template), document["progress"]
-
-    @contextlib.contextmanager
-    def _writing(self, part: int) -> Iterator[None]:
-        try:
-            yield
-        except Exception as error:  # orbax and what it is built on raise all kinds
-            self.close()
-            raise OutputError(
-                f"the checkpoint of epoch {self.epochs(part)} cannot be written to {self._folder}: "
-                f"{_reason(error)}"
-            ) from None
+        except (OSError, ValueError, KeyError, safetensors.SafetensorError) as error:
+            raise RunError(f"{path} cannot be read: {error}") from None
+        return from_named(arrays, template), document["progress"]
 
 
-def begin(folder: Path, document: Mapping[str, Any]) -> dict[str, Any]:
-    """Writes `begun.json`, and gives its content.
+def write_manifest(folder: Path, document: Mapping[str, Any]) -> dict[str, Any]:
+    """Write `manifest.json`, and return its content.
 
     Args:
         folder: the unfinished folder of the run.
-        document: plain values: config, data fingerprint and so on.
+        document: plain values: config, data fingerprint, and so on.
 
     Raises:
         OutputError: it cannot be written.
     """
-    begun = {"format": FORMAT, **document}
-    write_json(folder / BEGUN_FILE, begun)
-    return begun
+    manifest = {"format": FORMAT, **document}
+    write_json(folder / MANIFEST_FILE, manifest)
+    return manifest
 
 
-def load_begun(folder: Path) -> dict[str, Any]:
-    """What `begin` wrote.
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """Read what `write_manifest` wrote.
 
     Raises:
-        RunError: it is not there or damaged, or a newer version wrote it.
+        RunError: it is missing or damaged, or another version wrote it.
     """
-    path = folder / BEGUN_FILE
+    path = folder / MANIFEST_FILE
     try:
         document = json.loads(path.read_text())
     except (FileNotFoundError, NotADirectoryError):
-        raise RunError(f"there is no training to go on with in {folder}") from None
+        if (folder / "begun.json").exists():
+            raise _VersionError(
+                f"the run in {folder} was begun by an older jaxdigits, whose checkpoints this "
+                "version cannot read: train it again"
+            ) from None
+        raise RunError(f"there is no run to resume in {folder}") from None
     except OSError as error:
         raise RunError(f"{path} cannot be read: {error.strerror}") from None
     except ValueError as error:
         raise RunError(f"{path} is damaged: {error}; train it again") from None
-    check_begun(document, path)
+    _check_format(document, path)
     return document
 
 
-def check_begun(document: Any, path: Path) -> None:
-    """Raises RunError for what is no such document, or one of a newer version."""
-    if not isinstance(document, dict) or not isinstance(document.get("format"), int):
-        raise RunError(f"{path} is damaged: it lacks a format; train it again")
-    if document["format"] > FORMAT:
-        raise _NewerError(
-            f"{path} was written by a newer jaxdigits (format {document['format']}): upgrade"
-        )
-
-
-def complete_parts(folder: Path) -> list[int]:
-    """After which parts there are checkpoints in an unfinished folder, oldest first.
+def saved_chunks(folder: Path) -> list[int]:
+    """The numbers of the checkpoints in an unfinished folder, ascending.
 
     Example:
-        >>> complete_parts(Path("nowhere"))
+        >>> saved_chunks(Path("nowhere"))
         []
     """
-    checkpoints = folder / CHECKPOINTS
-    names = [path.name for path in checkpoints.iterdir()] if checkpoints.is_dir() else []
-    return sorted(int(name) for name in names if name.isdigit())
+    return sorted(
+        int(path.stem)
+        for path in (folder / CHECKPOINTS).glob("*.safetensors")
+        if path.stem.isdigit()
+    )
 
 
 def differences(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[str]:
@@ -302,120 +254,75 @@ def differences(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[str
         >>> differences({"epochs": 3, "seed": 0}, {"epochs": 4, "seed": 0})
         ['epochs is 3, not 4']
     """
-    names = [*first, *(name for name in second if name not in first)]
     return [
         f"{name} is {first.get(name)}, not {second.get(name)}"
-        for name in names
+        for name in dict.fromkeys([*first, *second])
         if first.get(name) != second.get(name)
     ]
 
 
-def _only_first(ocp: ModuleType) -> Any:
-    """Of several processes, only the first one reads and writes."""
-    several = jax.process_count() > 1
-    return ocp.options.MultiprocessingOptions(
-        primary_host=0,
-        active_processes={0} if several else None,
-        barrier_sync_key_prefix="first" if several else None,
-    )
-
-
-@functools.cache
-def _orbax() -> ModuleType:
-    """Orbax, which takes a third of a second to import.
-
-    What it logs of a failure is said in our errors. When one array fails, those that are still
-    being read or written find their event loop closed: they would print a traceback each.
-    """
-    import orbax.checkpoint
-
-    logging.getLogger("absl").setLevel(logging.CRITICAL)
-    before = sys.unraisablehook
-
-    def hook(found: Any) -> None:
-        if str(found.exc_value) != "Event loop is closed":
-            before(found)
-
-    sys.unraisablehook = hook
-    return orbax.checkpoint
-
-
-def _check_same(document: Mapping[str, Any], begun: Mapping[str, Any], path: Path) -> None:
-    for kind in ("config", "data", "grid"):
-        found = differences(document.get(kind, {}), begun.get(kind, {}))
-        if found:
-            raise RunError(f"{path} is of another training: its {'; its '.join(found)}")
-
-
-@contextlib.contextmanager
-def _reading(path: Path) -> Iterator[None]:
-    """Turns what orbax raises into one sentence, and keeps its threads' words to itself."""
-    try:
-        logging.disable(logging.CRITICAL)
-        with contextlib.redirect_stderr(io.StringIO()):
-            yield
-    except RunError:
-        raise
-    except Exception as error:
-        raise RunError(f"{path} cannot be read: {_reason(error)}") from None
-    finally:
-        logging.disable(logging.NOTSET)
-
-
-def _reason(error: Exception) -> str:
-    """The part of an error's message that says why: tensorstore's are pages long."""
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    text, *more = re.split(r" \[(?:tensorstore_spec|os_error_code)", str(error))
-    text = (text.splitlines() or [type(error).__name__])[0]
-    return text.rsplit(": ", 1)[-1] if more else text
-
-
 def named_shapes(state: Any) -> dict[str, jax.ShapeDtypeStruct]:
-    """The arrays of a pytree by names such as `params.0.weight`; keys as their numbers."""
-    named = {}
-    for path, leaf in jax.tree_util.tree_leaves_with_path(state):
-        if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
-            leaf = jax.eval_shape(jax.random.key_data, leaf)
-        name = jax.tree_util.keystr(path, simple=True, separator=".")
-        named[name] = jax.ShapeDtypeStruct(leaf.shape, leaf.dtype)
-    return named
-
-
-def named_arrays(state: Any) -> dict[str, np.ndarray]:
-    """Copies on the host: the arrays themselves are overwritten by the next epoch."""
-    plain = jax.tree.map(
-        lambda leaf: (
-            jax.random.key_data(leaf) if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key) else leaf
-        ),
-        state,
-    )
+    """The shapes of a pytree's arrays, by names such as `params.0.weight`; keys as their data."""
     return {
-        name: np.array(leaf)
-        for name, leaf in zip(named_shapes(state), jax.tree.leaves(plain), strict=True)
+        name: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype)
+        for name, leaf in _named(jax.eval_shape(_plain, state))
     }
 
 
+def named_arrays(state: Any) -> dict[str, np.ndarray]:
+    """Copy a pytree's arrays to the host, by name: the next epoch overwrites the arrays."""
+    return {name: np.array(leaf, order="C") for name, leaf in _named(_plain(state))}
+
+
 def from_named(arrays: Mapping[str, Any], template: Any) -> Any:
-    """The pytree whose `named_arrays` these are.
+    """The pytree that `named_arrays` was given.
 
     Args:
         arrays: by name.
         template: a pytree of arrays or of their shapes.
     """
     leaves = [
-        jax.random.wrap_key_data(jnp.asarray(arrays[name]))
-        if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
-        else arrays[name]
-        for name, leaf in zip(named_shapes(template), jax.tree.leaves(template), strict=True)
+        jax.random.wrap_key_data(jnp.asarray(arrays[name])) if _is_key(leaf) else arrays[name]
+        for name, leaf in _named(template)
     ]
     return jax.tree.unflatten(jax.tree.structure(template), leaves)
 
 
+def _named(tree: Any) -> list[tuple[str, Any]]:
+    return [
+        (jax.tree_util.keystr(path, simple=True, separator="."), leaf)
+        for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
+    ]
+
+
+def _is_key(leaf: Any) -> bool:
+    return jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+
+
+def _plain(state: Any) -> Any:
+    return jax.tree.map(lambda leaf: jax.random.key_data(leaf) if _is_key(leaf) else leaf, state)
+
+
 def _digest(arrays: Mapping[str, np.ndarray]) -> str:
     digest = hashlib.sha256()
-    for name in sorted(arrays):
-        array = np.ascontiguousarray(arrays[name])
-        digest.update(f"{name} {array.dtype} {array.shape} ".encode())
+    for name, array in sorted(arrays.items()):
+        digest.update(f"{name}{array.dtype.str}{array.shape}".encode())
         digest.update(array.data)
     return digest.hexdigest()
+
+
+def _check_format(document: Any, path: Path) -> None:
+    if not isinstance(document, dict) or not isinstance(document.get("format"), int):
+        raise RunError(f"{path} is damaged: it has no format; train it again")
+    if document["format"] > FORMAT:
+        raise _VersionError(
+            f"{path} was written by a newer jaxdigits (format {document['format']}): upgrade"
+        )
+
+
+def _check_same(document: Mapping[str, Any], manifest: Mapping[str, Any], path: Path) -> None:
+    _check_format(document, path)
+    for kind in ("config", "data", "grid"):
+        found = differences(document.get(kind, {}), manifest.get(kind, {}))
+        if found:
+            raise RunError(f"{path} is of another run: its {'; its '.join(found)}")

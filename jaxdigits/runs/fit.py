@@ -1,258 +1,487 @@
-"""`jaxdigits train`: from a config to a run folder."""
+"""Train a network: `epochs`, the loop as a generator, and `fit`, the loop run to its end.
 
-import contextlib
-import dataclasses
-import json
-import math
-import time
-from collections.abc import Collection, Mapping
+for epoch in jd.epochs(config, data):
+    print(epoch.number, epoch.validation.accuracy)
+
+run = jd.fit(config, data, folder="runs/first")
+"""
+
+import logging
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypedDict, Unpack
 
 import jax
 import jax.numpy as jnp
-import numpy as np
+import optax
 from jax.sharding import Mesh
-from tqdm import tqdm
 
-from jaxdigits import data
-from jaxdigits.cli.evaluate import results_table
-from jaxdigits.cli.output import note, note_counts, report
+from jaxdigits import data as datasets
 from jaxdigits.config import CheckpointConfig, TrainConfig
-from jaxdigits.data import Dataset, Examples, StoredSplit
-from jaxdigits.environment import environment
-from jaxdigits.errors import ConfigError, DataUnavailableError
-from jaxdigits.evaluation.metrics import confusion_matrix, most_confused
-from jaxdigits.files import staged_directory, unfinished
-from jaxdigits.models import count_params, make_model
+from jaxdigits.data import Dataset, StoredSplit
+from jaxdigits.errors import ConfigError, DataError, DataUnavailableError
+from jaxdigits.files import NewFolder, StrPath, staged_directory, unfinished
+from jaxdigits.losses import Loss
+from jaxdigits.models import Model, make_model
 from jaxdigits.runs import multihost
-from jaxdigits.runs import run as runs
-from jaxdigits.runs.checkpoints import begin, differences
-from jaxdigits.runs.inputs import Feed, InMemory, Streamed, parts_per_epoch
-from jaxdigits.runs.log import CSV_FILE, METRICS_FILE, TENSORBOARD, MetricsLog, check_tensorboard
+from jaxdigits.runs.checkpoints import read_manifest, write_manifest
+from jaxdigits.runs.fine_tuning import adopt, check_start
+from jaxdigits.runs.folder import KNOWN_FILES, RUN_FILE, load, save
+from jaxdigits.runs.inputs import (
+    InMemory,
+    InputPipeline,
+    Streamed,
+    stored_statistics,
+)
+from jaxdigits.runs.log import check_tensorboard
+from jaxdigits.runs.loop import Progress, progress_bar, train_loop
+from jaxdigits.runs.pictures import draw
 from jaxdigits.runs.resume import (
-    KEEPER_FILES,
-    Keeper,
-    begun_config,
+    CheckpointHook,
     check_data,
     describe,
     drop_checkpoints,
+    final_of,
+    find_manifest,
+    manifest_config,
     resumable,
     resume_command,
-    to_resume,
+    resumed_devices,
 )
-from jaxdigits.runs.run import PARAMS_FILE, RUN_FILE, Run
-from jaxdigits.training.trainer import (
-    EpochMetrics,
-    Metrics,
-    Trainer,
-    TrainingData,
-    default_mesh,
-    make_trainer,
-)
-from jaxdigits.transforms.scaling import Scaling
+from jaxdigits.runs.run import Run, make_run, measure
+from jaxdigits.training.resolve import DataSpec, fit_scaling
+from jaxdigits.training.sharding import default_mesh
+from jaxdigits.training.state import TrainingData, TrainState
+from jaxdigits.training.trainer import make_trainer
+from jaxdigits.transforms.augment import Augment
+from jaxdigits.transforms.scaling import UNIT, Scaling
 
-SAMPLES = 50
-"""Test images in the picture of predictions."""
+logger = logging.getLogger("jaxdigits")
 
-PICTURES = ("curves.png", "predictions.png", "confusion.png", "mistakes.png")
-RUN_FILES = (RUN_FILE, PARAMS_FILE, METRICS_FILE, CSV_FILE, *PICTURES)
-KNOWN = (*RUN_FILES, TENSORBOARD, *KEEPER_FILES)
-"""What may be replaced."""
+Data = Mapping[Any, Dataset]
+"""The splits `train`, `validation`, and perhaps `test`: see `jaxdigits.data.from_arrays`."""
 
 
-class Splits(NamedTuple):
-    """The data of a training."""
+class Split(NamedTuple):
+    """The metrics of an epoch on a split.
 
-    train: Dataset | StoredSplit
-    validation: Dataset
-    test: Dataset
+    Attributes:
+        loss: the mean per example; None where it isn't finite.
+        accuracy: 0..1.
+    """
+
+    loss: float | None
+    accuracy: float
 
 
-def train(
-    config: TrainConfig,
-    *,
-    saving: CheckpointConfig | None = None,
-    out: Path | None = None,
-    resume: Path | None = None,
-    given: Collection[str] = (),
-    tensorboard: bool = False,
-    stream: bool = False,
-    devices: int | None = None,
-    data_dir: Path | None = None,
-    manual_dir: Path | None = None,
-    overwrite: bool = False,
-    as_json: bool = False,
-) -> Run:
-    """Trains a network, writes its run folder and prints how good it is.
+class Epoch(NamedTuple):
+    """An epoch that is done.
+
+    Attributes:
+        number: from 1.
+        train: metrics over its batches, each before the step that it led to.
+        validation: metrics after it.
+        seconds: that it took.
+        state: of the run; overwritten when the next epoch begins.
+        make_run: see `run`.
+    """
+
+    number: int
+    train: Split
+    validation: Split
+    seconds: float
+    state: TrainState
+    make_run: Callable[[], Run]
+
+    def run(self) -> Run:
+        """Make a run of the network as it is now, measured on the validation split."""
+        return self.make_run()
+
+
+class Options(TypedDict, total=False):
+    """The options of `epochs`, `fit`, and `resume`, explained in `epochs`."""
+
+    model: Model | None
+    loss: Loss | None
+    optimizer: optax.GradientTransformation | None
+    augment: Augment | None
+    folder: StrPath | None
+    resume: bool
+    overwrite: bool
+    init_from: Run | StrPath | None
+    mesh: Mesh | None
+    devices: int | None
+    saving: CheckpointConfig | None
+    tensorboard: bool
+    stream: bool
+    progress: bool
+    data_dir: StrPath | None
+    manual_dir: StrPath | None
+
+
+def epochs(
+    config: TrainConfig, data: Data | None = None, **options: Unpack[Options]
+) -> Iterator[Epoch]:
+    """Train a network, epoch by epoch: the loop is yours.
+
+    Stop early with `break`. A run with a folder is then left as `FOLDER.unfinished`, with a
+    checkpoint to resume from; run to the end it is measured, drawn, and saved, as by `fit`.
 
     Args:
         config: the settings.
-        saving: when to save it on the way.
-        out: the run folder; `runs/DATASET-MODEL`, with a number if taken, if not given.
-        resume: a run folder that is not finished, to go on with; its own settings hold.
-        given: the names of those settings in `config` that must then be the same.
-        tensorboard: whether to write events as well.
-        stream: whether training images stay on the disk, and stream to the device. Where several
-            processes train together they always do.
-        devices: how many share each batch; what suits the model, if not given, or as many as before
-            in a run that goes on.
-        data_dir: where prepared data sets are kept.
-        manual_dir: a folder with data files downloaded by hand.
-        overwrite: whether an older run may be replaced, when the new one is complete.
-        as_json: whether to print one JSON object.
+        data: the splits; loaded as `config.dataset` says if not given.
+        options: keyword arguments, all optional:
+
+            model, loss, optimizer, augment: parts of your own; see
+            `jaxdigits.training.resolve`.
+
+            folder: the run folder to write; `auto` for `runs/DATASET-MODEL`, with a number where
+            that is taken. Default: none is written.
+
+            resume: resume the run in that folder, to the bit, or start it if there is none.
+
+            overwrite: replace an older run in that folder, when the new one is complete.
+
+            init_from: a run, or its folder, to start from: its network, parameters, and scaling.
+
+            devices, mesh: the number of devices to shard each batch over, or a mesh of them.
+
+            saving: when to save checkpoints.
+
+            tensorboard: write the metrics as events for TensorBoard as well.
+
+            stream: leave the training images on the disk, for datasets that don't fit in memory.
+
+            progress: show a progress bar on standard error.
+
+            data_dir, manual_dir: see `jaxdigits.data.load`.
 
     Raises:
-        DataError: the data set is unknown, damaged, not to be had, or not the one that the run was
+        DataError: the dataset is unknown, damaged, unavailable, or not the one that the run was
             begun with.
         OutputError: the run folder cannot be written, or is taken.
-        ConfigError: the run does not fit into memory, or was begun with another setting.
-        RunError: there is nothing to go on with, or its checkpoints are damaged.
-        StoppedError: by a signal; the run can go on.
+        ConfigError: parts do not go together, the run does not fit into memory, or it was begun
+            with another setting.
+        RunError: the checkpoints are damaged.
+        StoppedError: on Ctrl-C or SIGTERM; a run with a folder can be resumed.
+
+    Example:
+        >>> import jaxdigits as jd
+        >>> for epoch in jd.epochs(jd.TrainConfig(dataset="digits", model="mlp", epochs=50)):
+        ...     if epoch.validation.accuracy > 0.9:
+        ...         break
+        >>> epoch.number < 50, epoch.run()
+        (True, <Run: mlp on digits>)
     """
-    if tensorboard:
-        check_tensorboard()
-    begun = None
-    if resume is not None:
-        out, begun = to_resume("train", resume, out, RUN_FILE)
-        if begun is None:
-            return _already_complete(out, as_json)
-        config = begun_config(begun, unfinished(out), config, given)
-        devices = devices_again(begun, devices)
-        stream = _stream_again(begun, stream)
-    elif jax.process_count() > 1:
-        stream = config.model != "pixel"
-    mesh = default_mesh(config, devices)
-    config = dataclasses.replace(
-        config, dataset=choose_dataset(config.dataset, data_dir, manual_dir)
-    )
-    folders = {"data_dir": data_dir, "manual_dir": manual_dir}
-    train: Dataset | StoredSplit
-    if stream:
-        train = data.open_split(config.dataset, "train", **folders)
-        rest = data.load_splits(config.dataset, ("validation", "test"), **folders)
-    else:
-        train, *rest = data.load_splits(config.dataset, ("train", "validation", "test"), **folders)
-    splits = Splits(train, *rest)
-    fingerprint = train.fingerprint
-    if begun is not None:
-        check_data(begun, fingerprint)
-    note_counts(fingerprint)
-    name = f"{fingerprint.name.replace('/', '-')}-{config.model}"
-    parts = parts_per_epoch(len(train), config.batch_size) if stream else 1
-    if not multihost.is_primary():
-        return _train_along(config, splits, mesh, parts, resume=resume is not None)
-    with staged_directory(
-        out or Path("runs") / name,
-        numbered=out is None and not overwrite,
-        overwrite=overwrite,
-        known=KNOWN,
-        resume=resume is not None,
-        resumable=resumable,
-    ) as folder:
-        if begun is None:
-            document = describe(config, fingerprint, _size(mesh), stream=stream, parts=parts)
-            begun = begin(folder.work, document)
-        flags = {"--overwrite": overwrite, "--tensorboard": tensorboard}
-        command = resume_command(
-            "train",
-            folder.final,
-            {"--data-dir": data_dir, "--manual-dir": manual_dir},
-            *(flag for flag, wanted in flags.items() if wanted),
-        )
-        try:
-            with Keeper(folder.work, begun, saving or CheckpointConfig(), command) as keeper:
-                run, document, summary = _write_run(
-                    config,
-                    splits,
-                    folder.work,
-                    mesh,
-                    keeper,
-                    resume=resume is not None,
-                    tensorboard=tensorboard,
+    return _Session(config, data, options).epochs()
+
+
+def fit(
+    config: TrainConfig,
+    data: Data | None = None,
+    *,
+    on_epoch: Callable[[Epoch], bool | None] | None = None,
+    **options: Unpack[Options],
+) -> Run:
+    """Train a network to the end, measure it, and, given a folder, draw and save it.
+
+    Args:
+        config: the settings.
+        data: the splits; loaded as `config.dataset` says if not given.
+        on_epoch: called after each epoch; if it returns True, the run ends there.
+        options: see `epochs`, also for the errors raised.
+
+    Example:
+        >>> import jaxdigits as jd
+        >>> run = jd.fit(jd.TrainConfig(dataset="digits", model="linear", epochs=5))
+        >>> run.results["test"]["accuracy"] > 0.85
+        True
+    """
+    session = _Session(config, data, options)
+    for epoch in session.epochs():
+        if on_epoch is not None and on_epoch(epoch):
+            session.stop = True
+    assert session.run is not None
+    return session.run
+
+
+def resume(
+    folder: StrPath,
+    *,
+    expected: TrainConfig | None = None,
+    given: Collection[str] = (),
+    **options: Any,
+) -> Run:
+    """Resume an interrupted run in its folder, with its own settings, or load a complete one.
+
+    Args:
+        folder: the run's, with or without `.unfinished`.
+        expected: settings that must be those of the run...
+        given: ...as far as their names stand here.
+        options: as for `fit`; parts of your own must be given again.
+
+    Raises:
+        RunError: there is nothing to resume.
+    """
+    final, manifest = find_manifest("train", Path(folder), RUN_FILE)
+    if manifest is None:
+        return load(final, model=options.get("model"), loss=options.get("loss"))
+    config = manifest_config(manifest, unfinished(final), expected or TrainConfig(), given)
+    stream = manifest["stream"]
+    if options.pop("stream", False) and not stream:
+        raise ConfigError("the run was begun without --stream, and can only be resumed so")
+    return fit(config, folder=final, resume=True, stream=stream, **options)
+
+
+class _Session:
+    """A run from its data to its folder."""
+
+    def __init__(self, config: TrainConfig, data: Data | None, options: Options) -> None:
+        self.run: Run | None = None
+        self.stop = False
+        self._options = options
+        if options.get("tensorboard"):
+            check_tensorboard()
+        self._final: Path | None = None
+        folder = options.get("folder")
+        if folder not in (None, "auto"):
+            self._final = final_of(Path(folder))
+        self._manifest = self._find_manifest()
+        if self.run is not None:
+            return
+        if data is None:
+            config = config.replace(
+                dataset=choose_dataset(
+                    config.dataset, options.get("data_dir"), options.get("manual_dir")
                 )
+            )
+        self._stream = options.get("stream", False)
+        if jax.process_count() > 1:
+            self._stream = config.model != "pixel"
+        start = options.get("init_from") or (self._manifest or {}).get("init_from")
+        self._start = start if start is None or isinstance(start, Run) else load(start)
+        if self._start is not None:
+            config = adopt(config, self._start)
+        self._load(config, data)
+        self._config = config
+        self._check_manifest()
+        self._prepare()
+
+    def epochs(self) -> Iterator[Epoch]:
+        """The epochs that are left; at the end, `run` is the run."""
+        if self.run is not None:
+            return
+        try:
+            if not self._options.get("folder") or not multihost.is_primary():
+                with CheckpointHook(None, {"chunks_per_epoch": self._inputs.chunks_per_epoch}) as h:
+                    yield from self._train(h, None)
+                return
+            with staged_directory(
+                self._final or Path("runs") / self._name,
+                numbered=self._final is None and not self._options.get("overwrite", False),
+                overwrite=self._options.get("overwrite", False),
+                known=KNOWN_FILES,
+                resume=self._options.get("resume", False),
+                resumable=resumable,
+            ) as folder:
+                yield from self._train_in(folder)
+            drop_checkpoints(folder.final)
         except jax.errors.JaxRuntimeError as error:
             if "RESOURCE_EXHAUSTED" not in str(error) and "Out of memory" not in str(error):
                 raise
             raise ConfigError(
                 "the run does not fit into memory; choose a smaller network or --batch-size"
-                + ("" if stream else ", or leave the images on the disk with --stream")
+                + ("" if self._stream else ", or leave the images on the disk with --stream")
             ) from None
-    drop_checkpoints(folder.final)
-    where = f"written to {folder.final}: {', '.join(RUN_FILES)}"
-    document = {"run": str(folder.final), **document}
-    report(f"{summary}\n\n{where}", document, as_json=as_json)
-    return run
 
+    def _train_in(self, folder: NewFolder) -> Iterator[Epoch]:
+        if self._manifest is None:
+            self._manifest = write_manifest(folder.work, self._describe())
+        with CheckpointHook(
+            folder.work, self._manifest, self._options.get("saving"), self._command(folder.final)
+        ) as hook:
+            yield from self._train(hook, folder.work)
+        assert self.run is not None
+        self.run = replace(self.run, folder=folder.final)
 
-def _train_along(
-    config: TrainConfig, splits: Splits, mesh: Mesh | None, parts: int, *, resume: bool
-) -> Run:
-    """What a process does that is not the first: its share of each batch, and no files."""
-    with Keeper(Path(), {"parts": parts}, CheckpointConfig(), "") as keeper:
-        run, _, _ = _fit(config, splits, None, mesh, keeper, resume=resume, tensorboard=False)
-    return run
+    def _train(self, hook: CheckpointHook, folder: Path | None) -> Iterator[Epoch]:
+        inputs = self._inputs
+        unit = "epoch" if inputs.chunks_per_epoch == 1 else "part"
+        total = inputs.num_epochs * inputs.chunks_per_epoch
+        tensorboard = self._options.get("tensorboard", False)
+        with progress_bar(total, unit, show=self._options.get("progress", False)) as bar:
+            loop = train_loop(inputs, hook, folder=folder, tensorboard=tensorboard, bar=bar)
+            progress = next(loop)
+            try:
+                for progress in loop:
+                    yield self._epoch(progress)
+                    if self.stop:
+                        break
+            finally:
+                loop.close()
+        self.run = self._finish(progress, folder)
 
-
-def _already_complete(folder: Path, as_json: bool) -> Run:
-    run = runs.load(folder)
-    document = {"run": str(folder), **json.loads((folder / RUN_FILE).read_text())}
-    accuracy = run.results["test"]["accuracy"]
-    text = f"{run.config.model} on {run.fingerprint}: test accuracy {100 * accuracy:.2f} %"
-    report(text, document, as_json=as_json)
-    return run
-
-
-def devices_again(begun: Mapping[str, Any], devices: int | None) -> int:
-    """As many devices as before, where no other number is asked for; says so if they differ."""
-    before, there = begun["devices"], len(jax.devices())
-    if devices is None and before > there:
-        raise ConfigError(
-            f"the run was begun on {before} devices, here are {there}: give --devices {there} "
-            "to go on with these (the result may then differ in rounding)"
+    def _epoch(self, progress: Progress) -> Epoch:
+        line = progress.history[-1]
+        train, validation = (
+            Split(line[f"{split}_loss"], line[f"{split}_accuracy"])
+            for split in ("train", "validation")
         )
-    if devices not in (None, before):
-        note(f"begun on {before} devices, now {devices}: the result may differ in rounding")
-    changed = differences(begun["versions"], environment()["versions"])
-    if changed:
-        note(f"the result may differ in rounding: of {'; of '.join(changed)} as it now is")
-    return devices or before
+        state = self._inputs.state(progress.state)
+        return Epoch(
+            line["epoch"],
+            train,
+            validation,
+            line["seconds"],
+            state,
+            lambda: measure(self._make_run(progress), self._validation).run,
+        )
+
+    def _make_run(self, progress: Progress) -> Run:
+        run = make_run(
+            self._trainer.parts,
+            self._trainer.spec,
+            jax.device_get(self._inputs.state(progress.state).trained),
+            self._train_split,
+            self._validation,
+            history=tuple(progress.history),
+            seconds=progress.seconds,
+            devices=_size(self._trainer.mesh),
+        )
+        if self._start is None:
+            return run
+        return replace(run, form=self._start.form, light_ground=self._start.light_ground)
+
+    def _finish(self, progress: Progress, folder: Path | None) -> Run:
+        """Measure the network, and, in the process that writes, draw and save it."""
+        if any(line["validation_loss"] is None for line in progress.history):
+            logger.warning(
+                "the loss is not a finite number: training diverged; try a smaller --learning-rate"
+            )
+        run = self._make_run(progress)
+        if not multihost.is_primary():
+            return run
+        more = [] if self._test is None else [self._test]
+        run, _, logits = measure(run, self._validation, *more)
+        if folder is not None:
+            if self._test is not None:
+                draw(run, self._test, logits[-1], folder)
+            save(run, folder)
+        return run
+
+    def _load(self, config: TrainConfig, data: Data | None) -> None:
+        folders = {name: self._options.get(name) for name in ("data_dir", "manual_dir")}
+        self._train_split: Dataset | StoredSplit
+        if data is not None:
+            if self._stream:
+                raise ConfigError("data in memory is not streamed: omit stream, or omit data")
+            missing = [name for name in ("train", "validation") if name not in data]
+            if missing:
+                raise DataError(
+                    f"data has no split {' and '.join(missing)}: give a mapping such as "
+                    "jaxdigits.data.from_arrays makes"
+                )
+            self._train_split, self._validation = data["train"], data["validation"]
+            self._test: Dataset | None = data.get("test")
+        elif self._stream:
+            self._train_split = datasets.open_split(config.dataset, "train", **folders)
+            rest = datasets.load_splits(config.dataset, ("validation", "test"), **folders)
+            self._validation, self._test = rest
+        else:
+            self._train_split, self._validation, self._test = datasets.load_splits(
+                config.dataset, ("train", "validation", "test"), **folders
+            )
+
+    def _prepare(self) -> None:
+        """Make the trainer and its input pipeline."""
+        config, train, options = self._config, self._train_split, self._options
+        own = {name: options.get(name) for name in ("model", "loss", "optimizer", "augment")}
+        shape, classes = self._validation.images.shape[1:], len(train.class_names)
+        if self._start is not None:
+            check_start(self._start, train.class_names, tuple(shape))
+            scaling = self._start.scaling
+        elif isinstance(train, StoredSplit):
+            statistics = stored_statistics(train) if config.scale == "standardized" else UNIT
+            scaling = Scaling(*map(jnp.float32, statistics))
+        else:
+            scaling = fit_scaling(config.scale, train.images)
+        spec = DataSpec(len(train), tuple(shape), classes, scaling)
+        model = own["model"] or make_model(config, classes, spec.image_shape)
+        mesh = options.get("mesh")
+        if mesh is None:
+            devices = options.get("devices")
+            if self._manifest is not None:
+                devices = resumed_devices(self._manifest, devices)
+            mesh = default_mesh(model.hints, config.batch_size, devices)
+        self._trainer = make_trainer(config, spec, mesh=mesh, **own)
+        key = jax.random.key(config.seed)
+        params = None if self._start is None else self._start.params
+        self._inputs: InputPipeline
+        if isinstance(train, StoredSplit):
+            self._inputs = Streamed(self._trainer, train, self._validation.examples, key, params)
+        else:
+            training_data = TrainingData.from_datasets(train, self._validation)
+            self._inputs = InMemory(self._trainer, training_data, key, params)
+        network = "own" if own["model"] else config.model
+        self._name = f"{train.fingerprint.name.replace('/', '-')}-{network}"
+
+    def _describe(self) -> dict[str, Any]:
+        start = self._options.get("init_from")
+        if isinstance(start, Run):
+            start = start.folder
+        return describe(
+            self._config,
+            self._train_split.fingerprint,
+            _size(self._trainer.mesh),
+            own=list(self._trainer.parts.own),
+            init_from=None if start is None else str(start),
+            stream=self._stream,
+            chunks_per_epoch=self._inputs.chunks_per_epoch,
+        )
+
+    def _find_manifest(self) -> dict[str, Any] | None:
+        """The manifest of the run to resume; sets `run` where that is complete."""
+        options = self._options
+        if not options.get("resume"):
+            return None
+        if self._final is None:
+            raise ConfigError("to resume a run, give its folder")
+        if unfinished(self._final).exists():
+            return read_manifest(unfinished(self._final))
+        if (self._final / RUN_FILE).exists():
+            self.run = load(self._final, model=options.get("model"), loss=options.get("loss"))
+        return None
+
+    def _check_manifest(self) -> None:
+        if self._manifest is None:
+            return
+        assert self._final is not None
+        names = list(self._config.as_dict())
+        manifest_config(self._manifest, unfinished(self._final), self._config, names)
+        check_data(self._manifest, self._train_split.fingerprint)
+        parts = ("model", "loss", "optimizer", "augment")
+        own = [name for name in parts if self._options.get(name) is not None]
+        if own != self._manifest["own"]:
+            raise ConfigError(
+                f"the run was begun with {', '.join(self._manifest['own']) or 'no part'} of your "
+                f"own, not {', '.join(own) or 'none'}: give the same parts to resume it"
+            )
+
+    def _command(self, final: Path) -> str:
+        options = self._options
+        flags = {"--overwrite": "overwrite", "--tensorboard": "tensorboard"}
+        folders = {
+            f"--{name.replace('_', '-')}": Path(value)
+            for name in ("data_dir", "manual_dir")
+            if (value := options.get(name)) is not None
+        }
+        given = [flag for flag, name in flags.items() if options.get(name)]
+        return resume_command("train", final, folders, *given)
 
 
-def _stream_again(begun: Mapping[str, Any], stream: bool) -> bool:
-    """Whether images stream: as before, since the parts of the training are counted so."""
-    before = begun.get("stream", False)
-    if stream and not before:
-        raise ConfigError("the training was begun without --stream, and can only go on so")
-    return before
-
-
-def _write_run(
-    config: TrainConfig,
-    splits: Splits,
-    folder: Path,
-    mesh: Mesh | None,
-    keeper: Keeper,
-    *,
-    resume: bool,
-    tensorboard: bool,
-) -> tuple[Run, dict[str, Any], str]:
-    """Trains, evaluates, draws and saves; gives the run, `run.json` and a summary in words."""
-    run, history, times = _fit(
-        config, splits, folder, mesh, keeper, resume=resume, tensorboard=tensorboard
-    )
-    run, evaluations, (_, logits) = runs.measure(run, splits.validation, splits.test)
-    _draw(run, history, splits.test, logits, folder)
-    document = runs.save(run, folder, times, _size(mesh))
-    return run, document, _summary(run, times, results_table(evaluations))
-
-
-def _size(mesh: Mesh | None) -> int:
-    return 1 if mesh is None else mesh.size
-
-
-def choose_dataset(name: str, data_dir: Path | None, manual_dir: Path | None) -> str:
-    """The data set to train on: `auto` is MNIST, or the digits inside where it cannot be had.
+def choose_dataset(name: str, data_dir: StrPath | None, manual_dir: StrPath | None) -> str:
+    """The dataset to train on: `auto` is MNIST, or the digits inside where it is unavailable.
 
     The path of a folder of images becomes absolute, so that the run's config means it everywhere.
 
@@ -260,175 +489,17 @@ def choose_dataset(name: str, data_dir: Path | None, manual_dir: Path | None) ->
         DataUnavailableError: `manual_dir` was given, and lacks files of MNIST.
     """
     if name != "auto":
-        return str(data.find_folder(name) or name)
+        return str(datasets.find_folder(name) or name)
     try:
-        data.prepare("mnist", data_dir, manual_dir)
-    except DataUnavailableError:
+        datasets.prepare("mnist", data_dir, manual_dir)
+    except DataUnavailableError as error:
         if manual_dir is not None:
             raise
-        note(
-            "MNIST is not prepared and its host does not answer: training on the 1,797 digits that "
-            "come with this package. For MNIST, connect this machine or give a folder that holds "
-            "its four files: --manual-dir FOLDER (`jaxdigits data prepare mnist` names them)."
-        )
+        logger.warning("%s", error)
+        logger.warning("training on the digits inside instead")
         return "digits"
     return "mnist"
 
 
-def _fit(
-    config: TrainConfig,
-    splits: Splits,
-    folder: Path | None,
-    mesh: Mesh | None,
-    keeper: Keeper,
-    *,
-    resume: bool,
-    tensorboard: bool,
-) -> tuple[Run, list[dict[str, Any]], dict[str, float]]:
-    """Trains epoch by epoch, writing a line of metrics after each."""
-    class_names = splits.train.class_names
-    trainer = make_trainer(config, len(class_names), mesh=mesh)
-    validation = trainer.put(splits.validation.examples)
-    feed = _make_feed(trainer, config, splits.train, validation)
-    total = feed.epochs * feed.parts
-    key = trainer.put(jax.random.key(config.seed))
-    began = time.perf_counter()
-    found = keeper.restore(feed.shapes(key)) if resume else None
-    state = trainer.put(found.state) if found else feed.start(key)
-    done = found.part if found else 0
-    evaluate = trainer.jit(trainer.evaluate).lower(feed.state(state), validation).compile()
-    if done < total:
-        feed.compile(state)
-    times = {"compile": time.perf_counter() - began, "train": 0.0}
-    if found:
-        history = found.progress["history"]
-        times["train"] = found.progress["seconds"]
-        note(f"going on after epoch {keeper.epochs(done)} of {feed.epochs}")
-    else:
-        untrained = evaluate(feed.state(state), validation)
-        history = [{"epoch": 0, **metrics_line(validation=untrained)}]
-
-    in_epoch = times["train"] - sum(line.get("seconds", 0.0) for line in history)
-    keeper.note_signals()
-    unit = "epoch" if feed.parts == 1 else "part"
-    # tqdm is silent where standard error is not a terminal.
-    with (
-        MetricsLog(folder, history, tensorboard=tensorboard)
-        if folder
-        else contextlib.nullcontext() as log,
-        tqdm(total=total, initial=done, unit=unit, disable=None, leave=False) as bar,
-        contextlib.closing(feed.train(state, done, total)) as training,
-    ):
-        start = time.perf_counter()
-        for part, (state, train) in enumerate(training, done + 1):
-            measured = None
-            if train is not None:
-                measured = EpochMetrics(train, evaluate(feed.state(state), validation))
-            jax.block_until_ready((state, measured))
-            took = time.perf_counter() - start
-            times["train"] += took
-            in_epoch += took
-            if measured is not None:
-                epoch = part // feed.parts
-                history.append({"epoch": epoch, **metrics_line(*measured), "seconds": in_epoch})
-                in_epoch = 0.0
-                if log is not None:
-                    log.write(history[-1])
-                bar.set_postfix_str(
-                    f"loss {float(measured.train.loss):.4f}, "
-                    f"validation accuracy {float(measured.validation.accuracy):.2%}"
-                )
-            bar.update()
-            keeper.after_part(part, total, state, {"history": history, "seconds": times["train"]})
-            start = time.perf_counter()
-    if folder and any(line["validation_loss"] is None for line in history):
-        note("The loss is not a finite number: training diverged; try a smaller --learning-rate.")
-    trained = feed.state(state)
-    run = Run(
-        config=dataclasses.replace(config, epochs=feed.epochs, augment=config.augmentations),
-        model=make_model(config, len(class_names)),
-        params=jax.device_get(trained.trained),
-        scaling=Scaling(*jax.device_get(trained.scaling)),
-        class_names=class_names,
-        fingerprint=splits.train.fingerprint,
-        results={},
-        environment=environment(),
-    )
-    return run, history, times
-
-
-def _make_feed(
-    trainer: Trainer, config: TrainConfig, train: Dataset | StoredSplit, validation: Examples
-) -> Feed:
-    if isinstance(train, StoredSplit):
-        return Streamed(trainer, train, config)
-    examples = trainer.put(train.examples)
-    return InMemory(trainer, TrainingData(examples, validation, len(train.class_names)))
-
-
-def metrics_line(
-    train: Metrics | None = None, validation: Metrics | None = None
-) -> dict[str, float | None]:
-    """The metrics of an epoch as plain values; a loss that is not a number is None."""
-    line: dict[str, float | None] = {}
-    for part, values in (("train", train), ("validation", validation)):
-        if values is not None:
-            loss = float(values.loss)
-            line[f"{part}_loss"] = loss if math.isfinite(loss) else None
-            line[f"{part}_accuracy"] = float(values.accuracy)
-    return line
-
-
-def _draw(
-    run: Run, history: list[dict[str, Any]], test: Dataset, logits: np.ndarray, folder: Path
-) -> None:
-    from jaxdigits import plots  # matplotlib would delay the first epoch
-
-    confusion = np.asarray(confusion_matrix(jnp.asarray(logits), jnp.asarray(test.labels)))
-    names = run.class_names
-    pairs = [f"{names[a]}/{names[b]}" for a, b, _ in most_confused(confusion)]
-    worst = ", ".join(pairs) or "none"
-    shown = plots.spread(len(test), SAMPLES)
-    name = f"{run.config.model} on {run.fingerprint.name}"
-    accuracy = run.results["test"]["accuracy"]
-    trained = run.model.fit is None  # distances are no logarithms of probabilities
-    pictures = (
-        plots.curves(history, name),
-        plots.predictions(
-            test.images[shown],
-            test.labels[shown],
-            logits[shown],
-            run.class_names,
-            f"{name}: {len(shown)} of {len(test):,} test images, as the network reads them",
-            confidence=trained,
-        ),
-        plots.confusion(
-            confusion,
-            run.class_names,
-            f"{name}: test accuracy {accuracy:.2%}\nmost often taken for each other: {worst}",
-        ),
-        plots.worst_mistakes(
-            test.images,
-            test.labels,
-            logits,
-            run.class_names,
-            f"{name}: worst mistakes",
-            confidence=trained,
-        ),
-    )
-    for file, figure in zip(PICTURES, pictures, strict=True):
-        plots.save(figure, folder / file)
-
-
-def _summary(run: Run, times: dict[str, float], table: str) -> str:
-    config = run.config
-    trained = "nothing to train"
-    if times["train"]:
-        assert config.epochs is not None  # a run knows
-        rate = run.fingerprint.counts["train"] * config.epochs / times["train"]
-        epochs = f"{config.epochs} epoch{'s' * (config.epochs != 1)}"
-        trained = f"{epochs} in {times['train']:.1f} s, {rate:,.0f} images/s"
-    return (
-        f"{config.model} with {count_params(run.params):,} parameters on {run.fingerprint}\n"
-        f"{trained}; compiled in {times['compile']:.1f} s\n\n{table}"
-    )
+def _size(mesh: Mesh | None) -> int:
+    return 1 if mesh is None else mesh.size

@@ -1,262 +1,351 @@
-"""Where a training's images lie: all on the device, or on the disk, from which they stream.
+"""Input pipelines: training images all on the device, or streamed from the disk.
 
-Both ways train on the same batches in the same order, so that they give the same network but for
-rounding. A training advances by parts. If all images are on the device, a part is an epoch. If they
+Both train on the same batches in the same order, so they give the same network but for rounding. A
+pipeline advances chunk by chunk. If all images are on the device, a chunk is an epoch. If they
 stream, it is some batches, which a thread of grain's has read while earlier ones were trained on.
 """
 
 import functools
 from collections.abc import Generator
 from contextlib import closing
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding
 from jaxtyping import Array, Key
 
-from jaxdigits.config import TrainConfig
+from jaxdigits.data import Examples
 from jaxdigits.data.dataset import StoredSplit
 from jaxdigits.errors import ConfigError
-from jaxdigits.models import make_model
-from jaxdigits.training.batches import steps_per_epoch
-from jaxdigits.training.trainer import (
-    Metrics,
-    Part,
-    PartialEpoch,
-    Trainer,
-    TrainingData,
-    TrainState,
-    epoch_batches,
-    part_specs,
-)
-from jaxdigits.transforms.scaling import UNIT, Scaling
+from jaxdigits.models import Params
+from jaxdigits.training.batches import epoch_batches, steps_per_epoch
+from jaxdigits.training.members import VectorizedTrainer
+from jaxdigits.training.sharding import replicate
+from jaxdigits.training.state import Batch, Metrics, TrainingData, TrainState
+from jaxdigits.training.trainer import Trainer, chunk_specs, means, no_sums
+from jaxdigits.transforms.scaling import UNIT
 
-PART_IMAGES = 8192
-"""Images in a part, at most: a second's work for the letters network on two cores."""
+CHUNK_IMAGES = 8192
+"""Images in a chunk, at most: a second's work for the letters network on two cores."""
 
-AHEAD = 2
-"""Parts that are read before they are needed."""
+CHUNKS_AHEAD = 2
+"""Chunks that are read before they are needed."""
 
 
-@runtime_checkable
-class Feed(Protocol):
-    """What a training gets its images from, part by part.
+class InputPipeline(Protocol):
+    """What a run gets its images from, chunk by chunk.
 
-    Its progress is a pytree of arrays: all that changes from part to part, to be saved in between.
+    Its progress is a pytree of arrays: all that changes from chunk to chunk, to be checkpointed.
 
     Attributes:
-        epochs: of the whole training.
-        parts: how many make an epoch.
+        num_epochs: of the whole run.
+        chunks_per_epoch: how many chunks make an epoch.
     """
 
-    epochs: int
-    parts: int
+    num_epochs: int
+    chunks_per_epoch: int
 
-    def start(self, key: Key[Array, ""]) -> Any:
+    def start(self) -> Any:
         """The progress to begin with."""
         ...
 
-    def shapes(self, key: Key[Array, ""]) -> Any:
+    def shapes(self) -> Any:
         """The shapes of the progress."""
         ...
 
-    def compile(self, progress: Any) -> None:
-        """Compiles what `train` needs."""
+    def place(self, progress: Any) -> Any:
+        """Put progress that was read back on the devices."""
         ...
 
-    def train(self, progress: Any, done: int, total: int) -> Generator[tuple[Any, Metrics | None]]:
-        """Trains from part `done` to part `total`, counted from the beginning of the training.
+    def compile(self, progress: Any) -> None:
+        """Compile what `train` and `evaluate` need."""
+        ...
+
+    def train(self, progress: Any, chunk: int) -> Generator[tuple[Any, Metrics | None]]:
+        """Train from a chunk to the end.
 
         Args:
-            progress: what there was after part `done`; it is overwritten.
-            done: parts.
-            total: parts.
+            progress: after `chunk` chunks; it is overwritten.
+            chunk: the number of chunks done.
 
         Yields:
-            After each part the progress, and the metrics of an epoch that has become complete.
+            After each chunk the progress, and the metrics of an epoch that it completes.
         """
         ...
 
+    def evaluate(self, progress: Any) -> Metrics:
+        """Measure the network on the validation split."""
+        ...
+
     def state(self, progress: Any) -> TrainState:
-        """The state of the training in its progress."""
+        """The state of the run in its progress."""
         ...
 
 
-class InMemory(Feed):
+class InMemory(InputPipeline):
     """All images on the device."""
 
-    parts = 1
+    chunks_per_epoch = 1
 
-    def __init__(self, trainer: Trainer, data: TrainingData) -> None:
-        """`data` lie on the trainer's devices: see `Trainer.put`."""
-        self._trainer = trainer
-        self._data = data
-        self.epochs = trainer.count_epochs(data)
+    def __init__(
+        self,
+        trainer: Trainer,
+        data: TrainingData,
+        key: Key[Array, ""],
+        params: Params | None = None,
+    ) -> None:
+        """Args:
+        trainer: of the run.
+        data: to train on; they are put on the trainer's devices.
+        key: of the run.
+        params: to start from, instead of the model's.
+        """
+        self._trainer, self._start = trainer, (key, params)
+        self._data = replicate(data, trainer.mesh)
+        self.num_epochs = trainer.num_epochs
         self._train_epoch: Any = trainer.jit(trainer.train_epoch, donate_argnums=0)
+        self._evaluate: Any = trainer.jit(trainer.evaluate)
 
-    def start(self, key: Key[Array, ""]) -> TrainState:
-        """See `Feed`."""
-        return self._trainer.jit(self._trainer.init)(key, self._data)
+    def start(self) -> TrainState:
+        """See `InputPipeline`."""
+        key, params = self._start
+        return self._trainer.jit(self._trainer.init)(key, self._data.train, params)
 
-    def shapes(self, key: Key[Array, ""]) -> TrainState:
-        """See `Feed`."""
-        return jax.eval_shape(self._trainer.init, key, self._data)
+    def shapes(self) -> TrainState:
+        """See `InputPipeline`."""
+        key, params = self._start
+        return jax.eval_shape(self._trainer.init, key, self._data.train, params)
+
+    def place(self, progress: TrainState) -> TrainState:
+        """See `InputPipeline`."""
+        return replicate(progress, self._trainer.mesh)
 
     def compile(self, progress: TrainState) -> None:
-        """See `Feed`."""
-        self._train_epoch = self._train_epoch.lower(progress, self._data.train).compile()
+        """See `InputPipeline`."""
+        self._evaluate = self._evaluate.lower(progress, self._data.validation).compile()
+        if self.num_epochs:
+            self._train_epoch = self._train_epoch.lower(progress, self._data.train).compile()
 
     def train(
-        self, progress: TrainState, done: int, total: int
+        self, progress: TrainState, chunk: int
     ) -> Generator[tuple[TrainState, Metrics | None]]:
-        """See `Feed`."""
-        for _ in range(done, total):
+        """See `InputPipeline`."""
+        for _ in range(chunk, self.num_epochs):
             progress, metrics = self._train_epoch(progress, self._data.train)
             yield progress, metrics
 
+    def evaluate(self, progress: TrainState) -> Metrics:
+        """See `InputPipeline`."""
+        return self._evaluate(progress, self._data.validation)
+
     def state(self, progress: TrainState) -> TrainState:
-        """See `Feed`."""
+        """See `InputPipeline`."""
         return progress
 
 
-class Streamed(Feed):
+class Members(InMemory):
+    """Members of a sweep, trained together; metrics have an axis of members."""
+
+    def __init__(
+        self,
+        trainer: VectorizedTrainer,
+        data: TrainingData,
+        keys: Key[Array, " members"],
+        hyperparams: dict[str, Any],
+        programs: dict[Any, Any],
+    ) -> None:
+        """Args:
+        trainer: of the members.
+        data: to train on, on the trainer's devices.
+        keys: of each member.
+        hyperparams: arrays with a value for each member.
+        programs: compiled ones, shared with other batches of as many members.
+        """
+        self._members = trainer
+        self._data = data
+        self._inputs = trainer.shard(keys), trainer.shard(hyperparams)
+        self._programs = programs
+        self.num_epochs = trainer.num_epochs
+
+    def start(self) -> TrainState:
+        """See `InputPipeline`."""
+        return self._members.jit(self._members.init)(*self._inputs, self._data.train)
+
+    def shapes(self) -> TrainState:
+        """See `InputPipeline`."""
+        return jax.eval_shape(self._members.init, *self._inputs, self._data.train)
+
+    def place(self, progress: TrainState) -> TrainState:
+        """See `InputPipeline`."""
+        return self._members.shard(progress)
+
+    def compile(self, progress: TrainState) -> None:
+        """See `InputPipeline`."""
+        shared = (id(self._members), len(progress.step))
+        if shared not in self._programs:
+            trainer = self._members
+            evaluate = trainer.jit(trainer.evaluate).lower(progress, self._data.validation)
+            train_epoch = trainer.jit(trainer.train_epoch, donate_argnums=0)
+            if self.num_epochs:
+                train_epoch = train_epoch.lower(progress, self._data.train).compile()
+            self._programs[shared] = train_epoch, evaluate.compile()
+        self._train_epoch, self._evaluate = self._programs[shared]
+
+    @property
+    def program(self) -> Any:
+        """The compiled epoch."""
+        return self._train_epoch
+
+
+class Streamed(InputPipeline):
     """The images stay on the disk, and each process reads its own share of every batch."""
 
-    def __init__(self, trainer: Trainer, source: StoredSplit, config: TrainConfig) -> None:
-        """Reads all images once, if their mean is needed.
+    def __init__(
+        self,
+        trainer: Trainer,
+        source: StoredSplit,
+        validation: Examples,
+        key: Key[Array, ""],
+        params: Params | None = None,
+    ) -> None:
+        """Arguments: see `InMemory`; `source` are the training images.
 
         Raises:
             ConfigError: the model takes all images at once.
         """
-        if make_model(config, len(source.class_names)).fit is not None:
+        config = trainer.parts.config
+        if trainer.parts.model.fit is not None:
             raise ConfigError(
-                f"model {config.model} takes all images at once: they cannot stream to it"
+                f"model {config.model} takes all images at once: they cannot be streamed"
             )
-        self._trainer = trainer
-        self._source = source
-        self._config = config
-        self._scaling = _stored_statistics(source) if config.scale == "standardized" else UNIT
+        self._trainer, self._source = trainer, source
+        self._start = key, None, params
+        self._reduction = config.reduction
+        self._run_key = jax.random.split(key)[1]
         self._count = len(source)
-        batch, self._steps = _part_size(self._count, config.batch_size)
-        self.epochs = config.count_epochs(self._count)
-        self.parts = parts_per_epoch(self._count, config.batch_size)
+        self._batch, self._steps = _chunk_size(self._count, config.batch_size)
+        self.num_epochs = trainer.num_epochs
+        self.chunks_per_epoch = chunks_per_epoch(self._count, config.batch_size)
         devices = 1 if trainer.mesh is None else trainer.mesh.size
-        self._width = -(-batch // devices) * devices
+        self._width = -(-self._batch // devices) * devices
         self._columns = _own_columns(trainer.mesh, self._width)
-        self._train_part: Any = trainer.jit(trainer.train_part, static_argnums=2, donate_argnums=0)
-        self._end_epoch = trainer.jit(self._ended, donate_argnums=0)
+        self._validation = replicate(validation, trainer.mesh)
+        self._train_chunk: Any = trainer.jit(trainer.train_chunk, donate_argnums=(0, 1))
+        self._evaluate: Any = trainer.jit(trainer.evaluate)
 
-    def start(self, key: Key[Array, ""]) -> PartialEpoch:
-        """See `Feed`."""
-        return self._trainer.jit(self._begun)(key)
+    def start(self) -> Any:
+        """See `InputPipeline`."""
+        state = self._trainer.jit(self._trainer.init)(*self._start)
+        return self.place((state, no_sums()))
 
-    def shapes(self, key: Key[Array, ""]) -> PartialEpoch:
-        """See `Feed`."""
-        return jax.eval_shape(self._begun, key)
+    def shapes(self) -> Any:
+        """See `InputPipeline`."""
+        return jax.eval_shape(self._trainer.init, *self._start), jax.eval_shape(no_sums)
 
-    def compile(self, progress: PartialEpoch) -> None:
-        """See `Feed`."""
-        part = self._put(self._read(0))
-        self._train_part = self._train_part.lower(progress, part, self._count).compile()
-        self._end_epoch = self._end_epoch.lower(progress).compile()
+    def place(self, progress: Any) -> Any:
+        """See `InputPipeline`."""
+        return replicate(progress, self._trainer.mesh)
 
-    def train(
-        self, progress: PartialEpoch, done: int, total: int
-    ) -> Generator[tuple[PartialEpoch, Metrics | None]]:
-        """See `Feed`."""
+    def compile(self, progress: Any) -> None:
+        """See `InputPipeline`."""
+        self._evaluate = self._evaluate.lower(progress[0], self._validation).compile()
+        self._train_chunk = self._train_chunk.lower(*progress, *self._put(self._read(0))).compile()
+
+    def train(self, progress: Any, chunk: int) -> Generator[tuple[Any, Metrics | None]]:
+        """See `InputPipeline`."""
         import grain  # takes a second
 
-        parts = grain.MapDataset.range(done, total).map(self._read)
-        options = grain.ReadOptions(num_threads=1, prefetch_buffer_size=AHEAD)
-        with closing(iter(parts.to_iter_dataset(options))) as read:
-            following = self._put(next(read)) if done < total else None
-            for number in range(done + 1, total + 1):
-                progress = self._train_part(progress, following)
+        total = self.num_epochs * self.chunks_per_epoch
+        chunks = grain.MapDataset.range(chunk, total).map(self._read)
+        options = grain.ReadOptions(num_threads=1, prefetch_buffer_size=CHUNKS_AHEAD)
+        with closing(iter(chunks.to_iter_dataset(options))) as read:
+            following = self._put(next(read)) if chunk < total else None
+            for number in range(chunk + 1, total + 1):
+                assert following is not None
+                state, sums = self._train_chunk(*progress, *following)
                 if number < total:  # goes to the device meanwhile
                     following = self._put(next(read))
                 metrics = None
-                if number % self.parts == 0:
-                    progress, metrics = self._end_epoch(progress)
+                if number % self.chunks_per_epoch == 0:
+                    metrics = means(sums, self._count)
+                    sums = replicate(no_sums(), self._trainer.mesh)
+                progress = state, sums
                 yield progress, metrics
 
-    def state(self, progress: PartialEpoch) -> TrainState:
-        """See `Feed`."""
-        return progress.state
+    def evaluate(self, progress: Any) -> Metrics:
+        """See `InputPipeline`."""
+        return self._evaluate(progress[0], self._validation)
 
-    def _begun(self, key: Key[Array, ""]) -> PartialEpoch:
-        scaling = Scaling(*map(jnp.float32, self._scaling))
-        return PartialEpoch.begin(self._trainer.start(key, scaling, self._count))
-
-    def _ended(self, progress: PartialEpoch) -> tuple[PartialEpoch, Metrics]:
-        state, metrics = self._trainer.end_epoch(progress, self._count)
-        return PartialEpoch.begin(state), metrics
+    def state(self, progress: Any) -> TrainState:
+        """See `InputPipeline`."""
+        return progress[0]
 
     @functools.lru_cache(maxsize=2)  # noqa: B019
     def _order(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
         """The batches of an epoch, as training in memory has them."""
-        _, key = jax.random.split(jax.random.key(self._config.seed))
-        batches = jax.jit(epoch_batches, static_argnums=(0, 3))
-        indices, weights = batches(self._config, key, epoch, self._count)
+        batches = jax.jit(epoch_batches, static_argnums=(2, 3, 4))
+        indices, weights = batches(self._run_key, epoch, self._count, self._batch, self._reduction)
         return np.asarray(indices), np.asarray(weights)
 
-    def _read(self, number: int) -> Part:
-        """The part after `number` others, of every batch the share of this process."""
-        epoch, within = divmod(number, self.parts)
+    def _read(self, number: int) -> tuple[Batch, np.int32]:
+        """The chunk after `number` others, of every batch the share of this process."""
+        epoch, within = divmod(number, self.chunks_per_epoch)
         steps = slice(within * self._steps, (within + 1) * self._steps)
         indices, weights = (array[steps] for array in self._order(epoch))
         images, labels = self._source.read(self._share(indices))
-        return Part(images, labels, self._share(weights), np.int32(len(indices)))
+        return Batch(images, labels, self._share(weights)), np.int32(len(indices))
 
     def _share(self, batches: np.ndarray) -> np.ndarray:
-        """The columns of this process, filled up with zeros to the full shape of a part."""
+        """The columns of this process, filled up with zeros to the full shape of a chunk."""
         missing = (self._steps - len(batches), self._width - batches.shape[1])
         return np.pad(batches, [(0, size) for size in missing])[:, self._columns]
 
-    def _put(self, part: Part) -> Part:
+    def _put(self, chunk: tuple[Batch, np.int32]) -> tuple[Batch, Any]:
         mesh = self._trainer.mesh
         if mesh is None:
-            return jax.device_put(part)
-        specs = Part(*(NamedSharding(mesh, spec) for spec in part_specs()))
-        return jax.tree.map(jax.make_array_from_process_local_data, specs, part)
+            return jax.device_put(chunk)
+        batches, num_steps = chunk
+        specs = Batch(*(NamedSharding(mesh, spec) for spec in chunk_specs()))
+        batches = jax.tree.map(jax.make_array_from_process_local_data, specs, batches)
+        return batches, replicate(num_steps, mesh)
 
 
-def parts_per_epoch(count: int, batch_size: int) -> int:
-    """How many parts an epoch has that streams.
+def chunks_per_epoch(count: int, batch_size: int) -> int:
+    """How many chunks an epoch has that streams.
 
     Example:
-        >>> parts_per_epoch(55_000, 64)
+        >>> chunks_per_epoch(55_000, 64)
         7
     """
-    batch, steps = _part_size(count, batch_size)
+    batch, steps = _chunk_size(count, batch_size)
     return -(-steps_per_epoch(count, batch) // steps)
 
 
-def _part_size(count: int, batch_size: int) -> tuple[int, int]:
-    """Images a batch, and batches a part."""
+def stored_statistics(source: StoredSplit) -> tuple[float, float]:
+    """As `jaxdigits.transforms.scaling.pixel_statistics`, of images on the disk."""
+    total = squares = count = 0
+    for start in range(0, len(source), CHUNK_IMAGES):
+        rows = np.arange(start, min(start + CHUNK_IMAGES, len(source)))
+        pixels = source.read(rows).images.astype(np.int64).ravel()
+        total += int(pixels.sum())
+        squares += int(pixels @ pixels)
+        count += pixels.size
+    mean = total / count / 255
+    variance = squares / count / 255**2 - mean**2
+    return mean, variance**0.5 if variance > 0 else UNIT[1]
+
+
+def _chunk_size(count: int, batch_size: int) -> tuple[int, int]:
+    """Images per batch, and batches per chunk."""
     batch = min(batch_size, count)
-    return batch, min(max(PART_IMAGES // batch, 1), steps_per_epoch(count, batch))
+    return batch, min(max(CHUNK_IMAGES // batch, 1), steps_per_epoch(count, batch))
 
 
 def _own_columns(mesh: Mesh | None, width: int) -> slice:
     """Which columns of a batch are for the devices of this process."""
     if mesh is None:
         return slice(None)
-    own = NamedSharding(mesh, part_specs().labels).addressable_devices_indices_map((1, width))
+    own = NamedSharding(mesh, chunk_specs().labels).addressable_devices_indices_map((1, width))
     starts, stops, _ = zip(*(at[1].indices(width) for at in own.values() if at), strict=True)
     return slice(min(starts), max(stops))
-
-
-def _stored_statistics(source: StoredSplit) -> tuple[float, float]:
-    """As `jaxdigits.transforms.scaling.pixel_statistics`, of images on the disk."""
-    total = squares = 0
-    for start in range(0, len(source), PART_IMAGES):
-        rows = np.arange(start, min(start + PART_IMAGES, len(source)))
-        pixels = source.read(rows).images.astype(np.int64).ravel()
-        total += int(pixels.sum())
-        squares += int(pixels @ pixels)
-    count = len(source) * 28 * 28
-    mean = total / count / 255
-    variance = squares / count / 255**2 - mean**2
-    return mean, variance**0.5 if variance > 0 else 1.0

@@ -1,6 +1,7 @@
-"""What lets a training go on after whatever ended it: checkpoints, Ctrl-C, `--resume`."""
+"""Resume an interrupted run: the checkpoint hook, and what a resumed run must match."""
 
 import contextlib
+import logging
 import shlex
 import shutil
 from collections.abc import Collection, Mapping
@@ -12,7 +13,6 @@ import jax
 import numpy as np
 
 from jaxdigits import data
-from jaxdigits.cli.output import note
 from jaxdigits.config import CheckpointConfig, TrainConfig
 from jaxdigits.data.dataset import Fingerprint
 from jaxdigits.environment import environment
@@ -20,48 +20,57 @@ from jaxdigits.errors import ConfigError, DataError, OutputError, RunError, Stop
 from jaxdigits.files import absolute, unfinished
 from jaxdigits.runs import multihost
 from jaxdigits.runs.checkpoints import (
-    BEGUN_FILE,
-    CHECKPOINTS,
+    CHECKPOINT_FILES,
+    MANIFEST_FILE,
     Checkpoint,
     Checkpoints,
-    complete_parts,
+    differences,
     from_named,
-    load_begun,
     named_arrays,
     named_shapes,
+    read_manifest,
+    saved_chunks,
 )
 from jaxdigits.runs.signals import Interrupts
 
-KEEPER_FILES = (BEGUN_FILE, CHECKPOINTS)
-"""What stands in an unfinished folder besides results."""
+logger = logging.getLogger("jaxdigits")
 
 
-class Keeper:
-    """Saves a training now and then, and when a signal asks it to stop."""
+class CheckpointHook:
+    """Saves a run now and then, and when a signal asks it to stop.
+
+    Without a folder it only stops together with the other processes of a run.
+    """
 
     def __init__(
-        self, folder: Path, begun: Mapping[str, Any], config: CheckpointConfig, command: str
+        self,
+        folder: Path | None = None,
+        manifest: Mapping[str, Any] | None = None,
+        config: CheckpointConfig | None = None,
+        command: str = "",
     ) -> None:
         """Args:
         folder: the unfinished folder.
-        begun: what `checkpoints.begin` wrote there.
+        manifest: what `checkpoints.write_manifest` wrote there.
         config: when to save.
-        command: which goes on.
+        command: that resumes the run.
         """
-        self._checkpoints = Checkpoints(folder, begun, config)
+        manifest = manifest or {}
+        self._checkpoints = Checkpoints(folder, manifest, config) if folder else None
         self._command = command
-        unit = "epoch" if begun.get("parts", 1) == 1 else "part of an epoch"
-        self._interrupts = Interrupts(
-            f"finishing the {unit} in hand and saving; once more to stop at once"
-        )
+        unit = "epoch" if manifest.get("chunks_per_epoch", 1) == 1 else "part of an epoch"
+        self._interrupts = Interrupts(f"finishing this {unit} and saving; press again to stop now")
         self._stack = contextlib.ExitStack()
+        self._catching = False
 
-    def note_signals(self) -> None:
+    def catch_signals(self) -> None:
         """From now on Ctrl-C and SIGTERM wait for the end of the epoch."""
-        self._stack.enter_context(self._interrupts)
+        if not self._catching and (self._checkpoints or jax.process_count() > 1):
+            self._stack.enter_context(self._interrupts)
+            self._catching = True
 
-    def __enter__(self) -> "Keeper":
-        """The keeper itself."""
+    def __enter__(self) -> "CheckpointHook":
+        """The hook itself."""
         return self
 
     def __exit__(
@@ -70,72 +79,81 @@ class Keeper:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Waits for what is being written, and lets signals do what they did before."""
-        self._checkpoints.close()
+        """Wait for what is being written, and restore the signal handlers."""
+        if self._checkpoints:
+            self._checkpoints.close()
         self._stack.close()
 
     def restore(self, template: Any, after: int = 0) -> Checkpoint | None:
-        """The newest usable checkpoint after a part; says so where a newer one is not."""
-        found = None
-        if multihost.is_primary():
-            found = self._checkpoints.restore(template, after)
+        """The newest usable checkpoint after a chunk; logs where a newer one is not."""
+        found = self._checkpoints.restore(template, after) if self._checkpoints else None
         for sentence in found.notes if found else ():
-            note(f"{sentence}; going on from the checkpoint before it")
-        part = multihost.max_over_processes(found.part if found else 0)
-        if part and jax.process_count() > 1:
+            logger.warning("%s; resuming from the checkpoint before it", sentence)
+        chunk = multihost.max_over_processes(found.chunk if found else 0)
+        if chunk and jax.process_count() > 1:
             shapes = named_shapes(template)
             arrays = {name: np.zeros(leaf.shape, leaf.dtype) for name, leaf in shapes.items()}
             arrays = multihost.broadcast_from_primary(
                 named_arrays(found.state) if found else arrays
             )
-            found = found or Checkpoint(part, None, {"history": [], "seconds": 0.0}, [])
+            found = found or Checkpoint(chunk, None, {"history": [], "seconds": 0.0}, [])
             found = found._replace(state=from_named(arrays, template))
         return found
 
-    def epochs(self, part: int) -> str:
-        """How many epochs so many parts are."""
-        return self._checkpoints.epochs(part)
-
-    def after_part(self, part: int, parts: int, state: Any, progress: Mapping[str, Any]) -> None:
-        """Saves if it is time to. A checkpoint that cannot be written does not end the training.
+    def after_chunk(self, chunk: int, total: int, state: Any, progress: Mapping[str, Any]) -> None:
+        """Save if it is time to. A checkpoint that cannot be written does not end the run.
 
         Args:
-            part: how many are done: epochs, or less where images stream.
-            parts: of the whole training.
+            chunk: the number of chunks done.
+            total: of the whole run.
             state: a pytree of arrays.
-            progress: plain values to be kept with it.
+            progress: plain values to keep with it.
 
         Raises:
-            StoppedError: a signal has come before the last part; the state is saved.
+            StoppedError: a signal came before the last chunk; the state is saved.
             OutputError: the same, but it cannot be saved.
         """
         stop = multihost.max_over_processes(self._interrupts.received or 0)
-        if not multihost.is_primary():
-            if stop and part < parts:
+        if self._checkpoints is None:
+            if stop and chunk < total:
                 raise StoppedError("stopped with the first process", 128 + stop)
             return
         try:
             self._checkpoints.check()
-            if not stop and self._checkpoints.due(part):
-                self._checkpoints.save(part, state, progress)
+            if not stop and self._checkpoints.due(chunk):
+                self._checkpoints.save(chunk, state, progress)
         except OutputError as error:
-            note(f"{error}; the training goes on, older checkpoints stay")
-        if stop and part < parts:
-            try:
-                self._checkpoints.save(part, state, progress)
-                self._checkpoints.wait()
-            except OutputError as error:
-                raise OutputError(f"{error}; from what is there goes on: {self._command}") from None
-            done, whole = map(self.epochs, (part, parts))
+            logger.warning("%s; training continues, older checkpoints stay", error)
+        if stop and chunk < total:
+            self.save(chunk, state, progress)
+            done, whole = map(self._checkpoints.epochs, (chunk, total))
             raise StoppedError(
-                f"interrupted after epoch {done} of {whole}; go on with: {self._command}",
+                f"interrupted after epoch {done} of {whole}; resume with: {self._command}",
                 128 + stop,
             )
 
+    def save(self, chunk: int, state: Any, progress: Mapping[str, Any]) -> None:
+        """Save at once, and wait for it. Arguments: see `after_chunk`.
+
+        Raises:
+            OutputError: it cannot be saved.
+        """
+        if self._checkpoints is None:
+            return
+        try:
+            self._checkpoints.save(chunk, state, progress)
+            self._checkpoints.wait()
+        except OutputError as error:
+            raise OutputError(f"{error}; resume from an older one with: {self._command}") from None
+
+    def epochs(self, chunk: int) -> str:
+        """How many epochs a number of chunks makes, in words."""
+        return self._checkpoints.epochs(chunk) if self._checkpoints else str(chunk)
+
 
 def resumable(folder: Path) -> bool:
-    """Whether an unfinished folder holds a training that has got somewhere."""
-    return bool(complete_parts(folder))
+    """Whether an unfinished folder holds checkpoints."""
+    return bool(saved_chunks(folder))
 
 
 def final_of(folder: Path) -> Path:
@@ -150,39 +168,34 @@ def final_of(folder: Path) -> Path:
     return final.with_name(name) if name and unfinished(final.with_name(name)) == final else final
 
 
-def to_resume(
-    command: str, folder: Path, out: Path | None, result: str
-) -> tuple[Path, dict[str, Any] | None]:
-    """The final folder of a training that is to go on, and what it was begun with.
+def find_manifest(command: str, folder: Path, result: str) -> tuple[Path, dict[str, Any] | None]:
+    """The final folder of a run to resume, and its manifest.
 
     Args:
         command: `train` or `sweep`.
-        folder: which `--resume` names.
-        out: which `--out` names.
+        folder: the run's, finished or not.
         result: the file that a complete folder has; then the second value is None.
 
     Raises:
-        ConfigError: `out` is given too, or the training belongs to the other command.
-        RunError: there is nothing to go on with.
+        ConfigError: the run belongs to the other command.
+        RunError: there is nothing to resume.
     """
-    if out is not None:
-        raise ConfigError("--resume names the folder: leave --out away")
     final = final_of(folder)
     if (final / result).exists() and not unfinished(final).exists():
-        note(f"{final} is complete: there is nothing to go on with")
+        logger.warning("%s is complete: there is nothing to resume", final)
         drop_checkpoints(final)
         return final, None
-    begun = load_begun(unfinished(final))
-    right, what = ("sweep", "a sweep") if "seeds" in begun else ("train", "no sweep")
+    manifest = read_manifest(unfinished(final))
+    right, what = ("sweep", "a sweep") if "seeds" in manifest else ("train", "no sweep")
     if right != command:
-        raise ConfigError(f"{final} is {what}: `jaxdigits {right} --resume {final}` goes on")
-    return final, begun
+        raise ConfigError(f"{final} is {what}: resume it with `jaxdigits {right} --resume {final}`")
+    return final, manifest
 
 
 def describe(
     config: TrainConfig, fingerprint: Fingerprint, devices: int, **more: Any
 ) -> dict[str, Any]:
-    """What is kept of a training that begins: it goes on with the same."""
+    """The settings a resumed run must match."""
     return {
         "config": config.as_dict(),
         "data": fingerprint.as_dict(),
@@ -192,48 +205,66 @@ def describe(
     }
 
 
-def begun_config(
-    begun: Mapping[str, Any], folder: Path, config: TrainConfig, given: Collection[str]
+def manifest_config(
+    manifest: Mapping[str, Any], folder: Path, config: TrainConfig, given: Collection[str]
 ) -> TrainConfig:
-    """The settings that a training was begun with.
+    """The settings that a run was begun with.
 
     Args:
-        begun: from `checkpoints.load_begun`.
-        folder: which it is from.
+        manifest: from `checkpoints.read_manifest`.
+        folder: that it is from.
         config: the settings of this call.
         given: the names of those that must be the same.
 
     Raises:
-        ConfigError: one of them is another.
-        RunError: there are no possible settings in `begun`.
+        ConfigError: one of them differs.
+        RunError: the settings in the manifest are impossible.
     """
     try:
-        before = TrainConfig.from_dict(begun["config"])
+        before = TrainConfig.from_dict(manifest["config"])
     except (ConfigError, KeyError, TypeError, AttributeError) as error:
-        raise RunError(f"{folder / BEGUN_FILE} is damaged: {error}; train it again") from None
+        raise RunError(f"{folder / MANIFEST_FILE} is damaged: {error}; train it again") from None
     for name in sorted(given):
         old, new = getattr(before, name), getattr(config, name)
         if name == "dataset":
             new = str(data.find_folder(new) or new)
         if old != new:
             raise ConfigError(
-                f"the training in {folder} was begun with {name} {old}, not {new}: leave that "
-                "setting away, or begin a new one"
+                f"the run in {folder} was begun with {name} {old}, not {new}: omit that setting, "
+                "or start a new run"
             )
     return before
 
 
-def check_data(begun: Mapping[str, Any], fingerprint: Fingerprint) -> None:
-    """Raises DataError where a training would go on with other data than it was begun with."""
-    if begun["data"] != fingerprint.as_dict():
+def check_data(manifest: Mapping[str, Any], fingerprint: Fingerprint) -> None:
+    """Raise DataError where a run would be resumed with other data than it was begun with."""
+    if manifest["data"] != fingerprint.as_dict():
         raise DataError(
-            f"the training was begun on {Fingerprint(**begun['data'])}, but here is {fingerprint}; "
+            f"the run was begun on {Fingerprint(**manifest['data'])}, but here is {fingerprint}; "
             "give the folder of the same data with --data-dir"
         )
 
 
+def resumed_devices(manifest: Mapping[str, Any], devices: int | None) -> int:
+    """As many devices as before, where no other number is asked for; logs what differs."""
+    before, available = manifest["devices"], len(jax.devices())
+    if devices is None and before > available:
+        raise ConfigError(
+            f"the run was begun on {before} devices, here are {available}: give --devices "
+            f"{available} to resume on these (the result may then differ in rounding)"
+        )
+    if devices not in (None, before):
+        logger.warning(
+            "begun on %d devices, now %d: the result may differ in rounding", before, devices
+        )
+    changed = differences(manifest["versions"], environment()["versions"])
+    if changed:
+        logger.warning("versions changed, so the result may differ in rounding: %s", changed)
+    return devices or before
+
+
 def resume_command(name: str, final: Path, options: Mapping[str, Path | None], *flags: str) -> str:
-    """The command that goes on with a training, to be pasted into a shell.
+    """The command that resumes a run, to be pasted into a shell.
 
     Example:
         >>> resume_command("train", Path("/runs/my x"), {"--data-dir": None}, "--overwrite")
@@ -246,6 +277,10 @@ def resume_command(name: str, final: Path, options: Mapping[str, Path | None], *
 
 
 def drop_checkpoints(final: Path) -> None:
-    """Removes what a complete run no longer needs."""
-    shutil.rmtree(final / CHECKPOINTS, ignore_errors=True)
-    (final / BEGUN_FILE).unlink(missing_ok=True)
+    """Remove what a complete run no longer needs."""
+    for name in CHECKPOINT_FILES:
+        path = final / name
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)

@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 from jaxtyping import Array, Float
 
@@ -150,7 +149,7 @@ def fit_scaling(scale: str, images: Any) -> Scaling:
     """The scaling of pixels for `TrainConfig.scale`: fitted to the images, or none."""
     if scale == "standardized":
         return pixel_statistics(jnp.asarray(images))
-    return Scaling(*map(np.float32, UNIT))
+    return Scaling(*map(jnp.float32, UNIT))
 
 
 def _check_logits(model: Model, spec: DataSpec) -> None:

@@ -140,6 +140,8 @@ def with_hyperparams(state: TrainState, **values: Any) -> TrainState:
         >>> float(with_hyperparams(state, learning_rate=0.5).opt_state.hyperparams["learning_rate"])
         0.5
     """
+    if not values:
+        return state
     before: Any = getattr(state.opt_state, "hyperparams", {})
     if unknown := sorted(set(values) - set(before)):
         raise ConfigError(

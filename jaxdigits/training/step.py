@@ -7,7 +7,7 @@ Devices, microbatches, and members of a sweep wrap the step from outside.
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -33,6 +33,9 @@ Gradients are of the weighted sum of losses; `collections` are those of `params`
 changed, as for `jaxdigits.models.ApplyTrain`.
 """
 
+Step = Callable[[TrainState, Batch], tuple[TrainState, Sums]]
+"""`(state, batch) -> (state, sums)`."""
+
 STEPS = 2**32 - 1
 """What is folded into a run's key for its steps; epochs fold in their number, which is smaller."""
 
@@ -47,7 +50,7 @@ def make_step(
     ema_decay: float = 0.0,
     axis_name: str | None = None,
     gradients: Gradients | None = None,
-) -> Callable[[TrainState, Batch], tuple[TrainState, Sums]]:
+) -> Step:
     """Make a training step, a pure function that can be jitted, scanned, and vmapped.
 
     Args:
@@ -95,7 +98,7 @@ def make_step(
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params, value=value)
         params = optax.apply_updates(state.params, updates)
         if collections:
-            params = {**params, **collections}
+            params = {**cast("dict[str, Any]", params), **collections}
         ema_params = state.ema_params
         if ema_params is not None:
             # A shorter memory at first, or the initial values would be felt for long.

@@ -38,7 +38,7 @@ from jaxdigits.training.state import (
     init_state,
     with_hyperparams,
 )
-from jaxdigits.training.step import make_step, microbatched
+from jaxdigits.training.step import Step, make_step, microbatched
 from jaxdigits.transforms.augment import Augment
 from jaxdigits.transforms.scaling import unit_pixels
 
@@ -163,8 +163,9 @@ def make_trainer(
     parts = resolve(
         config, spec, model=model, loss=loss, optimizer=optimizer, augment=augment, axis_name=axis
     )
-    config, net = parts.config, parts.model
-    size = net.hints.microbatch_size if platform_of(mesh) == "cpu" else None
+    net, gradients = parts.model, parts.gradients
+    if platform_of(mesh) == "cpu" and net.hints.microbatch_size:
+        gradients = microbatched(gradients, net.hints.microbatch_size)
     step = make_step(
         net,
         parts.optimizer,
@@ -173,9 +174,10 @@ def make_trainer(
         augment=parts.augment,
         ema_decay=config.ema_decay,
         axis_name=axis,
-        gradients=microbatched(parts.gradients, size) if size else parts.gradients,
+        gradients=gradients,
     )
-    steps = steps_per_epoch(spec.num_examples, config.batch_size)
+    train_epoch = _make_train_epoch(step, parts.config, spec, axis)
+    evaluate = _make_evaluate(parts, axis)
 
     def init(
         key: Key[Array, ""], examples: Examples | None = None, params: Params | None = None
@@ -185,6 +187,38 @@ def make_trainer(
             inputs = parts.scaling(unit_pixels(jnp.asarray(examples.images)))
             params = net.fit(inputs, jnp.asarray(examples.labels))
         return init_state(net, parts.optimizer, key, params, ema=bool(config.ema_decay))
+
+    def epoch(state: TrainState, data: TrainingData) -> tuple[TrainState, EpochMetrics]:
+        state, train = train_epoch(state, data.train)
+        return state, EpochMetrics(train, evaluate(state, data.validation))
+
+    replicated = PartitionSpec()
+    return Trainer(
+        parts=parts,
+        spec=spec,
+        init=init,
+        train_epoch=_on_devices(train_epoch, mesh, replicated),
+        train_chunk=_on_devices(
+            _make_train_chunk(step, axis), mesh, (replicated, replicated, chunk_specs(), replicated)
+        ),
+        evaluate=_on_devices(evaluate, mesh, replicated),
+        epoch=_on_devices(epoch, mesh, replicated),
+        mesh=mesh,
+    )
+
+
+def _on_devices(function: Callable, mesh: Mesh | None, in_specs: Any) -> Callable:
+    """Run a function on each device of a mesh, if there are several."""
+    if axis_of(mesh) is None:
+        return function
+    # What leaves is equal on all devices, which JAX cannot see.
+    return jax.shard_map(
+        function, mesh=mesh, in_specs=in_specs, out_specs=PartitionSpec(), check_vma=False
+    )
+
+
+def _make_train_epoch(step: Step, config: TrainConfig, spec: DataSpec, axis: str | None) -> Any:
+    steps = steps_per_epoch(spec.num_examples, config.batch_size)
 
     def train_epoch(state: TrainState, examples: Examples) -> tuple[TrainState, Metrics]:
         images, labels = jax.tree.map(jnp.asarray, examples)
@@ -202,6 +236,10 @@ def make_trainer(
         (state, sums), _ = lax.scan(gather, (state, no_sums()), batches)
         return state, means(_all_sums(sums, axis), spec.num_examples)
 
+    return train_epoch
+
+
+def _make_train_chunk(step: Step, axis: str | None) -> Any:
     def train_chunk(
         state: TrainState, sums: Sums, batches: Batch, num_steps: Int[Any, ""]
     ) -> tuple[TrainState, Sums]:
@@ -213,38 +251,20 @@ def make_trainer(
         state, more = lax.fori_loop(0, num_steps, take, (state, no_sums()))
         return state, jax.tree.map(jnp.add, sums, _all_sums(more, axis))
 
+    return train_chunk
+
+
+def _make_evaluate(parts: Parts, axis: str | None) -> Any:
     def evaluate(state: TrainState, examples: Examples) -> Metrics:
         images, labels = jax.tree.map(jnp.asarray, examples)
         count = len(images)
         own, valid = (own_share(x, axis) for x in (jnp.arange(count), jnp.ones(count)))
-        logits = compute_logits(net.apply, state.trained, parts.scaling, images[own])
+        logits = compute_logits(parts.model.apply, state.trained, parts.scaling, images[own])
         correct = logits.argmax(axis=-1) == labels[own]
         sums = Sums(parts.loss(logits, labels[own]) @ valid, correct @ valid)
         return means(_all_sums(sums, axis), count)
 
-    def epoch(state: TrainState, data: TrainingData) -> tuple[TrainState, EpochMetrics]:
-        state, train = train_epoch(state, data.train)
-        return state, EpochMetrics(train, evaluate(state, data.validation))
-
-    def on_devices(function: Callable, in_specs: Any = PartitionSpec()) -> Callable:  # noqa: B008
-        if axis is None:
-            return function
-        # What leaves is equal on all devices, which JAX cannot see.
-        return jax.shard_map(
-            function, mesh=mesh, in_specs=in_specs, out_specs=PartitionSpec(), check_vma=False
-        )
-
-    replicated = PartitionSpec()
-    return Trainer(
-        parts=parts,
-        spec=spec,
-        init=init,
-        train_epoch=on_devices(train_epoch),
-        train_chunk=on_devices(train_chunk, (replicated, replicated, chunk_specs(), replicated)),
-        evaluate=on_devices(evaluate),
-        epoch=on_devices(epoch),
-        mesh=mesh,
-    )
+    return evaluate
 
 
 def chunk_specs() -> Batch:

@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float, UInt8
+from jaxtyping import Array, Float, Num, UInt8
 
 
 class Scaling(NamedTuple):
@@ -57,14 +57,15 @@ def standardize(images: Float[Array, "n 28 28"], scaling: Scaling) -> Float[Arra
     return (images - scaling.mean) / scaling.std
 
 
-def unit_pixels(images: UInt8[Array, "n 28 28"]) -> Float[Array, "n 28 28"]:
-    """Pixels of 0..255 as floats of 0..1.
+def unit_pixels(images: Num[Array, "n ..."]) -> Float[Array, "n ..."]:
+    """Pixels of 0..255, uint8, as floats of 0..1; floats are taken to be 0..1 already.
 
     Example:
         >>> float(unit_pixels(jnp.full((1, 28, 28), 255, jnp.uint8))[0, 0, 0])
         1.0
     """
-    return images.astype(jnp.float32) / 255
+    pixels = images.astype(jnp.float32)
+    return pixels / 255 if jnp.issubdtype(images.dtype, jnp.integer) else pixels
 
 
 def scale_pixels(images: UInt8[Array, "n 28 28"], scaling: Scaling) -> Float[Array, "n 28 28"]:

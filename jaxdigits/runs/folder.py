@@ -1,0 +1,284 @@
+"""The folder that a run is kept in, and the only reader of its formats.
+
+| file | content |
+|---|---|
+| `run.json` | config, data fingerprint, class names, scaling, versions, results, times |
+| `metrics.jsonl`, `metrics.csv` | the metrics of each epoch, from 0 (untrained) |
+| `params.safetensors` | the parameters: plain arrays, nothing that could run |
+| `*.png` | loss and accuracy, sample predictions, confusion matrix, worst mistakes |
+| `tensorboard` | the same metrics as events, if asked for |
+
+The folder gets its name when all is written. Until then it is called `NAME.unfinished`, and may
+hold checkpoints (`jaxdigits.runs.checkpoints`).
+"""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import safetensors
+import safetensors.numpy
+
+from jaxdigits.config import TrainConfig, upgrade
+from jaxdigits.data.dataset import Fingerprint
+from jaxdigits.errors import ConfigError, OutputError, RunError
+from jaxdigits.evaluation.calibration import Calibration
+from jaxdigits.files import (
+    StrPath,
+    absolute,
+    atomic_write,
+    staged_directory,
+    unfinished,
+    write_json,
+)
+from jaxdigits.losses import Loss
+from jaxdigits.models import Model, Params, make_model
+from jaxdigits.runs.checkpoints import CHECKPOINT_FILES
+from jaxdigits.runs.ensemble import stack
+from jaxdigits.runs.log import CSV_FILE, METRICS_FILE, TENSORBOARD, MetricsLog
+from jaxdigits.runs.run import Run
+from jaxdigits.transforms.scaling import Scaling
+
+FORMAT = 3
+"""Of `run.json`: raised when an older reader could not read it."""
+
+SWEEP_FORMAT = 1
+"""Of `sweep.json`."""
+
+RUN_FILE = "run.json"
+PARAMS_FILE = "params.safetensors"
+SWEEP_FILE = "sweep.json"
+MEMBERS = "members"
+"""The folder of a sweep's run folders."""
+
+PICTURES = ("curves.png", "predictions.png", "confusion.png", "mistakes.png")
+RUN_FILES = (RUN_FILE, PARAMS_FILE, METRICS_FILE, CSV_FILE, *PICTURES)
+KNOWN_FILES = (*RUN_FILES, TENSORBOARD, *CHECKPOINT_FILES)
+"""What may be replaced."""
+
+SHIPPED: Mapping[str, Path] = MappingProxyType(
+    {name: Path(__file__).parent.parent / "weights" / name for name in ("digits", "letters")}
+)
+"""The networks that come with the package; a card in each folder tells how it was made."""
+
+
+def save(run: Run, folder: Path, dtype: type[np.floating] = np.float32) -> dict[str, Any]:
+    """Write the parameters and `run.json` into a folder, and return what the latter holds.
+
+    Args:
+        run: the trained network.
+        folder: where to.
+        dtype: of the parameters in the file.
+
+    Raises:
+        OutputError: the folder cannot be written, or the run is an ensemble.
+    """
+    if run.members:
+        raise OutputError("an ensemble is saved as its members: save each of run.members")
+    arrays = {name: np.array(leaf, order="C") for name, leaf in _named_leaves(run.params)}
+    for name, array in arrays.items():
+        if np.issubdtype(array.dtype, np.floating):
+            arrays[name] = array.astype(dtype)
+    with atomic_write(folder / PARAMS_FILE) as path:
+        safetensors.numpy.save_file(arrays, path)
+    document = {
+        "format": FORMAT,
+        "config": run.config.as_dict(),
+        "own": list(run.own),
+        "data": run.fingerprint.as_dict(),
+        "class_names": list(run.class_names),
+        "image_shape": list(run.image_shape),
+        "form": run.form,
+        "light_ground": run.light_ground,
+        "scaling": {"mean": float(run.scaling.mean), "std": float(run.scaling.std)},
+        "results": dict(run.results),
+        "seconds": dict(run.seconds or {}),
+        "devices": run.devices,
+        **run.environment,
+    }
+    if run.calibration:
+        document["calibration"] = run.calibration.as_dict()
+    write_json(folder / RUN_FILE, document)
+    return document
+
+
+def save_new(run: Run, folder: StrPath, *, overwrite: bool = False) -> Path:
+    """See `Run.save`."""
+    with staged_directory(
+        Path(folder), numbered=False, overwrite=overwrite, known=KNOWN_FILES
+    ) as new:
+        with MetricsLog(new.work, run.history):
+            pass
+        save(run, new.work)
+    return new.final
+
+
+def load(folder: StrPath, *, model: Model | None = None, loss: Loss | None = None) -> Run:
+    """Load a trained network: from its run folder, a sweep's, or one that comes with the package.
+
+    Args:
+        folder: as written by `fit`, `Run.save`, or `jaxdigits train --out FOLDER`; by a sweep, for
+            the ensemble of its best setting; or a name in `SHIPPED` (for a folder with such a name,
+            write `./digits`).
+        model: the network, for a run that was trained with your own.
+        loss: the loss, for a run that was trained with your own; needed by `Run.evaluate` only.
+
+    Raises:
+        RunError: the folder holds no complete run, or one that this version cannot read, or one
+            whose network must be given.
+
+    Example:
+        >>> import jaxdigits as jd
+        >>> run = jd.load("runs/mnist-convnet")                              # doctest: +SKIP
+        >>> run.predict(jd.data.load("mnist", "test").images[:5])        # doctest: +SKIP
+        array([7, 2, 1, 0, 4], dtype=int32)
+        >>> jd.load("letters").class_names[:3]
+        ('a', 'b', 'c')
+        >>> jd.load("letters")
+        <Run: convnet on emnist/letters, test accuracy 94.04%>
+    """
+    folder = SHIPPED.get(str(folder)) or Path(folder).expanduser()
+    if os.path.exists(folder / SWEEP_FILE):  # pathlib's raises for a name that is too long
+        return _load_ensemble(folder)
+    path = folder / RUN_FILE
+    document = read_document(path, FORMAT, missing=_way_to_a_run(folder))
+    try:
+        run = _from_document(document, model, loss)
+    except (ConfigError, ValueError, KeyError, TypeError) as error:
+        raise _damaged(path, error) from None
+    if "model" in run.own and model is None:
+        raise RunError(
+            f"the network in {folder} is your own: give it to jaxdigits.load(folder, model=...)"
+        )
+    params = _load_params(folder / PARAMS_FILE, run.model)
+    return replace(run, params=params, history=_load_history(folder), folder=absolute(folder))
+
+
+def read_document(path: Path, newest: int, missing: str) -> dict[str, Any]:
+    """Read a JSON file that states its format.
+
+    Args:
+        path: of the file.
+        newest: the last format that this version reads.
+        missing: what to do where there is no such file.
+
+    Raises:
+        RunError: it is missing, damaged, or of a newer format.
+    """
+    try:
+        document = json.loads(path.read_text())
+        number = document["format"]
+        newer = number > newest
+    except (FileNotFoundError, NotADirectoryError):
+        raise RunError(
+            f"there is no run in {path.parent}: {path} does not exist; {missing}"
+        ) from None
+    except OSError as error:
+        raise RunError(f"{path} cannot be read: {error.strerror}") from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise _damaged(path, error) from None
+    if newer:
+        raise RunError(f"{path} was written by a newer jaxdigits (format {number}): upgrade")
+    return document
+
+
+def _from_document(document: Mapping[str, Any], model: Model | None, loss: Loss | None) -> Run:
+    """The run but for its parameters and history."""
+    fingerprint = Fingerprint(**document["data"])
+    class_names = tuple(document["class_names"])
+    image_shape = tuple(document.get("image_shape", (28, 28)))
+    calibration = document.get("calibration")
+    # Before format 3 the data's name said the form.
+    form = "emnist" if fingerprint.name.startswith("emnist/") else "mnist"
+    config = TrainConfig.from_dict(upgrade(document["config"]))
+    return Run(
+        config=config,
+        model=model or make_model(config, len(class_names), image_shape),
+        params=None,
+        scaling=Scaling(*(jnp.float32(document["scaling"][name]) for name in ("mean", "std"))),
+        class_names=class_names,
+        fingerprint=fingerprint,
+        results=document["results"],
+        environment={name: document[name] for name in ("versions", "device")},
+        calibration=Calibration.from_dict(calibration) if calibration else None,
+        image_shape=image_shape,
+        form=document.get("form", form),
+        light_ground=document.get("light_ground", False),
+        own=tuple(document.get("own", ())),
+        loss=loss,
+        seconds=document.get("seconds"),
+        devices=document.get("devices", 1),
+    )
+
+
+def _load_ensemble(folder: Path) -> Run:
+    """The ensemble of the best setting's members, from the folder of a sweep."""
+    path = folder / SWEEP_FILE
+    document = read_document(path, SWEEP_FORMAT, "`jaxdigits sweep` makes one")
+    try:
+        found = document["settings"][document["best"]]["ensemble"]
+        names, results = found["members"], found["results"]
+        calibration = found.get("calibration")
+        calibration = Calibration.from_dict(calibration) if calibration else None
+    except (ValueError, KeyError, TypeError, IndexError) as error:
+        raise _damaged(path, error, "run the sweep again") from None
+    ensemble = stack([load(folder / MEMBERS / str(name)) for name in names])
+    return replace(ensemble, results=results, calibration=calibration, folder=absolute(folder))
+
+
+def _way_to_a_run(folder: Path) -> str:
+    if unfinished(folder).exists():
+        return f"`jaxdigits train --resume {folder}` resumes an unfinished one"
+    return "`jaxdigits train` makes one"
+
+
+def _damaged(path: Path, error: Exception, remedy: str = "train it again") -> RunError:
+    reason = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
+    kind = "has an impossible setting" if isinstance(error, ConfigError) else "is damaged"
+    return RunError(f"{path} {kind}: {reason}; {remedy}")
+
+
+def _load_history(folder: Path) -> tuple[dict[str, Any], ...]:
+    path = folder / METRICS_FILE
+    try:
+        lines = path.read_text().splitlines() if path.exists() else []
+        return tuple(json.loads(line) for line in lines)
+    except (OSError, ValueError) as error:
+        raise _damaged(path, error, "delete it, or train it again") from None
+
+
+def _load_params(path: Path, model: Model) -> Params:
+    """Read parameters into the structure that the model's own `init` gives."""
+    template = jax.eval_shape(model.init, jax.random.key(0))
+    try:
+        arrays = safetensors.numpy.load_file(path)
+    except (OSError, safetensors.SafetensorError) as error:
+        raise RunError(f"{path} cannot be read ({error}); train it again") from None
+    leaves = []
+    for name, leaf in _named_leaves(template):
+        array = arrays.pop(name, None)
+        if array is not None and array.dtype == np.float16:  # half of the file's size
+            array = array.astype(np.float32)
+        if array is None or array.shape != leaf.shape or array.dtype != leaf.dtype:
+            found = "nothing" if array is None else f"{array.dtype} {list(array.shape)}"
+            raise RunError(
+                f"{path} is not of this network: expected {leaf.dtype} {list(leaf.shape)} "
+                f"for {name}, found {found}"
+            )
+        leaves.append(jnp.asarray(array))
+    if arrays:
+        raise RunError(f"{path} is not of this network: it also holds {', '.join(sorted(arrays))}")
+    return jax.tree.unflatten(jax.tree.structure(template), leaves)
+
+
+def _named_leaves(params: Params) -> list[tuple[str, Any]]:
+    """The arrays of a pytree with names such as `0.weight`."""
+    leaves = jax.tree_util.tree_leaves_with_path(params)
+    return [(jax.tree_util.keystr(path, simple=True, separator="."), leaf) for path, leaf in leaves]

@@ -1,0 +1,175 @@
+"""The one epoch loop: over an input pipeline, with its metrics, log, progress bar, checkpoints."""
+
+import logging
+import math
+import time
+from collections.abc import Generator, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from tqdm import tqdm
+
+from jaxdigits.runs.inputs import InputPipeline
+from jaxdigits.runs.log import MetricsLog
+from jaxdigits.runs.resume import CheckpointHook
+from jaxdigits.training.state import Metrics
+
+logger = logging.getLogger("jaxdigits")
+
+
+@dataclass
+class Progress:
+    """How far a run is.
+
+    Attributes:
+        state: the input pipeline's, overwritten by the next chunk.
+        chunks: the number of chunks done.
+        history: the metrics of each epoch, as in `metrics.jsonl`; of members, lists of them.
+        train_seconds: in all, evaluation included.
+        compile_seconds: of this process.
+    """
+
+    state: Any
+    chunks: int = 0
+    history: list[dict[str, Any]] = field(default_factory=list)
+    train_seconds: float = 0.0
+    compile_seconds: float = 0.0
+
+    @property
+    def seconds(self) -> dict[str, float]:
+        """The times that `run.json` states."""
+        return {"compile": self.compile_seconds, "train": self.train_seconds}
+
+
+def train_loop(
+    inputs: InputPipeline,
+    hook: CheckpointHook,
+    *,
+    before: int = 0,
+    total: int | None = None,
+    folder: Path | None = None,
+    tensorboard: bool = False,
+    bar: Any = None,
+) -> Generator[Progress]:
+    """Train to the end, from the newest checkpoint or from the start.
+
+    Args:
+        inputs: what to train, and on what.
+        hook: for checkpoints.
+        before: chunks of the whole run that come before this pipeline's.
+        total: chunks of the whole run, if it has more than this pipeline's.
+        folder: for the metrics log; None for no log.
+        tensorboard: log events for TensorBoard as well.
+        bar: a progress bar, from `progress_bar`.
+
+    Yields:
+        The progress before the first chunk, and then after each epoch. Closing the generator saves
+        a checkpoint.
+    """
+    chunks = inputs.num_epochs * inputs.chunks_per_epoch
+    total = total or chunks
+    progress = _start(inputs, hook, before, total)
+    with ExitStack() as stack:
+        log = None
+        if folder is not None:
+            log = stack.enter_context(MetricsLog(folder, progress.history, tensorboard=tensorboard))
+        if bar is not None:
+            bar.update(before + progress.chunks - bar.n)
+        hook.catch_signals()
+        yield progress
+        in_epoch = progress.train_seconds - sum(_seconds(progress.history))
+        training = stack.enter_context(closing(inputs.train(progress.state, progress.chunks)))
+        start = time.perf_counter()
+        for progress.state, train in training:
+            validation = None if train is None else inputs.evaluate(progress.state)
+            jax.block_until_ready((progress.state, train, validation))
+            took = time.perf_counter() - start
+            progress.chunks += 1
+            progress.train_seconds += took
+            in_epoch += took
+            if train is not None:
+                line = {
+                    "epoch": progress.chunks // inputs.chunks_per_epoch,
+                    **metrics_line(train, validation),
+                    "seconds": in_epoch,
+                }
+                progress.history.append(line)
+                in_epoch = 0.0
+                if log is not None:
+                    log.write(line)
+                if bar is not None:
+                    bar.set_postfix_str(_postfix(line))
+            if bar is not None:
+                bar.update()
+            saved = {"history": progress.history, "seconds": progress.train_seconds}
+            hook.after_chunk(before + progress.chunks, total, progress.state, saved)
+            if train is not None:
+                try:
+                    yield progress
+                except GeneratorExit:
+                    hook.save(before + progress.chunks, progress.state, saved)
+                    raise
+            start = time.perf_counter()
+
+
+def progress_bar(total: int, unit: str, *, show: bool) -> Any:
+    """A progress bar on standard error, silent where that is not a terminal."""
+    return tqdm(total=total, unit=unit, disable=None if show else True, leave=False)
+
+
+def metrics_line(train: Metrics | None = None, validation: Metrics | None = None) -> dict[str, Any]:
+    """The metrics of an epoch as plain values; a loss that isn't finite is None.
+
+    Example:
+        >>> metrics_line(validation=Metrics(np.float32(np.nan), np.float32(0.5)))
+        {'validation_loss': None, 'validation_accuracy': 0.5}
+    """
+    line: dict[str, Any] = {}
+    for split, values in (("train", train), ("validation", validation)):
+        if values is not None:
+            line[f"{split}_loss"] = _plain(values.loss)
+            line[f"{split}_accuracy"] = _plain(values.accuracy)
+    return line
+
+
+def _start(inputs: InputPipeline, hook: CheckpointHook, before: int, total: int) -> Progress:
+    start = time.perf_counter()
+    found = hook.restore(inputs.shapes(), after=before)
+    if found:
+        logger.warning(
+            "resuming after epoch %s of %s", hook.epochs(found.chunk), hook.epochs(total)
+        )
+        saved = found.progress
+        state = inputs.place(found.state)
+        progress = Progress(state, found.chunk - before, saved["history"], saved["seconds"])
+    else:
+        progress = Progress(inputs.start())
+    inputs.compile(progress.state)
+    progress.compile_seconds = time.perf_counter() - start
+    if not found:
+        untrained = metrics_line(validation=inputs.evaluate(progress.state))
+        progress.history.append({"epoch": 0, **untrained})
+    return progress
+
+
+def _seconds(history: Sequence[dict[str, Any]]) -> list[float]:
+    return [line.get("seconds", 0.0) for line in history]
+
+
+def _plain(values: Any) -> Any:
+    numbers = np.asarray(values).tolist()
+    if isinstance(numbers, list):
+        return [value if math.isfinite(value) else None for value in numbers]
+    return numbers if math.isfinite(numbers) else None
+
+
+def _postfix(line: dict[str, Any]) -> str:
+    accuracies = np.atleast_1d(line["validation_accuracy"])
+    if len(accuracies) == 1:
+        loss = math.nan if line["train_loss"] is None else line["train_loss"]
+        return f"loss {loss:.4f}, validation accuracy {accuracies[0]:.2%}"
+    return f"validation accuracy {accuracies.min():.2%} to {accuracies.max():.2%}"
