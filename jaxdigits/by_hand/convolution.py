@@ -1,15 +1,16 @@
 """A convolution, 2x2 max-pooling and GELU with their gradients by hand, to read beside post C.
 
 This is post C row C8: its section "Deeper background on how convolutional networks work". For use
-in a network, `jaxdigits.ops` has the fast ones.
+in a network, `jaxdigits.ops` has faster ones. A test compares every gradient with `jax.grad`, in
+float64, to 1e-9. Arrays are of any float dtype, images with channels last.
 
 With images x, a kernel K and a bias b, the convolution of one image is
 
     y[r,c,o] = b[o] + sum over i,j,m of x[r+i,c+j,m] K[i,j,m,o]
 
-for the output row r and column c, the kernel's row i and column j, the input channel m and the
-output channel o. Pixel x[p,q,m] is in y[p-i,q-j,o], wherever there is such an output, and is
-multiplied by K[i,j,m,o] there. So the chain rule gives
+for output row r and column c, kernel row i and column j, input channel m and output channel o.
+Pixel x[p,q,m] is in y[p-i,q-j,o], wherever there is such an output, multiplied by K[i,j,m,o]. So
+the chain rule gives
 
     dL/dx[p,q,m]   = sum over i,j,o of dL/dy[p-i,q-j,o] K[i,j,m,o]
     dL/dK[i,j,m,o] = sum over images and r,c of x[r+i,c+j,m] dL/dy[r,c,o]
@@ -19,17 +20,15 @@ Max-pooling is y = x[winner], so dL/dx is dL/dy for the winner and 0 for the oth
 y = x Phi(x), with Phi the normal distribution function and phi its density, Phi' = phi. So
 dL/dx = dL/dy (Phi(x) + x phi(x)).
 
-Where the post's program differs:
+The post's program differs:
 
 - It loops over the positions of the output, and at each multiplies a block of the image by the
-  kernel. Here the loop is over the positions of the kernel, and at each all outputs are done at
-  once. The products are the same, only the order of the sum changes.
+  kernel. Here the loop is over the positions of the kernel, and computes all outputs at once. The
+  products are the same; only the order of the sum changes.
 - Its gradient of the input is right. The text calls it a matrix product, but it is the kernel
-  times a single number, the gradient of one output, added to the block that this output saw.
+  times one number, the gradient of one output, added to the block that this output saw.
 - Its gradient of the kernel is wrong: see `post_kernel_gradient`.
-- It adds the bias once for each input channel, where once for each output channel is meant.
-
-A test compares every gradient with `jax.grad`, in float64, to 1e-9.
+- It adds the bias once per input channel, where once per output channel is meant.
 """
 
 import math
@@ -45,21 +44,17 @@ def conv(
     kernel: Float[Array, "k l inputs outputs"],
     bias: Float[Array, " outputs"],
 ) -> Float[Array, "n 1+h-k 1+w-l outputs"]:
-    """The convolution, with stride 1 and no padding. Post C row C8.
+    """Convolve with stride 1 and no padding.
 
     Args:
-        images: of any float dtype, channels last, not smaller than the kernel.
+        images: at least as large as the kernel.
         kernel: rows, columns, channels in, channels out.
         bias: of each output channel.
-
-    Returns:
-        One row less than the images for each row of the kernel after the first; columns likewise.
 
     Example:
         The post's image holds 1 to 64 and its kernel 1 to 9. These are its A, B and C. (The post
         begins C with 22*2, and means 22*1.)
 
-        >>> import jax.numpy as jnp
         >>> image = jnp.arange(1.0, 65).reshape(1, 8, 8, 1)
         >>> kernel = jnp.arange(1.0, 10).reshape(3, 3, 1, 1)
         >>> output = conv(image, kernel, jnp.zeros(1))[0, :, :, 0]
@@ -76,7 +71,7 @@ def conv(
     outputs = jnp.zeros((len(images), rows, columns, len(bias)), images.dtype)
     for i in range(kernel.shape[0]):
         for j in range(kernel.shape[1]):
-            # What this position of the kernel sees, as the kernel slides over the images.
+            # What this position sees as the kernel slides over the images.
             block = images[:, i : i + rows, j : j + columns]
             outputs += block @ kernel[i, j]  # a matrix: channels in, channels out
     return outputs + bias
@@ -89,21 +84,12 @@ def conv_backward(
 ) -> tuple[
     Float[Array, "n h w inputs"], Float[Array, "k l inputs outputs"], Float[Array, " outputs"]
 ]:
-    """The gradients of the images, of the kernel and of the bias. Post C row C8.
-
-    Args:
-        images: as given to `conv`, of any float dtype.
-        kernel: as given to `conv`.
-        d_outputs: the gradient of what `conv` returned.
-
-    Returns:
-        The gradients, shaped like images, kernel and bias.
+    """Return the gradients of images, kernel and bias from that of the outputs of `conv`.
 
     Example:
         An image of one row, 1 2 3, and the kernel 10 100. The outputs are 1*10 + 2*100 and
         2*10 + 3*100, with gradients 1 and 2.
 
-        >>> import jax.numpy as jnp
         >>> image = jnp.array([1.0, 2.0, 3.0]).reshape(1, 1, 3, 1)
         >>> kernel = jnp.array([10.0, 100.0]).reshape(1, 2, 1, 1)
         >>> d_outputs = jnp.array([1.0, 2.0]).reshape(1, 1, 2, 1)
@@ -120,25 +106,25 @@ def conv_backward(
     for i in range(kernel.shape[0]):
         for j in range(kernel.shape[1]):
             seen = (slice(None), slice(i, i + rows), slice(j, j + columns))  # as in `conv`
-            # Each pixel of the block was multiplied by this weight: it gets the weight times the
-            # output's gradient, and blocks overlap, so these add up.
+            # Each pixel of the block was multiplied by this weight, so it gets the weight times the
+            # output's gradient. Blocks overlap, so these add up.
             d_images = d_images.at[seen].add(d_outputs @ kernel[i, j].T)
-            # The weight was multiplied by each pixel of the block: the products with the outputs'
-            # gradients are summed over images, rows and columns.
+            # The weight was multiplied by each pixel of the block, so the products with the
+            # outputs' gradients are summed over images, rows and columns.
             d_weights = jnp.einsum("nrcm,nrco->mo", images[seen], d_outputs)
             d_kernel = d_kernel.at[i, j].set(d_weights)
     return d_images, d_kernel, d_outputs.sum(axis=(0, 1, 2))
 
 
 def _corners(height: int, width: int) -> Iterator[tuple[slice, slice, slice]]:
-    """The four pixels of every 2x2 window, in reading order, as indices of the images."""
+    """Index the four pixels of every 2x2 window, in reading order."""
     for i in range(2):
         for j in range(2):
             yield slice(None), slice(i, height, 2), slice(j, width, 2)
 
 
 def _even(images: Float[Array, "n h w channels"]) -> Float[Array, "n height width channels"]:
-    """Fill an odd last window with minus infinity, which is never the first of the largest."""
+    """Fill an odd last window with minus infinity, which never wins."""
     edges = [(0, 0), (0, images.shape[1] % 2), (0, images.shape[2] % 2), (0, 0)]
     return jnp.pad(images, edges, constant_values=-jnp.inf)
 
@@ -146,15 +132,11 @@ def _even(images: Float[Array, "n h w channels"]) -> Float[Array, "n height widt
 def max_pool(
     images: Float[Array, "n h w channels"],
 ) -> Float[Array, "n (h+1)//2 (w+1)//2 channels"]:
-    """The largest of each 2x2 pixels. Post C row C8.
+    """Return the maximum of each 2x2 pixels.
 
-    An odd last row or column is pooled by itself, as the post's program does from 11x11 to 6x6.
-
-    Args:
-        images: of any float dtype, channels last.
+    An odd last row or column is pooled alone, as in the post's program from 11x11 to 6x6.
 
     Example:
-        >>> import jax.numpy as jnp
         >>> image = jnp.array([[1.0, 5.0, 2.0], [5.0, 3.0, 2.0]])
         >>> max_pool(image.reshape(1, 2, 3, 1)).ravel().tolist()  # of 1 5 5 3, and of 2 2
         [5.0, 2.0]
@@ -167,16 +149,12 @@ def max_pool_backward(
     images: Float[Array, "n h w channels"],
     d_outputs: Float[Array, "n (h+1)//2 (w+1)//2 channels"],
 ) -> Float[Array, "n h w channels"]:
-    """The gradient of the images: all of it to the first of the largest, in reading order.
+    """Return the gradient of the images from that of the outputs of `max_pool`.
 
-    Moving any other pixel a little does not change the output. Post C row C8.
-
-    Args:
-        images: as given to `max_pool`, of any float dtype.
-        d_outputs: the gradient of what `max_pool` returned.
+    All of it goes to the first maximum in reading order: changing another pixel a little does not
+    change the output.
 
     Example:
-        >>> import jax.numpy as jnp
         >>> image = jnp.array([[1.0, 5.0, 2.0], [5.0, 3.0, 2.0]])
         >>> d_outputs = jnp.array([10.0, 20.0]).reshape(1, 1, 2, 1)
         >>> max_pool_backward(image.reshape(1, 2, 3, 1), d_outputs)[0, :, :, 0].tolist()
@@ -193,7 +171,7 @@ def max_pool_backward(
 
 
 def _normal_distribution(x: Float[Array, "..."]) -> Float[Array, "..."]:
-    """Phi(x) by the complementary error function, accurate for large negative x too."""
+    """Return Phi(x) by the complementary error function, accurate for large negative x too."""
     return jax.lax.erfc(-x / math.sqrt(2)) / 2
 
 
@@ -202,15 +180,11 @@ def _normal_density(x: Float[Array, "..."]) -> Float[Array, "..."]:
 
 
 def gelu(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
-    """The exact form, x Phi(x). Post C row C8.
-
-    Args:
-        x: of any shape and float dtype.
+    """Return x Phi(x), the exact form.
 
     Example:
         Phi(-1) is 0.1587, Phi(0) is 0.5 and Phi(1) is 0.8413.
 
-        >>> import jax.numpy as jnp
         >>> [f"{y:.4f}" for y in gelu(jnp.array([-1.0, 0.0, 1.0]))]
         ['-0.1587', '0.0000', '0.8413']
     """
@@ -220,17 +194,12 @@ def gelu(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
 def gelu_backward(
     x: Float[Array, "*shape"], d_outputs: Float[Array, "*shape"]
 ) -> Float[Array, "*shape"]:
-    """The gradient of x: d_outputs (Phi(x) + x phi(x)). Post C row C8.
-
-    Args:
-        x: as given to `gelu`, of any shape and float dtype.
-        d_outputs: the gradient of what `gelu` returned.
+    """Return the gradient of x from that of the outputs of `gelu`.
 
     Example:
         phi(1) is 0.2420, so the derivative at -1 is 0.1587 - 0.2420, at 0 it is 0.5, and at 1 it
         is 0.8413 + 0.2420.
 
-        >>> import jax.numpy as jnp
         >>> [f"{d:.4f}" for d in gelu_backward(jnp.array([-1.0, 0.0, 1.0]), jnp.ones(3))]
         ['-0.0833', '0.5000', '1.0833']
     """
@@ -240,37 +209,33 @@ def gelu_backward(
 def post_kernel_gradient(
     image: Float[Array, "h w"], d_outputs: Float[Array, "size size"]
 ) -> Float[Array, "1+h-size 1+w-size"]:
-    """What the post's program takes for the gradient of a kernel. It is not the gradient.
+    """Return what the post's program takes for the gradient of a kernel. It is not the gradient.
 
     The post has, for one input and one output channel,
 
         d_rhs->d_grads(r,c) += (d_lhs->d_val.block(r, c, d_val.rows(), d_val.cols())*d_grads).sum();
         d_rhs->d_grads.array() /= sqrt(d_grads.rows()*d_grads.cols());
 
-    Two things are wrong with it. In Eigen `*` is the matrix product, but here the block and the
-    outputs' gradients must be multiplied element by element (`cwiseProduct`, as in its forward
-    pass). The sum of all elements of a matrix product is the block's column sums times the
-    gradients' row sums, so pixels meet gradients of places they had no part in. And a gradient is
-    not divided by the square root of the number of outputs.
+    Two things are wrong. In Eigen `*` is the matrix product, but the block and the outputs'
+    gradients must be multiplied element by element (`cwiseProduct`, as in the forward pass). The
+    sum of all elements of a matrix product is the block's column sums times the gradients' row
+    sums, so pixels meet gradients of outputs they had no part in. And a gradient is not divided by
+    the square root of the number of outputs.
 
     How far off it is depends on the images. Where the block or the outputs' gradients are constant,
     the two errors cancel. For random normal images of 13x13 and random normal gradients the mean
-    cosine to the true gradient is about 0.03, for uniform images in 0..1 about 0.64: the mean
-    brightness is what survives. In the untrained letters network it is 0.5 to 0.6 (`jaxdigits
-    reproduce C8`).
+    cosine to the true gradient is about 0.03; for uniform images in 0..1, about 0.64: the mean
+    brightness survives. In the untrained letters network it is 0.5 to 0.6 (`jaxdigits reproduce
+    C8`).
 
     Args:
-        image: one channel of one image, of any float dtype.
+        image: one channel of one image.
         d_outputs: the gradient of one output channel. Square, or there is no matrix product.
 
-    Returns:
-        A value for each weight of the kernel. Post C row C8.
-
     Example:
-        With a kernel of 1x1 and a gradient at the first pixel only, the true gradient is that
-        pixel: 1. The matrix product is [[1, 0], [3, 0]], its sum 4, divided by sqrt(2*2) it is 2.
+        With a 1x1 kernel and a gradient at the first pixel only, the true gradient is that pixel:
+        1. The matrix product is [[1, 0], [3, 0]], its sum 4; divided by sqrt(2*2) it is 2.
 
-        >>> import jax.numpy as jnp
         >>> image, d_outputs = jnp.array([[1.0, 2.0], [3.0, 4.0]]), jnp.array([[1.0, 0], [0, 0]])
         >>> post_kernel_gradient(image, d_outputs).tolist()
         [[2.0]]

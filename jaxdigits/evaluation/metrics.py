@@ -94,8 +94,9 @@ def per_class_accuracy(
         >>> per_class_accuracy(np.array([[3, 1], [0, 2]])).tolist()
         [0.75, 1.0]
     """
+    matrix = np.asarray(counts)
     with np.errstate(invalid="ignore"):
-        return np.diagonal(counts) / np.sum(counts, axis=1)
+        return matrix.diagonal() / matrix.sum(axis=1)
 
 
 @dataclass(frozen=True)

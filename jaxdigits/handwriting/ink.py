@@ -8,6 +8,7 @@ from PIL import Image
 from scipy import ndimage
 
 from jaxdigits.errors import DataError
+from jaxdigits.transforms.skeleton import skeletonize
 
 _COARSE = 96
 """Pixels of the longer side of the picture in which the ground is estimated."""
@@ -77,8 +78,6 @@ def _ink(contrast: Float32[np.ndarray, "height width"]) -> Float32[np.ndarray, "
 
 def _median_width(marked: Bool[np.ndarray, "height width"]) -> float:
     """The width of strokes in pixels, as at half of the places along them; blobs count little."""
-    from skimage.morphology import skeletonize
-
     marked = np.pad(marked, 1)
     inside = np.asarray(ndimage.distance_transform_edt(marked))
     return 2 * float(np.median(inside[skeletonize(marked)]))
@@ -146,9 +145,10 @@ def strokes(ink: Float32[np.ndarray, "height width"]) -> Bool[np.ndarray, "heigh
         >>> strokes(np.array([[0.0, 0.3, 0.9, 0.0, 0.3]], np.float32)).astype(int)
         array([[0, 1, 1, 0, 0]])
     """
-    from skimage.filters import apply_hysteresis_threshold
-
-    return apply_hysteresis_threshold(ink, 0.25, 0.5)
+    labels, count = cast(tuple[np.ndarray, int], ndimage.label(ink > 0.25))
+    holds = np.zeros(count + 1, bool)
+    holds[labels[ink > 0.5]] = True
+    return holds[labels]
 
 
 def connected(marked: Bool[np.ndarray, "height width"]) -> Int[np.ndarray, "height width"]:

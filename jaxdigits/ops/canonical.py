@@ -1,10 +1,9 @@
-"""`lax.conv_general_dilated`, with gradients in a form that XLA:CPU keeps fast inside a loop.
+"""`lax.conv_general_dilated`, with gradients in a layout that XLA:CPU keeps fast inside a loop.
 
-XLA:CPU has a fast routine for convolutions whose images are [batch, height, width, channels] and
-whose kernels are [height, width, in, out]. It brings other forms to that one, but only in the
-outermost computation of a program, not in the body of a `lax.scan`. The gradients that autodiff
-makes are of other forms, and slow in a scan. Here they are written down in the fast form, and
-transposed before and after.
+XLA:CPU has a fast routine for images [batch, height, width, channels] and kernels [height, width,
+in, out]. It brings other layouts to that one, but only in the outermost computation of a program,
+not in the body of a `lax.scan`. The gradients of autodiff have other layouts, and are slow there.
+Here they are written in the fast one, and transposed before and after.
 """
 
 from functools import partial
@@ -25,7 +24,7 @@ def conv(
     strides: tuple[int, int],
     padding: Padding,
 ) -> Float[Array, "n rows columns outputs"]:
-    """The convolution, of any kernel, stride and padding."""
+    """Convolve with any kernel, strides and padding."""
     return lax.conv_general_dilated(images, kernel, strides, padding, dimension_numbers=FORM)
 
 
@@ -39,8 +38,8 @@ def _backward(strides: tuple[int, int], padding: Padding, residuals, dy: Array):
     # How far the dilated outputs reach: strides may leave the last pixels unused.
     reach = [(n - 1) * stride + 1 for n, stride in zip(dy.shape[1:3], strides, strict=True)]
 
-    # An input pixel gets what the outputs that saw it send back: a convolution with the kernel
-    # turned around, its channels exchanged.
+    # An input pixel gets what the outputs that saw it send back: a convolution with the flipped
+    # kernel, its channels swapped.
     around = [
         (span - 1 - low, size + low - far)
         for span, (low, _), size, far in zip(spans, padding, sizes, reach, strict=True)
@@ -54,7 +53,7 @@ def _backward(strides: tuple[int, int], padding: Padding, residuals, dy: Array):
         dimension_numbers=FORM,
     )
     # A weight gets the sum over images of pixel times output: a convolution with the outputs as
-    # kernel, in which batch and channels change places.
+    # kernel, in which batch and channels are swapped.
     seen = [
         (low, span - 1 + far - size - low)
         for span, (low, _), size, far in zip(spans, padding, sizes, reach, strict=True)

@@ -9,11 +9,11 @@ from jaxtyping import Array, Float, Int8
 def max_pool(
     images: Float[Array, "n height width channels"],
 ) -> Float[Array, "n rows columns channels"]:
-    """The largest of each 2x2 pixels; an odd last row or column is pooled by itself.
+    """Return the maximum of each 2x2 pixels; an odd last row or column is pooled alone.
 
-    The gradient goes to the first of the largest, in reading order. `lax.reduce_window` gives the
-    same, but its gradient is slow on CPUs, and `jnp.max` shares a gradient among equals. Which of
-    the four won is kept in a byte for each output.
+    The gradient goes to the first maximum in reading order, as with `lax.reduce_window`, whose
+    gradient is slow on CPUs; `jnp.max` would share it among equals. A byte per output remembers
+    which of the four won.
 
     Example:
         >>> import jax.numpy as jnp
@@ -24,9 +24,8 @@ def max_pool(
 
     def forward(images: Array) -> tuple[Array, Int8[Array, "n rows columns channels"]]:
         edges = ((0, 0), (0, height % 2), (0, width % 2), (0, 0))
-        count, rows, columns, channels = (
-            padded := jnp.pad(images, edges, constant_values=-jnp.inf)
-        ).shape
+        padded = jnp.pad(images, edges, constant_values=-jnp.inf)
+        count, rows, columns, channels = padded.shape
         split = padded.reshape(count, rows // 2, 2, columns // 2, 2, channels)
         corners = [split[:, :, i, :, j] for i in range(2) for j in range(2)]
         largest = jnp.maximum(jnp.maximum(*corners[:2]), jnp.maximum(*corners[2:]))
@@ -49,10 +48,10 @@ def max_pool(
 def max_pool_3x3(
     images: Float[Array, "n height width channels"],
 ) -> Float[Array, "n rows columns channels"]:
-    """The largest of 3x3 pixels at every second one, from one pixel outside: ResNet's pooling.
+    """Return the maximum of 3x3 pixels, with stride 2 and padding 1: ResNet's pooling.
 
-    Rows first, then columns. A gradient is shared among equals, where `lax.reduce_window` gives it
-    to the first; forward and backward take a tenth of its time on a CPU.
+    Rows first, then columns. Equals share a gradient, where `lax.reduce_window` gives it to the
+    first. Forward and backward take a tenth of its time on a CPU.
 
     Example:
         >>> import jax.numpy as jnp

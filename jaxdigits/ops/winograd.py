@@ -1,27 +1,26 @@
 """A 3x3 convolution by Winograd's F(4x4, 3x3), as products with constant matrices.
 
-One dimension first. Four neighbouring outputs of a filter of three, from six inputs,
+One dimension first. Four neighboring outputs of a filter of three, from six inputs,
 
     y[o] = sum_i g[i] d[o + i],    o = 0..3, i = 0..2,
 
-need twelve multiplications as they stand, but only six if both sides are evaluated as polynomials
-at six points (0, 1, -1, 2, -2 and infinity), multiplied there, and interpolated back:
+need twelve multiplications, but only six if both sides are evaluated as polynomials at six points
+(0, 1, -1, 2, -2 and infinity), multiplied there, and interpolated back:
 
     y = AT [(G g) * (BT d)]
 
 with the constant matrices below (Lavin and Gray, arXiv 1509.09308, section 4.3). In two dimensions
-the same is done along rows and columns: 36 multiplications for 16 outputs in the place of 144.
+this is done along rows and columns: 36 multiplications for 16 outputs instead of 144.
 
 Summed over the input channels, the multiplications at each of the 36 points are a matrix product,
-[tiles, channels in] times [channels in, channels out], and all that comes before and after is a
-product with a constant matrix, which cuts the image into overlapping tiles as well. So the whole
-convolution is matrix products, which XLA:CPU does at full speed wherever they stand, also inside
-`lax.scan`, where its convolutions are slow.
+[tiles, channels in] times [channels in, channels out]. All that comes before and after is a product
+with a constant matrix, which also cuts the image into overlapping tiles. XLA:CPU does matrix
+products at full speed inside `lax.scan` too, where its convolutions are slow.
 
-The price is rounding: interpolation multiplies by up to 8 and takes differences. In float32 outputs
-and gradients of a layer are within 5e-6 of the exact ones, `lax.conv`'s within 5e-7, as shares of
-the largest sum of absolute values (a test holds both to it). The gradients are computed in the same
-way, by the transposed products.
+The price is rounding: interpolation multiplies by up to 8 and takes differences. In float32,
+outputs and gradients of a layer are within 5e-6 of the exact ones, those of `lax.conv` within 5e-7,
+as shares of the largest sum of absolute values; a test checks both. The gradients are computed the
+same way, by the transposed products.
 """
 
 from functools import lru_cache
@@ -35,7 +34,7 @@ from jaxtyping import Array, Float
 from jaxdigits.ops.canonical import Padding
 
 TILE = 4
-"""Outputs of a tile, in each direction; it sees 6 inputs."""
+"""Outputs of a tile in each direction; it sees 6 inputs."""
 
 BT = np.array(
     [
@@ -56,15 +55,9 @@ def conv(
     kernel: Float[Array, "3 3 inputs outputs"],
     padding: Padding,
 ) -> Float[Array, "n rows columns outputs"]:
-    """The convolution with stride 1.
-
-    Args:
-        images: channels last.
-        kernel: as `lax.conv_general_dilated` has it with "HWIO".
-        padding: zeros before and after, of rows and of columns; no copy of the images is made.
-    """
+    """Convolve with stride 1; padding makes no copy of the images."""
     # With the batch behind rows and columns, every transform is a product from the left. The
-    # transpositions cost little: XLA makes most of them a matter of memory layout.
+    # transpositions cost little: XLA turns most of them into memory layouts.
     x = images.transpose(1, 2, 0, 3)
     height, width, count, inputs = x.shape
     outputs = kernel.shape[3]
@@ -90,15 +83,16 @@ def conv(
 
 @lru_cache
 def _matrices(size: int, before: int, after: int) -> tuple[np.ndarray, np.ndarray]:
-    """Two matrices for one dimension: from pixels to tiles at six points, and back to outputs.
+    """Return matrices for one dimension: from pixels to tiles at six points, back to outputs.
 
     Args:
         size: pixels.
-        before, after: zeros around them.
+        before: zeros before them.
+        after: zeros after them.
 
     Returns:
-        BT for every tile, [6 * tiles, pixels], and AT for every output, [outputs, 6 * tiles]. Rows
-        and columns are ordered by point first, then by tile.
+        BT for every tile, [6 * tiles, pixels], and AT for every output, [outputs, 6 * tiles],
+        ordered by point first, then by tile.
     """
     outputs = size + before + after - 2
     tiles = -(-outputs // TILE)
@@ -113,10 +107,10 @@ def _matrices(size: int, before: int, after: int) -> tuple[np.ndarray, np.ndarra
 
 
 def _from_left(matrix: np.ndarray, x: Array) -> Array:
-    """The product of a constant matrix with x [k, n], or with each of x [batch, k, n].
+    """Multiply a constant matrix with x [k, n], or with each of x [batch, k, n].
 
-    Its transpose is the product with the transposed constant. Left to itself, autodiff would make
-    it a product with a transposed operand, which XLA:CPU hands to a slower routine.
+    Autodiff alone would make the gradient a product with a transposed operand, for which XLA:CPU
+    has a slower routine; here the constant is transposed beforehand.
     """
 
     def product(constant: np.ndarray, x: Array) -> Array:
@@ -132,13 +126,13 @@ def _from_left(matrix: np.ndarray, x: Array) -> Array:
 
 
 def _contract(a: Array, b: Array, axis_a: int, axis_b: int) -> Array:
-    """A matrix product for each of the 36 points, over the given axes."""
+    """Multiply matrices at each of the 36 points, over the given axes."""
     return lax.dot_general(a, b, (((axis_a,), (axis_b,)), ((0,), (0,))))
 
 
 @jax.custom_vjp
 def _product(g: Float[Array, "36 i o"], d: Float[Array, "36 x i"]) -> Float[Array, "36 x o"]:
-    """The sum over input channels at each point."""
+    """Sum over input channels at each point."""
     return _contract(d, g, 2, 1)
 
 

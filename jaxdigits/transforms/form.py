@@ -22,6 +22,7 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from jaxdigits.errors import DataError
+from jaxdigits.transforms.skeleton import skeletonize
 
 _SIDE = 28
 _MNIST_BOX = 20
@@ -136,8 +137,6 @@ def stroke_width(ink: UInt8[np.ndarray, "height width"]) -> float:
         >>> 5 <= stroke_width(bar) < 6
         True
     """
-    from skimage.morphology import skeletonize
-
     strokes = np.pad(2 * ink.astype(np.int32) > ink.max(initial=0), 1)
     return float(strokes.sum() / max(skeletonize(strokes).sum(), 1))
 

@@ -7,11 +7,12 @@ import pytest
 import skimage
 from drawn import SHAPES, canvas, photo
 from PIL import Image
+from skimage.filters import apply_hysteresis_threshold
 
 import jaxdigits as jd
 from jaxdigits.errors import DataError
 from jaxdigits.handwriting import find_characters, open_picture, read
-from jaxdigits.handwriting.ink import find_ink
+from jaxdigits.handwriting.ink import find_ink, strokes
 from jaxdigits.handwriting.opening import MOST_PIXELS, SIDE
 from jaxdigits.transforms.form import stroke_width
 
@@ -113,6 +114,12 @@ def test_light_and_ground_make_no_difference():
     plain, dim = (find_ink(np.round(p).astype(np.uint8)) for p in (page, page * light))
     assert np.abs(plain - dim).mean() < 0.005
     np.testing.assert_allclose(find_ink((255 - page).astype(np.uint8)), plain, atol=1e-6)
+
+
+def test_strokes_against_scikit_image(rng):
+    for _ in range(20):
+        ink = rng.random((30, 40), np.float32) ** 2
+        np.testing.assert_array_equal(strokes(ink), apply_hysteresis_threshold(ink, 0.25, 0.5))
 
 
 def test_boxes_are_around_the_characters():

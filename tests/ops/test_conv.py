@@ -13,7 +13,8 @@ from jax import lax
 from jax.sharding import Mesh, PartitionSpec
 
 from jaxdigits.models import resnet
-from jaxdigits.ops import _choose, conv, conv_general_dilated, max_pool, max_pool_3x3
+from jaxdigits.ops import conv, conv_general_dilated, max_pool, max_pool_3x3
+from jaxdigits.ops.conv import _choose
 
 FORM = ("NHWC", "HWIO", "NHWC")
 
@@ -171,7 +172,7 @@ def test_unknown_method(python):
         "import jax.numpy as jnp; from jaxdigits.ops import conv;"
         "conv(jnp.ones((1, 9, 9, 8)), jnp.ones((3, 3, 8, 2)), method='winogard')"
     )
-    assert "there is no method 'winogard'; there are auto, lax" in python("-c", code).stderr
+    assert "unknown method 'winogard'; choose from auto, lax" in python("-c", code).stderr
 
 
 @settings(max_examples=10)
