@@ -7,7 +7,8 @@ run = jd.fit(config, data, folder="runs/first")
 """
 
 import logging
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple, TypedDict, Unpack
@@ -128,7 +129,7 @@ class Options(TypedDict, total=False):
 
 def epochs(
     config: TrainConfig, data: Data | None = None, **options: Unpack[Options]
-) -> Iterator[Epoch]:
+) -> Generator[Epoch]:
     """Train a network, epoch by epoch: the loop is yours.
 
     Stop early with `break`. A run with a folder is then left as `FOLDER.unfinished`, with a
@@ -205,9 +206,10 @@ def fit(
         True
     """
     session = _Session(config, data, options)
-    for epoch in session.epochs():
-        if on_epoch is not None and on_epoch(epoch):
-            session.stop = True
+    with closing(session.epochs()) as loop:
+        for epoch in loop:
+            if on_epoch is not None and on_epoch(epoch):
+                session.stop = True
     assert session.run is not None
     return session.run
 
@@ -245,6 +247,8 @@ class _Session:
         self.run: Run | None = None
         self.stop = False
         self._options = options
+        if unknown := sorted(set(options) - set(Options.__annotations__)):
+            raise TypeError(f"there is no option {', '.join(unknown)}")
         if options.get("tensorboard"):
             check_tensorboard()
         self._final: Path | None = None
@@ -260,6 +264,7 @@ class _Session:
                     config.dataset, options.get("data_dir"), options.get("manual_dir")
                 )
             )
+        self._in_memory = data is not None
         self._stream = options.get("stream", False)
         if jax.process_count() > 1:
             self._stream = config.model != "pixel"
@@ -274,7 +279,7 @@ class _Session:
         self._check_manifest()
         self._prepare()
 
-    def epochs(self) -> Iterator[Epoch]:
+    def epochs(self) -> Generator[Epoch]:
         """The epochs that are left; at the end, `run` is the run."""
         if self.run is not None:
             return
@@ -492,7 +497,9 @@ class _Session:
             )
 
     def _command(self, final: Path) -> str:
-        options = self._options
+        options, own = self._options, any(part is not None for part in self._own.values())
+        if own or self._in_memory or (self._start and self._start.folder is None):
+            return f"jaxdigits.fit(..., folder={str(final)!r}, resume=True)"
         flags = {"--overwrite": "overwrite", "--tensorboard": "tensorboard"}
         folders = {
             f"--{name.replace('_', '-')}": Path(value)
