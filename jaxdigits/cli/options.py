@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 import docstring_parser
 from tyro.conf import arg
@@ -101,16 +101,22 @@ def _descriptions(kind: type) -> dict[str, str]:
     }
 
 
-CommonSettings = settings_group("CommonSettings", COMMON)
-NetworkSettings = settings_group("NetworkSettings", NETWORK)
-TrainingSettings = settings_group(
-    "TrainingSettings",
-    tuple(
-        field.name
-        for field in dataclasses.fields(TrainConfig)
-        if field.name not in (*COMMON, *NETWORK)
-    ),
+_REST = tuple(
+    field.name for field in dataclasses.fields(TrainConfig) if field.name not in (*COMMON, *NETWORK)
 )
+
+if TYPE_CHECKING:
+
+    class CommonSettings: ...
+
+    class NetworkSettings: ...
+
+    class TrainingSettings: ...
+
+else:
+    CommonSettings = settings_group("CommonSettings", COMMON)
+    NetworkSettings = settings_group("NetworkSettings", NETWORK)
+    TrainingSettings = settings_group("TrainingSettings", _REST)
 
 
 def parse_groups(

@@ -30,7 +30,7 @@ def stack(runs: Sequence[Run]) -> Run:
         >>> import jaxdigits as jd
         >>> run = jd.load("digits")
         >>> stack([run, run])
-        <Run: ensemble of 2 x convnet on digits>
+        <Run: ensemble of 2 x convnet on mnist>
     """
     if not runs:
         raise ConfigError("an ensemble needs at least one run")

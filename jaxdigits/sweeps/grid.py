@@ -10,6 +10,7 @@ import jax
 from jax.sharding import Mesh
 
 from jaxdigits.config import TrainConfig
+from jaxdigits.data import Examples
 from jaxdigits.errors import ConfigError
 from jaxdigits.models import Hints, make_model
 from jaxdigits.training.resolve import DataSpec
@@ -90,7 +91,7 @@ def choose_members_per_batch(
     trainer = make_trainer(config, spec)
     images = jax.ShapeDtypeStruct((spec.num_examples, *spec.image_shape), "uint8")
     labels = jax.ShapeDtypeStruct((spec.num_examples,), "int32")
-    state = jax.eval_shape(trainer.init, jax.random.key(0), (images, labels))
+    state = jax.eval_shape(trainer.init, jax.random.key(0), Examples(images, labels))
     member = 2 * tree_bytes(state)  # before the epoch and after it
     budget = memory_budget(mesh) - data_bytes
     return mesh.size * max(min(-(-members // mesh.size), int(budget // member)), 1)
@@ -136,7 +137,8 @@ def describe_setting(config: TrainConfig, names: Sequence[str]) -> str:
     """What distinguishes a setting.
 
     Example:
-        >>> describe_setting(TrainConfig(hidden=(32, 16)), ["learning_rate", "hidden"])
+        >>> config = TrainConfig(model="mlp", hidden=(32, 16))
+        >>> describe_setting(config, ["learning_rate", "hidden"])
         'learning_rate 0.005, hidden 32x16'
     """
     words = []
