@@ -34,7 +34,18 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from jaxdigits import config, data, errors, evaluation, handwriting, losses, models, ops, plots
+    from jaxdigits import (
+        config,
+        data,
+        errors,
+        evaluation,
+        handwriting,
+        losses,
+        models,
+        ops,
+        plots,
+        transforms,
+    )
     from jaxdigits.config import TrainConfig
     from jaxdigits.data import Dataset, Examples
     from jaxdigits.models import Hints, Model
@@ -108,6 +119,7 @@ __all__ = [
     "ops",
     "plots",
     "resolve",
+    "transforms",
     "with_hyperparams",
 ]
 

@@ -123,13 +123,13 @@ class Run:
         self, images: UInt8[np.ndarray | Array, "n 28 28"]
     ) -> Float32[np.ndarray, "n classes"]:
         """The logits of each image; arguments and errors as for `predict`."""
-        check_images(images)
+        check_images(images, (28, 28))
         parts = []
         for start in range(0, len(images), EVALUATION_BATCH):
             batch = np.asarray(images[start : start + EVALUATION_BATCH])
             # Few sizes, so that few programs are compiled, whatever the numbers of images.
             size = min(1 << (len(batch) - 1).bit_length(), EVALUATION_BATCH)
-            padded = np.zeros((size, 28, 28), np.uint8)
+            padded = np.zeros((size, 28, 28), batch.dtype)
             padded[: len(batch)] = batch
             logits = _logits(self.model.apply, self.params, self.scaling, padded)
             parts.append(np.asarray(logits)[: len(batch)])
