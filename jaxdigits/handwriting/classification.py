@@ -13,8 +13,8 @@ from jaxdigits.errors import DataError
 from jaxdigits.files import StrPath
 from jaxdigits.handwriting.ink import find_ink
 from jaxdigits.handwriting.opening import open_picture
+from jaxdigits.handwriting.reading import to_image
 from jaxdigits.runs.run import Run
-from jaxdigits.transforms.form import to_form
 
 
 class Classification(NamedTuple):
@@ -91,6 +91,6 @@ def _read_character(run: Run, path: Path) -> UInt8[np.ndarray, "..."]:
     """Find the ink of a photo, scan or drawing, and bring it to the network's form."""
     try:
         ink = np.round(255 * find_ink(open_picture(path))).astype(np.uint8)
-        return to_form(ink, run.form, run.image_shape, light_ground=run.light_ground)
+        return to_image(ink, run)
     except DataError as error:
         raise error if str(path) in str(error) else DataError(f"{path}: {error}") from None

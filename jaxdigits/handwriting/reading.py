@@ -2,11 +2,12 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from jaxtyping import Float32, UInt8
 
+from jaxdigits.data.dataset import Form
 from jaxdigits.errors import DataError
 from jaxdigits.files import StrPath
 from jaxdigits.handwriting.opening import open_picture
@@ -113,8 +114,7 @@ def read(
     """
 
     def see(inks: Sequence[np.ndarray]) -> np.ndarray:
-        light, shape = run.light_ground, run.image_shape
-        return np.stack([to_form(ink, run.form, shape, light_ground=light) for ink in inks])
+        return np.stack([to_image(ink, run) for ink in inks])
 
     characters = split_touching(
         find_characters(picture), lambda inks: run.predict_proba(see(inks)).max(axis=1)
@@ -128,6 +128,12 @@ def read(
             f"{len(images)} pieces the network's median confidence is {typical:.0%}"
         )
     return Reading(characters, images, probabilities, run.class_names, threshold)
+
+
+def to_image(ink: UInt8[np.ndarray, "height width"], run: Run) -> UInt8[np.ndarray, "..."]:
+    """Bring the ink of a character, bright on 0, to the form that a network was trained on."""
+    form = cast(Form, run.form)
+    return to_form(ink, form, run.image_shape, light_ground=run.light_ground)
 
 
 def read_files(
