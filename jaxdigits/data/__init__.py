@@ -1,4 +1,4 @@
-"""Data sets of handwritten characters as plain arrays.
+"""Datasets of handwritten characters as plain arrays.
 
     import jaxdigits as jd
     train = jd.data.load("mnist", "train")     # images uint8 [55000, 28, 28], labels int32 [55000]
@@ -6,20 +6,20 @@
 | file | subject |
 |---|---|
 | `dataset.py` | `Dataset`, `Examples`, fingerprints, the validation split, checks of arrays |
-| `specs.py` | every data set: files, addresses, sums, classes |
-| `sources.py` | finding the files: a folder of the user's, or a host that answers |
+| `specs.py` | every named dataset: files, addresses, hashes, classes |
+| `sources.py` | finding the files: in a folder of the user's, or on a host that answers |
 | `idx.py` | reading the IDX format |
 | `builders.py` | builders for tensorflow-datasets, without TensorFlow |
 | `arrays.py` | the prepared arrays |
 | `preparation.py` | preparing: once, safely |
 | `embedded.py` | the digits that need no download |
 | `folders.py` | folders of images: your own, or exported ones |
-| `images.py` | image files of any kind, brought to 28x28 |
-| `conventions.py` | a drawn character, brought to the form of MNIST or EMNIST |
+| `images.py` | image files of any kind, brought to one shape |
 
 Nothing here imports jax.
 """
 
+import dataclasses
 import functools
 import os
 from collections.abc import Sequence
@@ -42,7 +42,6 @@ from jaxdigits.data.folders import export_folder, find_folder, load_folder
 from jaxdigits.data.preparation import StrPath, find_spec, is_prepared, prepare, prepared_folder
 from jaxdigits.data.specs import SPECS
 from jaxdigits.errors import DataError
-from jaxdigits.transforms.form import to_emnist, to_mnist
 
 __all__ = [
     "Dataset",
@@ -62,13 +61,11 @@ __all__ = [
     "open_split",
     "prepare",
     "read_fingerprint",
-    "to_emnist",
-    "to_mnist",
 ]
 
 
 def names() -> tuple[str, ...]:
-    """The names of all data sets.
+    """List the names of all datasets.
 
     Example:
         >>> names()[:3]
@@ -84,21 +81,22 @@ def load(
     data_dir: StrPath | None = None,
     manual_dir: StrPath | None = None,
 ) -> Dataset:
-    """Loads a split of a data set, preparing it first where that was not done yet.
+    """Load a split of a dataset, by its name or from a folder of images.
 
     A twelfth of the official training data, the same images every time, is held out as
     `validation`; `train+validation` is the official training data in the official order.
 
     Args:
-        name: one of `names()`; `digits` is always there, the others come from files. Or the path of
-            a folder of images (see `load_folder`), such as `./mnist` if it is called like one.
+        name: one of `names()`: `digits` is included, the others are prepared first where that was
+            not done yet. Or the path of a folder (see `load_folder`): one that is called like a
+            dataset is `./mnist`.
         split: `train`, `validation`, `test` or `train+validation`.
-        data_dir: where prepared data sets are kept; `$TFDS_DATA_DIR` or `~/tensorflow_datasets`.
+        data_dir: where prepared datasets are kept; `$TFDS_DATA_DIR` or `~/tensorflow_datasets`.
         manual_dir: a folder with files downloaded by hand.
 
     Returns:
-        Images uint8 [n, 28, 28] (pixels 0..255, upright, ink bright), labels int32 [n] from 0,
-        class names, and the fingerprint of the data set.
+        Images uint8 [n, 28, 28] (pixels 0..255, upright, strokes bright), labels int32 [n] from 0.
+        An exported folder has the images that were exported.
 
     Raises:
         DataError: unknown name or split, or damaged files.
@@ -121,7 +119,7 @@ def load_splits(
     data_dir: StrPath | None = None,
     manual_dir: StrPath | None = None,
 ) -> list[Dataset]:
-    """Loads several splits, reading each file once; arguments and errors as of `load`.
+    """Load several splits, reading each file once. Arguments and errors: see `load`.
 
     Example:
         >>> [len(dataset) for dataset in load_splits("digits", ("train", "validation"))]
@@ -147,7 +145,7 @@ def open_split(
     data_dir: StrPath | None = None,
     manual_dir: StrPath | None = None,
 ) -> StoredSplit:
-    """A split of which the images stay on the disk; arguments and errors as of `load`.
+    """Open a split whose images stay on disk. Arguments and errors: see `load`.
 
     (A folder of images, and `digits`, are read into memory all the same.)
 
@@ -160,13 +158,14 @@ def open_split(
     name = os.fspath(name)
     if split not in SPLITS or name == embedded.NAME or find_folder(name):
         whole = load(name, split, data_dir=data_dir, manual_dir=manual_dir)
-        rows = np.arange(len(whole))
-        return StoredSplit(whole.examples, rows, whole.class_names, split, whole.fingerprint)
+        facts = {field.name: getattr(whole, field.name) for field in dataclasses.fields(whole)}
+        del facts["images"], facts["labels"]
+        return StoredSplit(whole.examples, np.arange(len(whole)), **facts)
     return arrays.open_split(prepare(name, data_dir, manual_dir), find_spec(name), split)
 
 
 def read_fingerprint(name: str, data_dir: StrPath | None = None) -> Fingerprint | None:
-    """The fingerprint of a data set, or None where it is not prepared."""
+    """Read the fingerprint of a dataset; None where it is not prepared."""
     if name == embedded.NAME or find_folder(name):
         return load(name, "test").fingerprint
     spec = find_spec(name)
@@ -184,4 +183,5 @@ def _embedded() -> dict[Split, Dataset]:
         Examples(images[:cut], labels[:cut]),
         Examples(images[cut:], labels[cut:]),
         embedded.CLASS_NAMES,
+        form="mnist",
     )

@@ -1,18 +1,19 @@
-"""A split of a data set in memory, and the fingerprint that says exactly which data it is."""
+"""A split of a dataset in memory, and the fingerprint that says exactly which data it is."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
-from jaxtyping import Int, Int32, UInt8
+from jaxtyping import Float32, Int, Int32, UInt8
 
 from jaxdigits.errors import DataError
 
 Split = Literal["train", "validation", "test", "train+validation"]
 SPLITS: tuple[Split, ...] = get_args(Split)
 
+Form = Literal["mnist", "emnist", "plain"]
 VALIDATION_FRACTION = 1 / 12
 """The share of the official training data that is held out: 5,000 of MNIST's 60,000."""
 
@@ -21,11 +22,12 @@ class Examples(NamedTuple):
     """Images and labels, and nothing else: a pytree that jitted functions take.
 
     Attributes:
-        images: uint8 [n, 28, 28], pixels 0..255, ink bright on a dark ground.
+        images: uint8 or float32 [n, height, width] or [n, height, width, channels], pixels 0..255.
         labels: int32 [n], from 0.
     """
 
-    images: UInt8[Any, "n 28 28"]  # of numpy or, on a device, of jax
+    # Of numpy or, on a device, of jax.
+    images: UInt8[Any, "n height width *channels"] | Float32[Any, "n height width *channels"]
     labels: Int[Any, " n"]
 
 
@@ -34,9 +36,9 @@ class Fingerprint:
     """Says exactly which data a result was measured on.
 
     Attributes:
-        name: the data set.
+        name: the dataset.
         counts: the numbers of images in `train`, `validation` and `test`.
-        sha256: a sum, in hex, over every pixel and label of all splits.
+        sha256: a hash, in hex, of every pixel and label of all splits.
     """
 
     name: str
@@ -49,29 +51,45 @@ class Fingerprint:
         return f"{self.name} ({counts} images, sha256 {self.sha256[:12]})"
 
     def as_dict(self) -> dict[str, Any]:
-        """The same as plain values, for JSON."""
+        """Plain values, for JSON."""
         return {"name": self.name, "counts": dict(self.counts), "sha256": self.sha256}
 
 
-@dataclass(frozen=True, eq=False)
-class Dataset:
-    """One split of a data set.
+_Images = (
+    UInt8[np.ndarray, "n height width *channels"] | Float32[np.ndarray, "n height width *channels"]
+)
 
-    Attributes:
-        images: uint8 [n, 28, 28], pixels 0..255, upright, ink bright on a dark ground.
-        labels: int32 [n], from 0.
-        class_names: the name of each class, by label.
-        split: `train`, `validation`, `test` or `train+validation`.
-        fingerprint: of the whole data set; the same for each of its splits.
-    """
 
-    images: UInt8[np.ndarray, "n 28 28"]
-    labels: Int32[np.ndarray, " n"]
+@dataclass(frozen=True, eq=False, kw_only=True)
+class _Split:
+    """What a split knows apart from its images and labels."""
+
     class_names: tuple[str, ...]
     split: Split
     fingerprint: Fingerprint
-    form: str = "plain"
+    form: Form = "plain"
     light_ground: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset(_Split):
+    """One split of a dataset.
+
+    Attributes:
+        images: uint8 [n, 28, 28], upright, in every named dataset; your own may be uint8 or float32
+            [n, height, width] or [n, height, width, channels]. Pixels 0..255 in both dtypes.
+        labels: int32 [n], from 0.
+        class_names: the name of each class, by label.
+        split: `train`, `validation`, `test` or `train+validation`.
+        fingerprint: of the whole dataset; the same for each of its splits.
+        form: how a picture of a character becomes an image like these: `mnist`, `emnist` or
+            `plain`. See `jaxdigits.transforms.form`.
+        light_ground: whether strokes are dark on a light ground. In every named dataset, and where
+            image files are read, they are bright on a dark ground.
+    """
+
+    images: _Images
+    labels: Int32[np.ndarray, " n"]
 
     def __len__(self) -> int:
         """The number of images."""
@@ -82,31 +100,35 @@ class Dataset:
         """The images and labels alone, for jitted functions."""
         return Examples(self.images, self.labels)
 
+    @property
+    def image_shape(self) -> tuple[int, ...]:
+        """(height, width) or (height, width, channels)."""
+        return self.images.shape[1:]
+
 
 @dataclass(frozen=True, eq=False)
-class StoredSplit:
+class StoredSplit(_Split):
     """A split whose images stay in their file, to be read a few at a time.
 
     Attributes:
-        part: images and labels of the official part that it lies in, as arrays on the disk.
-        rows: which of them make the split, in its order: integers [n].
-        class_names: the name of each class, by label.
-        split: which one it is.
-        fingerprint: of the whole data set.
+        part: images and labels of the official part that the split lies in, memory-mapped.
+        rows: which of them make the split, in its order: integers [n]. Others: see `Dataset`.
     """
 
     part: Examples
     rows: Int[np.ndarray, " n"]
-    class_names: tuple[str, ...]
-    split: Split
-    fingerprint: Fingerprint
 
     def __len__(self) -> int:
         """The number of images."""
         return len(self.rows)
 
+    @property
+    def image_shape(self) -> tuple[int, ...]:
+        """(height, width) or (height, width, channels)."""
+        return self.part.images.shape[1:]
+
     def read(self, indices: Int[np.ndarray, "..."]) -> Examples:
-        """Some images and their labels: uint8 [..., 28, 28] and int32 [...].
+        """Read some images and their labels: [..., *image_shape] and int32 [...].
 
         Args:
             indices: 0..n-1, of any shape.
@@ -115,13 +137,79 @@ class StoredSplit:
         return Examples(np.take(self.part.images, rows, axis=0), np.take(self.part.labels, rows))
 
 
+def from_arrays(
+    name: str,
+    train: Examples,
+    test: Examples,
+    class_names: Sequence[str],
+    validation: Examples | None = None,
+    *,
+    form: Form = "plain",
+    light_ground: bool = False,
+) -> dict[Split, Dataset]:
+    """Make a dataset of arrays: check them, hold out validation, take the fingerprint.
+
+    Args:
+        name: what to call the data in results.
+        train: the training part, of which a twelfth becomes the validation split.
+        test: the test part.
+        class_names: the name of each class, by label.
+        validation: the validation split; nothing else is held out then.
+        form, light_ground: see `Dataset`.
+
+    Returns:
+        The splits `train`, `validation`, `test` and `train+validation`, as `load` gives them.
+
+    Raises:
+        DataError: an array has the wrong shape or dtype, a label is out of range, a class name
+            appears twice, or there is only one training image, of which none can be held out.
+
+    Example:
+        >>> import numpy as np
+        >>> drawings = Examples(np.zeros((24, 28, 28), np.uint8), np.arange(24) % 2)
+        >>> shapes = from_arrays("shapes", drawings, drawings, ("box", "disc"))
+        >>> {split: len(dataset) for split, dataset in shapes.items()}
+        {'train': 22, 'validation': 2, 'test': 24, 'train+validation': 24}
+    """
+    class_names = check_class_names(class_names)
+    parts = [train, test] if validation is None else [train, test, validation]
+    for images, labels in parts:
+        check_examples(images, labels, num_classes=len(class_names))
+    _check_alike([images for images, _ in parts], form)
+    whole, test, *given = (Examples(np.asarray(x), np.asarray(y, np.int32)) for x, y in parts)
+    if given:
+        held_out = np.repeat([False, True], [len(whole.labels), len(given[0].labels)])
+        whole = Examples(*map(np.concatenate, zip(whole, given[0], strict=True)))
+    elif len(whole.labels) < 2:
+        raise DataError("there must be two training images or more: one is held out")
+    else:
+        held_out = validation_mask(len(whole.labels))
+    counts = {
+        "train": int((~held_out).sum()),
+        "validation": int(held_out.sum()),
+        "test": len(test.labels),
+    }
+    fingerprint = Fingerprint(name, counts, combined_sum(map(array_sum, (*whole, *test))))
+    return {
+        split: Dataset(
+            *take_split(test if split == "test" else whole, split, held_out),
+            class_names=class_names,
+            split=split,
+            fingerprint=fingerprint,
+            form=form,
+            light_ground=light_ground,
+        )
+        for split in SPLITS
+    }
+
+
 def check_examples(images: Any, labels: Any, num_classes: int) -> None:
-    """Refuses arrays that a training run could not use, before they reach a compiled program.
+    """Refuse arrays that training could not use, before they reach a compiled program.
 
     A label out of range would make integer cross-entropy a silent `nan`.
 
     Args:
-        images: should be uint8 [n, 28, 28], pixels 0..255.
+        images: see `check_images`.
         labels: should be integers [n], 0..num_classes-1.
         num_classes: the number of classes.
 
@@ -136,6 +224,11 @@ def check_examples(images: Any, labels: Any, num_classes: int) -> None:
         jaxdigits.errors.DataError: label 10 of image 1 is out of range: labels must be 0..9
     """
     check_images(images)
+    if images.dtype == np.float32 and 0 < images.max() <= 1:
+        raise DataError(
+            f"float images hold pixels 0..255, as uint8 ones do, but here none is above "
+            f"{images.max():g}: multiply them by 255"
+        )
     labels = np.asarray(labels)
     if not np.issubdtype(labels.dtype, np.integer) or labels.shape != (len(images),):
         raise DataError(
@@ -151,34 +244,55 @@ def check_examples(images: Any, labels: Any, num_classes: int) -> None:
         )
 
 
-def check_images(images: Any) -> None:
-    """Refuses arrays that are not uint8 [n, 28, 28] with at least one image.
+def check_images(images: Any, image_shape: tuple[int, ...] | None = None) -> None:
+    """Refuse anything but arrays of one image or more.
+
+    Args:
+        images: should be uint8 or float32 [n, height, width] or [n, height, width, channels],
+            pixels 0..255.
+        image_shape: what each image must have; any size if not given.
 
     Raises:
         DataError: says what is wrong.
+
+    Example:
+        >>> check_images(np.zeros((2, 28, 27), np.uint8), image_shape=(28, 28))
+        Traceback (most recent call last):
+        jaxdigits.errors.DataError: images must be uint8 or float32 of shape [n, 28, 28], pixels
+        0..255; these are uint8 of shape [2, 28, 27]
     """
+    wanted = "[n, height, width] or [n, height, width, channels]"
+    if image_shape:
+        wanted = f"[n, {', '.join(map(str, image_shape))}]"
+    wanted = f"uint8 or float32 of shape {wanted}, pixels 0..255"
     if not hasattr(images, "dtype") or not hasattr(images, "shape"):
-        raise DataError(
-            "images must be an array, uint8 of shape [n, 28, 28] with pixels 0..255; "
-            f"this is {_kind_of(images)}"
-        )
+        kind = "None" if images is None else f"a {type(images).__name__}"
+        raise DataError(f"images must be an array, {wanted}; this is {kind}")
     dtype, shape = np.dtype(images.dtype), tuple(images.shape)
-    if dtype != np.uint8 or len(shape) != 3 or shape[1:] != (28, 28):
-        raise DataError(
-            "images must be uint8 of shape [n, 28, 28], pixels 0..255; "
-            f"these are {dtype} of shape {list(shape)}"
-        )
+    fits = shape[1:] == image_shape if image_shape else len(shape) in (3, 4) and 0 not in shape[1:]
+    if dtype not in (np.uint8, np.float32) or not fits:
+        raise DataError(f"images must be {wanted}; these are {dtype} of shape {list(shape)}")
     if shape[0] == 0:
-        raise DataError("there is no image: the array has shape [0, 28, 28]")
+        raise DataError(f"there is no image: the array has shape {list(shape)}")
+    # Written so that a nan is refused too.
+    if dtype == np.float32 and not (images.min() >= 0 and images.max() <= 255):
+        raise DataError(f"pixels must be 0..255; these are {images.min():g} to {images.max():g}")
 
 
-def _kind_of(value: Any) -> str:
-    """What a value is, in words."""
-    return "None" if value is None else f"a {type(value).__name__}"
+def _check_alike(parts: Sequence[np.ndarray], form: str) -> None:
+    """Refuse parts whose images differ in shape or dtype, or are of another form."""
+    kinds = {f"{images.dtype} {list(images.shape[1:])}": None for images in parts}
+    if len(kinds) > 1:
+        raise DataError(f"all images must have one dtype and shape; these are {', '.join(kinds)}")
+    if form not in get_args(Form):
+        raise DataError(f"form must be one of {', '.join(get_args(Form))}, not {form!r}")
+    shape = tuple(parts[0].shape[1:])
+    if form != "plain" and shape[:2] != (28, 28):
+        raise DataError(f"the form {form} is of 28x28 pixels; for {shape} choose plain")
 
 
 def check_class_names(class_names: Sequence[str]) -> tuple[str, ...]:
-    """The names as a tuple, if each is a text and none stands twice.
+    """Return the names as a tuple, if each is a string and none stands twice.
 
     Raises:
         DataError: says which is not.
@@ -189,7 +303,7 @@ def check_class_names(class_names: Sequence[str]) -> tuple[str, ...]:
         jaxdigits.errors.DataError: class names must differ; 'box' appears twice
     """
     if isinstance(class_names, str) or not all(isinstance(name, str) for name in class_names):
-        raise DataError(f"class_names must be a list of texts, one per class, not {class_names!r}")
+        raise DataError(f"class_names must be a list of strings, one a class, not {class_names!r}")
     names = tuple(class_names)
     for index, name in enumerate(names):
         if name in names[:index]:
@@ -198,30 +312,30 @@ def check_class_names(class_names: Sequence[str]) -> tuple[str, ...]:
 
 
 def array_sum(array: np.ndarray) -> str:
-    """The SHA-256 sum, in hex, of an array's dtype, shape and bytes."""
+    """Hash an array's dtype, shape and bytes: SHA-256, in hex."""
     digest = hashlib.sha256(f"{array.dtype.str}{array.shape}".encode())
     digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()
 
 
-def combined_sum(sums: Sequence[str]) -> str:
-    """One sum for several arrays: that of their sums in order."""
+def combined_sum(sums: Iterable[str]) -> str:
+    """Hash the hashes of several arrays, in order."""
     return hashlib.sha256(" ".join(sums).encode()).hexdigest()
 
 
-def held_out_count(train_count: int) -> int:
-    """How many official training images are held out for validation: a twelfth, at least one."""
-    return max(round(train_count * VALIDATION_FRACTION), 1)
-
-
 def split_counts(train_count: int, test_count: int) -> dict[str, int]:
-    """How many images each split has, given the counts of the official parts."""
-    held_out = held_out_count(train_count)
+    """Count the images of each split, given the counts of the official parts.
+
+    Example:
+        >>> split_counts(60_000, 10_000)
+        {'train': 55000, 'validation': 5000, 'test': 10000}
+    """
+    held_out = max(round(train_count * VALIDATION_FRACTION), 1)
     return {"train": train_count - held_out, "validation": held_out, "test": test_count}
 
 
 def validation_mask(count: int) -> np.ndarray:
-    """Which of `count` official training images are held out for validation: bool [count].
+    """Mark which of `count` official training images are held out for validation: bool [count].
 
     The same for every run and every version of numpy: `RandomState` is frozen by numpy's own
     compatibility policy.
@@ -231,12 +345,13 @@ def validation_mask(count: int) -> np.ndarray:
         5000
     """
     mask = np.zeros(count, bool)
-    mask[np.random.RandomState(0).permutation(count)[: held_out_count(count)]] = True
+    held_out = split_counts(count, 0)["validation"]
+    mask[np.random.RandomState(0).permutation(count)[:held_out]] = True
     return mask
 
 
 def split_rows(count: int, split: Split, held_out: np.ndarray | None = None) -> np.ndarray:
-    """Which images of the official part that it lies in make a split: integers, ascending.
+    """List which images of its official part make a split: integers, ascending.
 
     Args:
         count: images in that part.
@@ -256,67 +371,6 @@ def split_rows(count: int, split: Split, held_out: np.ndarray | None = None) -> 
 def take_split(
     part: Examples, split: Split, held_out: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The images and labels of a split from the official part; arguments as of `split_rows`."""
+    """Take the images and labels of a split from its official part. Arguments: see `split_rows`."""
     rows = split_rows(len(part.labels), split, held_out)
     return np.take(part.images, rows, axis=0), np.take(part.labels, rows)
-
-
-def from_arrays(
-    name: str,
-    train: Examples,
-    test: Examples,
-    class_names: Sequence[str],
-    validation: Examples | None = None,
-) -> dict[Split, Dataset]:
-    """A data set of your own: checks the arrays, holds out validation, takes the fingerprint.
-
-    Args:
-        name: what to call the data in results.
-        train: the training part, of which a twelfth becomes the validation split.
-        test: the test part.
-        class_names: the name of each class, by label.
-        validation: the validation split, if there is one already: nothing is held out then.
-
-    Returns:
-        The splits `train`, `validation`, `test` and `train+validation`, as `load` gives them.
-
-    Raises:
-        DataError: an array has the wrong shape or dtype, a label is out of range, a class name
-            appears twice, or there is only one training image, of which none can be held out.
-
-    Example:
-        >>> import numpy as np
-        >>> drawings = Examples(np.zeros((24, 28, 28), np.uint8), np.arange(24) % 2)
-        >>> shapes = from_arrays("shapes", drawings, drawings, ("box", "disc"))
-        >>> {split: len(dataset) for split, dataset in shapes.items()}
-        {'train': 22, 'validation': 2, 'test': 24, 'train+validation': 24}
-    """
-    class_names = check_class_names(class_names)
-    parts = []
-    for images, labels in (train, test) if validation is None else (train, test, validation):
-        check_examples(images, labels, num_classes=len(class_names))
-        parts.append(Examples(np.asarray(images), np.asarray(labels, np.int32)))
-    whole, test, *given = parts
-    if given:
-        held_out = np.repeat([False, True], [len(whole.labels), len(given[0].labels)])
-        whole = Examples(*map(np.concatenate, zip(whole, given[0], strict=True)))
-    elif len(whole.labels) < 2:
-        raise DataError("there must be two training images or more: one is held out")
-    else:
-        held_out = validation_mask(len(whole.labels))
-    counts = {
-        "train": int((~held_out).sum()),
-        "validation": int(held_out.sum()),
-        "test": len(test.labels),
-    }
-    sums = [array_sum(array) for array in (*whole, *test)]
-    fingerprint = Fingerprint(name, counts, combined_sum(sums))
-    return {
-        split: Dataset(
-            *take_split(test if split == "test" else whole, split, held_out),
-            class_names,
-            split,
-            fingerprint,
-        )
-        for split in SPLITS
-    }

@@ -1,46 +1,52 @@
 """A drawn character of any size, brought to the form of the images that a network was trained on.
 
-| | MNIST | EMNIST |
-|---|---|---|
-| height and width of the ink, the larger one | 20 of 28 pixels | 20 to 26 of 28 pixels |
-| in the middle is | the centre of mass | the box around the ink |
-| edges | grey by averaging | softened by a Gaussian, bicubic |
-| from | LeCun, Bottou, Bengio and Haffner (1998) | Cohen, Afshar, Tapson and van Schaik (2017) |
+| form | `mnist` | `emnist` | `plain` |
+|---|---|---|---|
+| larger side of the strokes | 20 of 28 pixels | 20 to 26 of 28 | the image's, of any size |
+| in the middle | the center of mass | the bounding box | the picture |
+| edges | gray by averaging | a Gaussian, bicubic | Hamming |
 
-A pen's strokes, much thinner or thicker beside the height of a character than all but a few of the
-data set's, are brought to a usual width first.
+`mnist` is that of LeCun, Bottou, Bengio and Haffner (1998), `emnist` that of Cohen, Afshar, Tapson
+and van Schaik (2017). For both, strokes much thinner or thicker than the dataset's, compared with
+the height of a character, are brought to a usual width first. `plain` is what
+`jaxdigits.data.load_folder` does with image files.
 
 Measured on 800 validation images, each enlarged four times and moved on a larger ground: where the
-pixels were repeated, `to_mnist` gives the image back with a mean difference of 0.2 grey levels of
+pixels were repeated, `to_mnist` gives the image back with a mean difference of 0.2 gray levels of
 255 a pixel (three of four exactly), and of 7 where the enlarging was bicubic, half of which it has
 blurred away. `to_emnist` gives it back with 13 to 15: how large a letter is among its like was lost
 when EMNIST was made.
 """
 
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+
 import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
+from jaxdigits.data.dataset import Form
+from jaxdigits.data.images import fit
 from jaxdigits.errors import DataError
 from jaxdigits.transforms.skeleton import skeletonize
 
 _SIDE = 28
 _MNIST_BOX = 20
 _INK = 0.1
-"""Of the largest value: what is brighter belongs to the ink."""
+"""Of the largest value: what is brighter belongs to the strokes."""
 
 _EMNIST_BOX = 36
 """Pixels of a frame of 128x128 that a typical letter fills, before it is blurred there."""
 
 
 def to_mnist(image: UInt8[np.ndarray, "height width"]) -> UInt8[np.ndarray, "28 28"]:
-    """A character in the form of MNIST: in a box of 20x20, its centre of mass in the middle.
+    """Bring a character to the form of MNIST: in a box of 20x20, its center of mass in the middle.
 
     Args:
-        image: of any size, pixels 0..255; ink bright on a ground of 0. Nothing but one character.
+        image: one character, of any size, pixels 0..255; strokes bright on a ground of 0.
 
     Raises:
-        DataError: there is no ink.
+        DataError: the image is blank.
 
     Example:
         >>> page = np.zeros((300, 200), np.uint8)
@@ -64,17 +70,17 @@ def to_mnist(image: UInt8[np.ndarray, "height width"]) -> UInt8[np.ndarray, "28 
 
 
 def to_emnist(image: UInt8[np.ndarray, "height width"]) -> UInt8[np.ndarray, "28 28"]:
-    """A character in the form of EMNIST: blurred, its box in the middle, bicubic.
+    """Bring a character to the form of EMNIST: blurred, its box in the middle, bicubic.
 
     EMNIST's own steps, from a binary image of 128x128: a Gaussian of deviation 1; the region of
-    the ink, put into the middle of a square; two pixels around it; bicubic to 28x28; the values
+    the strokes, put into the middle of a square; two pixels around it; bicubic to 28x28; the values
     stretched to 0..255.
 
     Args:
-        image: of any size, pixels 0..255; ink bright on a ground of 0. Nothing but one character.
+        image: one character, of any size, pixels 0..255; strokes bright on a ground of 0.
 
     Raises:
-        DataError: there is no ink.
+        DataError: the image is blank.
 
     Example:
         >>> page = np.zeros((300, 200), np.uint8)
@@ -102,13 +108,73 @@ def to_emnist(image: UInt8[np.ndarray, "height width"]) -> UInt8[np.ndarray, "28
     return np.round(values * (255 / values.max())).astype(np.uint8)
 
 
+def to_plain(
+    image: UInt8[np.ndarray, "height width"], shape: tuple[int, int] = (_SIDE, _SIDE)
+) -> UInt8[np.ndarray, "rows columns"]:
+    """Fit a character into an image of a given shape, without distortion.
+
+    Args:
+        image: one character, of any size, pixels 0..255; strokes bright on a ground of 0.
+        shape: (height, width).
+
+    Raises:
+        DataError: the image is blank.
+
+    Example:
+        >>> rows, columns = to_plain(np.full((200, 50), 90, np.uint8), (32, 32)).nonzero()
+        >>> set(rows.tolist()) == set(range(32)), set(columns.tolist()) == set(range(12, 20))
+        (True, True)
+    """
+    _check_ink(image)
+    return fit(np.pad(image, 1), shape)
+
+
+FORMS: Mapping[Form, Callable[..., UInt8[np.ndarray, "rows columns"]]] = MappingProxyType(
+    {"mnist": to_mnist, "emnist": to_emnist, "plain": to_plain}
+)
+"""By the name that `Dataset.form` has."""
+
+
+def to_form(
+    image: UInt8[np.ndarray, "height width"],
+    form: Form,
+    image_shape: tuple[int, ...] = (_SIDE, _SIDE),
+    *,
+    light_ground: bool = False,
+) -> UInt8[np.ndarray, "..."]:
+    """Make an image of a dataset's form, shape and ground from a picture of a character.
+
+    Args:
+        image: one character, of any size, pixels 0..255; strokes bright on a ground of 0.
+        form, image_shape, light_ground: the dataset's, or those of the one that a network was
+            trained on. All channels are alike.
+
+    Raises:
+        DataError: the image is blank.
+
+    Example:
+        >>> stroke = np.full((200, 50), 90, np.uint8)
+        >>> found = to_form(stroke, "plain", (32, 32, 3), light_ground=True)
+        >>> found.shape, found[1, [0, 16]].tolist()
+        ((32, 32, 3), [[255, 255, 255], [0, 0, 0]])
+    """
+    height, width, *channels = image_shape
+    made = to_plain(image, (height, width)) if form == "plain" else FORMS[form](image)
+    made = 255 - made if light_ground else made
+    return np.repeat(made[..., None], channels[0], axis=2) if channels else made
+
+
+def _check_ink(image: UInt8[np.ndarray, "height width"]) -> None:
+    if not image.any():
+        raise DataError("there is no ink: the image has no pixel above 0")
+
+
 def _cut(
     image: UInt8[np.ndarray, "height width"], share: float
 ) -> UInt8[np.ndarray, "rows columns"]:
-    """The box around what is brighter than this share of the largest value; that becomes 255."""
-    largest = int(image.max(initial=0))
-    if not largest:
-        raise DataError("there is no ink: the image has no pixel above 0")
+    """Cut to the box around what is brighter than this share of the largest value, made 255."""
+    _check_ink(image)
+    largest = int(image.max())
     bright = image > share * largest
     rows, columns = (np.flatnonzero(bright.any(axis=axis)) for axis in (1, 0))
     inside = image[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
@@ -118,7 +184,7 @@ def _cut(
 def _resized(
     image: UInt8[np.ndarray, "height width"], longest: int
 ) -> UInt8[np.ndarray, "rows columns"]:
-    """The image with its longer side of so many pixels; smaller by averages, larger bicubic."""
+    """Resize the longer side to this many pixels: to fewer by averages, to more bicubic."""
     factor = longest / max(image.shape)
     height, width = (max(round(side * factor), 1) for side in image.shape)
     method = Image.Resampling.BOX if factor < 1 else Image.Resampling.BICUBIC
@@ -126,10 +192,10 @@ def _resized(
 
 
 def stroke_width(ink: UInt8[np.ndarray, "height width"]) -> float:
-    """How wide the strokes of a character are, in pixels: its area by the length of its skeleton.
+    """Measure how wide strokes are, in pixels: their area over the length of their skeleton.
 
     Args:
-        ink: pixels 0..255; what is above half of the largest value counts.
+        ink: pixels 0..255; those above half of the largest value count.
 
     Example:
         >>> bar = np.zeros((40, 20), np.uint8)
@@ -149,7 +215,7 @@ def _with_strokes(
     usual: float,
     widest: float,
 ) -> UInt8[np.ndarray, "rows columns"]:
-    """The character with strokes of the usual width where they were narrower, or far wider.
+    """Give strokes the usual width where they are narrower, or far wider.
 
     The widths are in pixels of a character whose longer side has `longest`.
     """

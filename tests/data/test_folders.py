@@ -136,6 +136,66 @@ def test_mnist_comes_back(mnist_dir, tmp_path):
     assert found["test"].fingerprint == expected["test"].fingerprint
 
 
+@pytest.mark.parametrize("shape", [(28, 28), (20, 31), (28, 28, 1), (9, 12, 3)])
+def test_form_ground_and_shape_come_back(tmp_path, rng, shape):
+    train, test = (
+        Examples(rng.integers(0, 256, (count, *shape), dtype=np.uint8), np.arange(count) % 2)
+        for count in (24, 6)
+    )
+    form = "emnist" if shape[:2] == (28, 28) else "plain"
+    expected = data.from_arrays("own", train, test, ("x", "y"), form=form, light_ground=True)
+    assert expected["test"].image_shape == shape
+    folder = data.export_folder(expected, tmp_path / "own")
+    found = data.load_folder(folder)
+    assert_same(found, expected)
+    for split in SPLITS:
+        for dataset in (found[split], expected[split], data.open_split(folder, split)):
+            assert (dataset.form, dataset.light_ground) == (form, True)
+            assert dataset.image_shape == shape
+    with pytest.raises(DataError, match=r"holds images of shape .*, as exported, not \(5, 5\)"):
+        data.load_folder(folder, image_shape=(5, 5))
+    # Without the index, light images are inverted, and nothing is known of the form.
+    (folder / INDEX).unlink()
+    plain = data.load_folder(folder, image_shape=shape)["test"]
+    assert (plain.form, plain.light_ground, plain.image_shape) == ("plain", False, shape)
+
+
+def test_an_older_export_is_of_plain_form(exported):
+    document = json.loads((exported / INDEX).read_text())
+    del document["form"], document["image_shape"]
+    (exported / INDEX).write_text(json.dumps(document))
+    found = data.load_folder(exported)["test"]
+    assert (found.form, found.light_ground, found.image_shape) == ("plain", False, (28, 28))
+
+
+@pytest.mark.parametrize(
+    ("images", "found"),
+    [
+        (np.full((24, 28, 28), 9, np.float32), r"float32 of shape \[28, 28\]"),
+        (np.zeros((24, 8, 8, 4), np.uint8), r"uint8 of shape \[8, 8, 4\]"),
+    ],
+)
+def test_what_no_png_holds_is_not_exported(tmp_path, images, found):
+    part = Examples(images, np.arange(24) % 2)
+    splits = data.from_arrays("own", part, part, ("x", "y"))
+    with pytest.raises(DataError, match=f"uint8 images of 1 or 3 channels; these are {found}"):
+        data.export_folder(splits, tmp_path / "own")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_read_in_another_shape(tmp_path):
+    root = write_tree(tmp_path / "own")
+    large = data.load_folder(root, image_shape=(40, 30))["train"].images
+    assert large.shape == (5, 40, 30)
+    assert (large.reshape(5, -1).max(axis=1) == 255).all()
+    assert not large[:, :5].any()  # fitted into the width
+    save(root / "train" / "a" / "red.png", np.full((50, 50, 3), [200, 10, 10], np.uint8))
+    colors = data.load_folder(root, image_shape=(20, 20, 3))["train+validation"].images
+    np.testing.assert_array_equal(colors[-1], np.tile([200, 10, 10], (20, 20, 1)))
+    with pytest.raises(DataError, match=r"image files have 1 or 3 channels, not .* 28, 2"):
+        data.load_folder(root, image_shape=(28, 28, 2))
+
+
 @pytest.fixture
 def exported(tmp_path) -> Path:
     splits = data.from_arrays("own", drawings(24, 2), drawings(6, 2), ("x", "y"))
@@ -164,7 +224,7 @@ def test_an_exported_folder_that_is_not_whole(exported):
         ({"format": 2}, "another version of jaxdigits"),
         ({"classes": ["x"]}, "cannot be read"),
         ({"data": {"name": "own"}}, "cannot be read"),
-        (None, r"jaxdigits.json cannot be read .*export the data set again, or delete that file"),
+        (None, r"jaxdigits.json cannot be read .*export the dataset again, or delete that file"),
     ],
 )
 def test_a_damaged_index(exported, change, message):

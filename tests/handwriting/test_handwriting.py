@@ -292,7 +292,7 @@ def test_thin_and_thick_pens_come_to_usual_widths():
     """
     widths = []
     for pen in (1, 4, 14, 40):
-        image = jd.data.to_mnist(canvas("3", 0, pen=pen, dark=True))
+        image = jd.transforms.to_mnist(canvas("3", 0, pen=pen, dark=True))
         widths.append(stroke_width(np.kron(image, np.ones((4, 4), np.uint8))))
     *fine, broad, brush = (width / 4 for width in widths)
     assert fine == pytest.approx([2.2, 2.2], abs=0.4)

@@ -143,7 +143,7 @@ def test_images_that_are_none_are_refused(python, trained):
         "    except jd.errors.DataError as error: print(error)"
     )
     lines = python("-c", code, str(trained[1])).stdout.splitlines()
-    wanted = "images must be uint8 of shape [n, 28, 28], pixels 0..255; these are "
+    wanted = "images must be uint8 or float32 of shape [n, 28, 28], pixels 0..255; these are "
     assert lines == [wanted + "float64 of shape [2, 28, 28]", wanted + "uint8 of shape [28, 28]"]
     with pytest.raises(DataError, match="there is no image"):
         trained[0].predict(np.zeros((0, 28, 28), np.uint8))
