@@ -104,7 +104,7 @@ def main() -> None:
         )
         logits = run.predict_logits(validation.images)
         measured = [run.score(logits, validation), run.evaluate(test)]
-        moved = float(np.mean(run.accuracy_moved(test)))
+        moved = float(np.mean(run.accuracies_jittered(test)))
         run = dataclasses.replace(
             run,
             results={evaluation.split: evaluation.as_dict() for evaluation in measured},

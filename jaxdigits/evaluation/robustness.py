@@ -7,13 +7,14 @@ every time, so that networks can be compared.
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from statistics import fmean
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, Key, UInt8
+from jaxtyping import Array, Float, Float32, Int, Key, UInt8
 
+from jaxdigits.evaluation.calibration import Calibration, Reliability, reliability
 from jaxdigits.transforms import augment
 
 Images = Float[Array, "n height width"]
@@ -85,7 +86,7 @@ def _conditions(
 
 CONDITIONS = (
     Condition("clean", "", lambda _, images, strength: images),
-    Condition("moved", "as in post C", lambda key, images, _: augment.moved(key, images)),
+    Condition("jitter", "as in post C", lambda key, images, _: augment.moved(key, images)),
     *_conditions("shift", "{} pixels", _shift, range(1, _MAX_SHIFT + 1)),
     *_conditions("rotation", "{:g} degrees", _rotate, map(float, range(5, 31, 5))),
     *_conditions("scale", "{:g}x", _scale, (0.7, 0.8, 0.9, 1.1, 1.2, 1.3)),
@@ -104,6 +105,39 @@ class ConditionAccuracy(NamedTuple):
     kind: str
     strength: str
     accuracy: float
+
+
+class Robustness(NamedTuple):
+    """How a network does on changed images, and how far to trust its probabilities.
+
+    Attributes:
+        conditions: the accuracy under each.
+        uncalibrated: the reliability of the softmax of its logits.
+        calibrated: that of its probabilities at the temperature.
+        temperature: divides the logits there.
+    """
+
+    conditions: Sequence[ConditionAccuracy]
+    uncalibrated: Reliability
+    calibrated: Reliability
+    temperature: float
+
+    @property
+    def mean(self) -> float:
+        """The mean accuracy on changed images: all but the clean ones."""
+        return fmean(c.accuracy for c in self.conditions if c.kind != "clean")
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON."""
+        return {
+            "robustness": [condition._asdict() for condition in self.conditions],
+            "robustness_mean": self.mean,
+            "calibration": {
+                "error": self.uncalibrated.error,
+                "temperature": self.temperature,
+                "error_at_temperature": self.calibrated.error,
+            },
+        }
 
 
 def changed(condition: Condition, images: UInt8[Array, "n 28 28"]) -> UInt8[Array, "n 28 28"]:
@@ -126,13 +160,13 @@ def _changed(
     return jnp.round(255 * found).astype(jnp.uint8)
 
 
-def measure(
+def accuracies(
     predict: Predict,
     images: UInt8[np.ndarray, "n 28 28"],
     labels: Int[np.ndarray, " n"],
     conditions: Sequence[Condition] = CONDITIONS,
 ) -> list[ConditionAccuracy]:
-    """Measure a network's accuracy under each condition.
+    """Measure the accuracy under each condition.
 
     Args:
         predict: from images to labels.
@@ -143,7 +177,8 @@ def measure(
     Example:
         >>> import jaxdigits as jd
         >>> test = jd.data.load("digits", "test")
-        >>> results = measure(jd.load("digits").predict, test.images, test.labels, CONDITIONS[:1])
+        >>> predict = jd.load("digits").predict
+        >>> results = accuracies(predict, test.images, test.labels, CONDITIONS[:1])
         >>> results[0].kind, results[0].accuracy > 0.8
         ('clean', True)
     """
@@ -154,26 +189,40 @@ def measure(
     ]
 
 
-def mean(results: Sequence[ConditionAccuracy]) -> float:
-    """Return the mean accuracy on changed images: all but the clean ones.
+def measure(
+    predict: Predict,
+    images: UInt8[np.ndarray, "n 28 28"],
+    labels: Int[np.ndarray, " n"],
+    logits: Float32[np.ndarray, "n classes"],
+    calibration: Calibration,
+) -> Robustness:
+    """Measure robustness and calibration on a split.
 
-    Example:
-        >>> mean([ConditionAccuracy("clean", "", 0.99), ConditionAccuracy("blur", "1", 0.5)])
-        0.5
+    Args:
+        predict: from images to labels.
+        images: pixels 0..255.
+        labels: the right ones.
+        logits: of these images.
+        calibration: of the network, from other images.
     """
-    return fmean(result.accuracy for result in results if result.kind != "clean")
+    return Robustness(
+        accuracies(predict, images, labels),
+        reliability(Calibration().probabilities(logits), labels),
+        reliability(calibration.probabilities(logits), labels),
+        calibration.temperature,
+    )
 
 
-def accuracies_moved(
+def accuracies_jittered(
     predict: Predict,
     images: UInt8[np.ndarray, "n 28 28"],
     labels: Int[np.ndarray, " n"],
     draws: int = 10,
 ) -> list[float]:
-    """Measure the accuracy on slightly moved images, once per draw: post C row C5.
+    """Measure the accuracy on jittered images, once per draw: post C row C5, "slightly moved".
 
     Rows and columns shift by -2..2 pixels each, then five pixels are inverted, with the same keys
-    for every network. Arguments: see `measure`.
+    for every network. Arguments: see `accuracies`.
     """
-    moved = augment.moved_otherwise(jnp.asarray(images), draws)
-    return [float(np.mean(predict(batch) == labels)) for batch in moved]
+    copies = augment.moved_otherwise(jnp.asarray(images), draws)
+    return [float(np.mean(predict(copy) == labels)) for copy in copies]
