@@ -147,7 +147,7 @@ class Run:
         """The accuracy on moved images, each time moved otherwise: the third post's test, row C5.
 
         Rows and columns shift by -2..2 pixels each, then five pixels are inverted
-        (`jaxdigits.transforms.augment.moved_otherwise`). The keys are the same for every network.
+        (`jaxdigits.transforms.augment.jittered_copies`). The keys are the same for every network.
 
         Args:
             dataset: the images.
