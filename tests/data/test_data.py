@@ -205,7 +205,7 @@ def test_unknown_names(tmp_path):
 
 
 def with_remote(monkeypatch, spec, url, files: Path):
-    """Makes a data set's files come one by one from another address."""
+    """Makes a dataset's files come one by one from another address."""
     import hashlib
 
     remote = {
@@ -486,7 +486,7 @@ def test_forms_that_do_not_fit():
     with pytest.raises(DataError, match=r"mnist is of 28x28 pixels; for \(32, 32\) choose plain"):
         data.from_arrays("own", part, part, ("a", "b"), form="mnist")
     with pytest.raises(DataError, match="form must be one of mnist, emnist, plain, not 'round'"):
-        data.from_arrays("own", part, part, ("a", "b"), form="round")  # pyright: ignore
+        data.from_arrays("own", part, part, ("a", "b"), form="round")
 
 
 def test_mnist_is_the_official_one(mnist_dir):
