@@ -45,7 +45,7 @@ from jaxdigits.training.trainer import (
     make_train,
     make_trainer,
 )
-from jaxdigits.transforms.augment import moved_otherwise
+from jaxdigits.transforms.augment import jittered_copies
 from jaxdigits.transforms.scaling import Scaling
 
 MNIST = "039f08633ffed019e1a7730847252cf3c05e6c6c4b4ccc31994c09ef6a5b07ad"
@@ -309,7 +309,7 @@ class Study:
 
         The mean over some draws, the same for all networks.
         """
-        moved = [*map(np.asarray, moved_otherwise(self.data.validation.images, draws))]
+        moved = [*map(np.asarray, jittered_copies(self.data.validation.images, draws))]
         accuracies = [
             [
                 (self.logits(trained, images, seed).argmax(axis=-1) == self.test_set.labels).mean()

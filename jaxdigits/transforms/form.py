@@ -25,7 +25,6 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
-from jaxdigits.data.dataset import Form
 from jaxdigits.data.images import fit
 from jaxdigits.errors import DataError
 from jaxdigits.transforms.skeleton import skeletonize
@@ -129,7 +128,7 @@ def to_plain(
     return fit(np.pad(image, 1), shape)
 
 
-FORMS: Mapping[Form, Callable[..., UInt8[np.ndarray, "rows columns"]]] = MappingProxyType(
+FORMS: Mapping[str, Callable[..., UInt8[np.ndarray, "rows columns"]]] = MappingProxyType(
     {"mnist": to_mnist, "emnist": to_emnist, "plain": to_plain}
 )
 """By the name that `Dataset.form` has."""
@@ -137,7 +136,7 @@ FORMS: Mapping[Form, Callable[..., UInt8[np.ndarray, "rows columns"]]] = Mapping
 
 def to_form(
     image: UInt8[np.ndarray, "height width"],
-    form: Form,
+    form: str,
     image_shape: tuple[int, ...] = (_SIDE, _SIDE),
     *,
     light_ground: bool = False,

@@ -612,7 +612,7 @@ def test_without_permission(tmp_path, read_only):
         data.export_folder(splits, read_only / "own")
 
 
-# Where a data set is named.
+# Where a dataset is named.
 
 
 def test_a_known_name_wins(tmp_path):
@@ -621,7 +621,7 @@ def test_a_known_name_wins(tmp_path):
     assert data.load("./digits").class_names == ("a", "b")
     assert data.find_folder("nowhere") is None
     for name in ("", "~nobody", "x" * 5000):
-        with pytest.raises(DataError, match=r"there is no data set .*path of a folder of images"):
+        with pytest.raises(DataError, match=r"there is no dataset .*path of a folder of images"):
             data.load(name)
 
 
@@ -683,5 +683,5 @@ def test_export(cli, tmp_path):
     assert_same(data.load_folder("new/own"), expected)
     code, _, err = cli("data", "export", "nowhere", "new/nowhere")
     assert code == 2
-    assert "there is no data set 'nowhere'" in err
+    assert "there is no dataset 'nowhere'" in err
     assert not Path("new/nowhere.unfinished").exists()
