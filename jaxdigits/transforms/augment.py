@@ -28,13 +28,11 @@ random numbers.
 # Measured inside a jitted scan over batches of 32 images of 28x28, on one thread of XLA:CPU, in
 # microseconds an image, with the random draws:
 #   bilinear resampling: map_coordinates 1.8, flat gathers of the 4 corners 2.8, of 2 pairs packed
-#     into complex numbers 2.9, one gather of slices of 4 values 4.5, two passes of batched
-#     hat-function matrices 13 (and a slightly different interpolation);
+#     into complex numbers 2.9, one gather of slices of 4 values 4.5, batched matrices 13;
 #   shift: dynamic_slice 1.6, selects 2.1, one gather 2.4, products with 0/1 matrices 2.4;
 #   invert: 5 updates one after the other 0.5, scattered counts 0.6, compared counts 0.6;
-#   rotation, scale, shear and shift: 4.2, or 0.14 ms a batch; 2.2 with the shift inside the
-#     resampling, which would no longer cut off what the rotation moves out of the image. With
-#     invert 5.6. On a busy machine all of this doubles.
+#   rotation, scale, shear and shift 4.2; 2.2 with the shift inside the resampling, which would no
+#     longer cut off what the rotation moves out of the image.
 # So the simplest is fast enough throughout.
 
 import functools
@@ -147,12 +145,11 @@ def thicken(images: Images, shares: Float[Array, " n"]) -> Images:
     """Make the strokes of each image thicker or thinner, by up to a pixel on each side.
 
     Args:
-        images: values 0..1, [n, height, width] or with channels.
-        shares: one for each image, -1..1. Above 0, each pixel goes this share of the way to the
-            largest of itself and its four neighbors, below 0 to the smallest.
+        images: values 0..1.
+        shares: -1..1. Above 0, each pixel goes this share of the way to the largest of itself and
+            its four neighbors, below 0 to the smallest.
 
     Example:
-        >>> import jax.numpy as jnp
         >>> bar = jnp.zeros((2, 1, 5)).at[:, :, 2].set(1)
         >>> thicken(bar, jnp.array([1.0, -1.0]))[:, 0].astype(int)
         Array([[0, 1, 1, 1, 0],
@@ -171,14 +168,9 @@ def thicken(images: Images, shares: Float[Array, " n"]) -> Images:
 
 @per_channel
 def soften(images: Images, deviations: Float[Array, " n"]) -> Images:
-    """Blur each image by a Gaussian, by products with a matrix on both sides.
-
-    Args:
-        images: values 0..1, [n, height, width] or with channels.
-        deviations: one for each image, in pixels.
+    """Blur each image by a Gaussian of a deviation in pixels, by matrix products on both sides.
 
     Example:
-        >>> import jax.numpy as jnp
         >>> dot = jnp.zeros((1, 3, 3)).at[0, 1, 1].set(1)
         >>> (100 * soften(dot, jnp.array([1.0]))[0]).round().astype(int)
         Array([[ 6, 10,  6],
@@ -242,8 +234,6 @@ def make_augment(names: Sequence[str]) -> Augment:
         ConfigError: there is no such augmentation, or it cannot be so strong.
 
     Example:
-        >>> import jax
-        >>> import jax.numpy as jnp
         >>> augment = jax.jit(make_augment(["rotate=15", "shift"]))
         >>> augment(jax.random.key(0), jnp.zeros((64, 28, 28))).shape
         (64, 28, 28)
@@ -271,8 +261,6 @@ def jitter(
     """Shift each image by up to 2 pixels, then invert five: post C row C5 calls it slightly moved.
 
     Example:
-        >>> import jax
-        >>> import jax.numpy as jnp
         >>> changed = jitter(jax.random.key(0), jnp.zeros((1, 28, 28)))
         >>> changed.shape, float(changed.sum())
         ((1, 28, 28), 5.0)
@@ -288,7 +276,6 @@ def jittered_copies(
     """Jitter images, pixels 0..255, once per draw, with the same keys every time.
 
     Example:
-        >>> import jax.numpy as jnp
         >>> copies = jittered_copies(jnp.zeros((1, 28, 28), jnp.uint8), draws=2)
         >>> [int(copy.astype(int).sum()) == 5 * 255 for copy in copies]
         [True, True]

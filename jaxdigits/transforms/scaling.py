@@ -31,7 +31,6 @@ def pixel_statistics(images: Num[Array, "n height width *channels"]) -> Scaling:
     For the 60,000 training images of MNIST they are 0.1307 and 0.3081.
 
     Example:
-        >>> import jax.numpy as jnp
         >>> half_black = jnp.zeros((1, 28, 28), jnp.uint8).at[0, :14].set(255)
         >>> [float(x) for x in pixel_statistics(half_black)]
         [0.5, 0.5]
@@ -102,13 +101,7 @@ def rescale_each(images: Float[Array, "n height width *channels"]) -> Float[Arra
 def scale_inputs(
     images: Float[Array, "n ..."], *, scaling: Scaling, scale: str
 ) -> Float[Array, "n ..."]:
-    """Scale pixels of 0..1 to what a network sees.
-
-    Args:
-        images: pixels of 0..1.
-        scaling: fitted to the training images, for `standardized`.
-        scale: `TrainConfig.scale`: `standardized`, `unit`, or `image` for `rescale_each`.
-    """
+    """Scale pixels of 0..1 as `TrainConfig.scale` says: `standardized`, `unit`, or `image`."""
     if scale == "image":
         return rescale_each(images)
     return standardize(images, scaling) if scale == "standardized" else images

@@ -1,4 +1,4 @@
-"""Data sets from files: what is loaded, and what happens to files that are not right."""
+"""Datasets from files: what is loaded, and what happens to files that are not right."""
 
 import dataclasses
 import http.server

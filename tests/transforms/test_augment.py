@@ -101,11 +101,11 @@ def matrices(function, key, count, size=13):
 
 def resampled(image, matrix):
     """As `affine` should, by SciPy, in float64."""
-    centre = (np.array(image.shape) - 1) / 2
+    center = (np.array(image.shape) - 1) / 2
     return scipy.ndimage.affine_transform(
         image.astype(np.float64),
         matrix,
-        centre - matrix @ centre,
+        center - matrix @ center,
         order=1,
         mode="grid-constant",
     )
@@ -395,8 +395,8 @@ def test_bends_are_as_wide_as_asked_for_and_smooth():
     np.testing.assert_allclose(bends.std(axis=0), 1.5, rtol=0.05)
     np.testing.assert_allclose(bends.mean(axis=0), 0, atol=0.1)
     assert abs(np.corrcoef(bends[:, 0, 14, 14], bends[:, 1, 14, 14])[0, 1]) < 0.05
-    neighbours = np.corrcoef(bends[:, 0, 14, 14], bends[:, 0, 14, 15])[0, 1]
-    assert neighbours > 0.95
+    neighbors = np.corrcoef(bends[:, 0, 14, 14], bends[:, 0, 14, 15])[0, 1]
+    assert neighbors > 0.95
     assert abs(np.corrcoef(bends[:, 0, 2, 2], bends[:, 0, 25, 25])[0, 1]) < 0.05
     assert GRID == 7
 
