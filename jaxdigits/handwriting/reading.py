@@ -10,6 +10,7 @@ from jaxtyping import Float32, UInt8
 from jaxdigits.data.dataset import Form
 from jaxdigits.errors import DataError
 from jaxdigits.files import StrPath
+from jaxdigits.handwriting.ink import Gray, Picture
 from jaxdigits.handwriting.opening import open_picture
 from jaxdigits.handwriting.segmentation import Character, find_characters
 from jaxdigits.handwriting.touching import split_touching
@@ -90,9 +91,7 @@ class Reading:
         return {"text": self.text, "characters": characters}
 
 
-def read(
-    picture: UInt8[np.ndarray, "height width 3"], run: Run, *, threshold: float = 0.0
-) -> Reading:
+def read(picture: Picture, run: Run, *, threshold: float = 0.0) -> Reading:
     """Find the characters in a picture, and read each.
 
     Each is brought to the form of the images that the network was trained on, `run.form`.
@@ -130,7 +129,7 @@ def read(
     return Reading(characters, images, probabilities, run.class_names, threshold)
 
 
-def to_image(ink: UInt8[np.ndarray, "height width"], run: Run) -> UInt8[np.ndarray, "..."]:
+def to_image(ink: Gray, run: Run) -> UInt8[np.ndarray, "..."]:
     """Bring the ink of a character, bright on 0, to the form that a network was trained on."""
     form = cast(Form, run.form)
     return to_form(ink, form, run.image_shape, light_ground=run.light_ground)
@@ -138,7 +137,7 @@ def to_image(ink: UInt8[np.ndarray, "height width"], run: Run) -> UInt8[np.ndarr
 
 def read_files(
     run: Run, paths: Sequence[StrPath], *, threshold: float = 0.0
-) -> Iterator[tuple[UInt8[np.ndarray, "height width 3"], Reading] | DataError]:
+) -> Iterator[tuple[Picture, Reading] | DataError]:
     """Open and read picture files one by one; where one cannot be read, give the error.
 
     Args: see `read`.
