@@ -60,17 +60,12 @@ class Reading:
     @property
     def text(self) -> str:
         """The characters, with spaces and line breaks, and `?` where the network is not sure."""
-        return "".join(self._parts())
-
-    def _parts(self) -> Iterator[str]:
-        line = 0
+        text, line = "", 0
         for character, name, sure in zip(self.characters, self.names, self.sure, strict=True):
-            if character.line != line:
-                line = character.line
-                yield "\n"
-            elif character.after_space:
-                yield " "
-            yield name if sure else UNSURE
+            between = "\n" if character.line != line else " " if character.after_space else ""
+            text += between + (name if sure else UNSURE)
+            line = character.line
+        return text
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values for JSON; boxes are left, top, right, bottom in pixels."""
