@@ -23,7 +23,7 @@ SEEDS = 4
 MOVED = jd.TrainConfig(
     model="mlp", hidden=(128, 64), scale="unit", augment=("shift", "invert"), epochs=20
 )
-CONVNET = replace(MOVED, model="convnet", epochs=3)
+CONVNET = jd.TrainConfig(scale="unit", augment=MOVED.augment, epochs=3)
 
 
 def run(study: Study) -> list[Comparison]:

@@ -16,7 +16,7 @@ DATA = "letters"
 SETUP = "letters network, Adam, learning rate 0.001"
 SEEDS = c1.SEEDS
 
-CONFIG = replace(c1.CONFIG, optimizer="adam", learning_rate=0.001, dropout=0.0, epochs=4)
+CONFIG = replace(c1.CONFIG, optimizer="adam", momentum=0.0, learning_rate=0.001, dropout=0.0, epochs=4)
 
 
 def run(study: Study) -> list[Comparison]:
