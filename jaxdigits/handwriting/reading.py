@@ -2,12 +2,11 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float32, UInt8
 
-from jaxdigits.data.dataset import Form
 from jaxdigits.errors import DataError
 from jaxdigits.files import StrPath
 from jaxdigits.handwriting.ink import Gray, Picture
@@ -126,8 +125,7 @@ def read(picture: Picture, run: Run, *, threshold: float = 0.0) -> Reading:
 
 def to_image(ink: Gray, run: Run) -> UInt8[np.ndarray, "..."]:
     """Bring the ink of a character, bright on 0, to the form that a network was trained on."""
-    form = cast(Form, run.form)
-    return to_form(ink, form, run.image_shape, light_ground=run.light_ground)
+    return to_form(ink, run.form, run.image_shape, light_ground=run.light_ground)
 
 
 def read_files(

@@ -8,7 +8,8 @@ Expect: more than that after one epoch.
 
 from dataclasses import replace
 
-from jaxdigits.posts.study import Comparison, Study
+from jaxdigits.posts.comparison import Comparison
+from jaxdigits.posts.study import Study
 
 from . import c1
 
