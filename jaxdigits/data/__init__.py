@@ -21,6 +21,7 @@ Nothing here imports jax.
 
 import dataclasses
 import functools
+import logging
 import os
 from collections.abc import Sequence
 
@@ -41,7 +42,9 @@ from jaxdigits.data.dataset import (
 from jaxdigits.data.folders import export_folder, find_folder, load_folder
 from jaxdigits.data.preparation import StrPath, find_spec, is_prepared, prepare, prepared_folder
 from jaxdigits.data.specs import SPECS
-from jaxdigits.errors import DataError
+from jaxdigits.errors import DataError, DataUnavailableError
+
+logger = logging.getLogger("jaxdigits")
 
 __all__ = [
     "Dataset",
@@ -50,6 +53,7 @@ __all__ = [
     "StoredSplit",
     "check_examples",
     "check_images",
+    "choose_dataset",
     "export_folder",
     "find_folder",
     "from_arrays",
@@ -72,6 +76,31 @@ def names() -> tuple[str, ...]:
         ('digits', 'mnist', 'fashion_mnist')
     """
     return (embedded.NAME, *SPECS)
+
+
+def choose_dataset(name: str, data_dir: StrPath | None, manual_dir: StrPath | None) -> str:
+    """The dataset to train on: `auto` is MNIST, or the digits inside where it is unavailable.
+
+    The path of a folder of images becomes absolute, so that the run's config means it everywhere.
+
+    Raises:
+        DataUnavailableError: `manual_dir` was given, and lacks files of MNIST.
+    """
+    if name != "auto":
+        return str(find_folder(name) or name)
+    try:
+        prepare("mnist", data_dir, manual_dir)
+    except DataUnavailableError as error:
+        if manual_dir is not None:
+            raise
+        logger.warning("%s", error)
+        logger.warning("training on the digits inside instead")
+        return "digits"
+    return "mnist"
+
+
+def _name_of(start: Run) -> str:
+    return IN_MEMORY if start.folder is None else str(start.folder)
 
 
 def load(
