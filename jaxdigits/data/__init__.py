@@ -19,7 +19,6 @@
 Nothing here imports jax.
 """
 
-import dataclasses
 import functools
 import logging
 import os
@@ -158,7 +157,8 @@ def load_splits(
         loaded = load_folder(folder)
         return [loaded[split] for split in splits]
     spec = find_spec(name)
-    return arrays.read(prepare(name, data_dir, manual_dir), spec, splits)
+    opened = arrays.open_splits(prepare(name, data_dir, manual_dir), spec, splits)
+    return [split.load() for split in opened]
 
 
 def open_split(
@@ -181,10 +181,8 @@ def open_split(
     name = os.fspath(name)
     if split not in SPLITS or name == embedded.NAME or find_folder(name):
         whole = load(name, split, data_dir=data_dir, manual_dir=manual_dir)
-        facts = {field.name: getattr(whole, field.name) for field in dataclasses.fields(whole)}
-        del facts["images"], facts["labels"]
-        return StoredSplit(whole.examples, np.arange(len(whole)), **facts)
-    return arrays.open_split(prepare(name, data_dir, manual_dir), find_spec(name), split)
+        return StoredSplit(whole.examples, np.arange(len(whole)), **whole.facts)
+    return arrays.open_splits(prepare(name, data_dir, manual_dir), find_spec(name), (split,))[0]
 
 
 def read_fingerprint(name: str, data_dir: StrPath | None = None) -> Fingerprint | None:

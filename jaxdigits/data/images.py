@@ -32,9 +32,6 @@ Gray = UInt8[np.ndarray, "height width"]
 
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF")
 
-SIDE = 28
-"""Pixels along each side of an image, if nothing else is asked for."""
-
 _LARGE = 4096
 """The mean size of a file, in bytes, above which threads are faster than none.
 
@@ -51,7 +48,7 @@ class _Reading(NamedTuple):
 
 
 def read_images(
-    paths: Sequence[Path], *, exact: bool, image_shape: tuple[int, ...] = (SIDE, SIDE)
+    paths: Sequence[Path], *, exact: bool, image_shape: tuple[int, ...] = (28, 28)
 ) -> UInt8[np.ndarray, "n height width *channels"]:
     """Read image files to pixels 0..255, with a progress bar on a terminal.
 
@@ -164,7 +161,7 @@ def on_light_ground(gray: Gray) -> bool | None:
     return None if 0.25 < light < 0.75 else light >= 0.75
 
 
-def fit(gray: Gray, shape: tuple[int, int] = (SIDE, SIDE)) -> UInt8[np.ndarray, "rows columns"]:
+def fit(gray: Gray, shape: tuple[int, int] = (28, 28)) -> UInt8[np.ndarray, "rows columns"]:
     """Bring an image with bright strokes to a shape, without distortion.
 
     Args:
