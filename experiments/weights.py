@@ -33,7 +33,6 @@ import numpy as np
 
 import jaxdigits as jd
 from jaxdigits.evaluation.metrics import mean_interval
-from jaxdigits.evaluation.robustness import accuracies_moved
 from jaxdigits.files import atomic_write, write_json
 from jaxdigits.models import count_params
 from jaxdigits.runs.folder import PARAMS_FILE, SHIPPED, save
@@ -84,7 +83,7 @@ def train(config: jd.TrainConfig, splits: Mapping[str, jd.Dataset], test: jd.Dat
         lambda leaf: np.asarray(leaf).astype(np.float16).astype(np.float32), run.params
     )
     run = measure(replace(run, params=params), splits["validation"], test).run
-    return Candidate(run, fmean(accuracies_moved(run.predict, test.images, test.labels)))
+    return Candidate(run, fmean(run.accuracies_jittered(test)))
 
 
 def main() -> None:

@@ -35,9 +35,9 @@ from jaxdigits.files import write_json
 from jaxdigits.models import convnet
 from jaxdigits.training import step as training
 
-RESULTS = Path(__file__).parent / "results"
+convolution = import_module("jaxdigits.ops.conv")  # in `ops` that name is the function
 
-convolution = import_module("jaxdigits.ops.conv")  # the room has a function of that name
+RESULTS = Path(__file__).parent / "results"
 
 
 def pool_by_window(images: jax.Array) -> jax.Array:

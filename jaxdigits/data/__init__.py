@@ -21,6 +21,7 @@ Nothing here imports jax.
 
 import dataclasses
 import functools
+import logging
 import os
 from collections.abc import Sequence
 
@@ -41,7 +42,9 @@ from jaxdigits.data.dataset import (
 from jaxdigits.data.folders import export_folder, find_folder, load_folder
 from jaxdigits.data.preparation import StrPath, find_spec, is_prepared, prepare, prepared_folder
 from jaxdigits.data.specs import SPECS
-from jaxdigits.errors import DataError
+from jaxdigits.errors import DataError, DataUnavailableError
+
+logger = logging.getLogger("jaxdigits")
 
 __all__ = [
     "Dataset",
@@ -50,6 +53,7 @@ __all__ = [
     "StoredSplit",
     "check_examples",
     "check_images",
+    "choose_dataset",
     "export_folder",
     "find_folder",
     "from_arrays",
@@ -74,6 +78,31 @@ def names() -> tuple[str, ...]:
     return (embedded.NAME, *SPECS)
 
 
+def choose_dataset(name: str, data_dir: StrPath | None, manual_dir: StrPath | None) -> str:
+    """The dataset to train on: `auto` is MNIST, or the digits inside where it is unavailable.
+
+    The path of a folder of images becomes absolute, so that the run's config means it everywhere.
+
+    Raises:
+        DataUnavailableError: `manual_dir` was given, and lacks files of MNIST.
+    """
+    if name != "auto":
+        return str(find_folder(name) or name)
+    try:
+        prepare("mnist", data_dir, manual_dir)
+    except DataUnavailableError as error:
+        if manual_dir is not None:
+            raise
+        logger.warning("%s", error)
+        logger.warning("training on the digits inside instead")
+        return "digits"
+    return "mnist"
+
+
+def _name_of(start: Run) -> str:
+    return IN_MEMORY if start.folder is None else str(start.folder)
+
+
 def load(
     name: StrPath,
     split: Split = "train",
@@ -87,16 +116,14 @@ def load(
     `validation`; `train+validation` is the official training data in the official order.
 
     Args:
-        name: one of `names()`: `digits` is included, the others are prepared first where that was
-            not done yet. Or the path of a folder (see `load_folder`): one that is called like a
-            dataset is `./mnist`.
+        name: one of `names()`, which is prepared first where necessary; or the path of a folder,
+            such as `./mnist` if it is called like a dataset: see `load_folder`.
         split: `train`, `validation`, `test` or `train+validation`.
         data_dir: where prepared datasets are kept; `$TFDS_DATA_DIR` or `~/tensorflow_datasets`.
         manual_dir: a folder with files downloaded by hand.
 
     Returns:
-        Images uint8 [n, 28, 28] (pixels 0..255, upright, strokes bright), labels int32 [n] from 0.
-        An exported folder has the images that were exported.
+        Images uint8 [n, 28, 28], pixels 0..255 (exported folders: as exported), labels int32 [n].
 
     Raises:
         DataError: unknown name or split, or damaged files.

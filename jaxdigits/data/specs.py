@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from jaxdigits.data.dataset import Fingerprint, Form, split_counts
+from jaxdigits.data.dataset import Fingerprint, split_counts
 
 ROLES = MappingProxyType({"train-images": 3, "train-labels": 1, "test-images": 3, "test-labels": 1})
 """The four IDX files of a dataset, by what they hold, and the rank of each."""
@@ -52,7 +52,7 @@ class DatasetSpec:
     counts: tuple[int, int]
     files: Mapping[str, str]
     remote: Mapping[str, RemoteFile]
-    form: Form
+    form: str
     first_label: int = 0
     transposed: bool = False
 

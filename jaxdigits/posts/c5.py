@@ -9,7 +9,6 @@ four times. Trained on digits moved in the same way, the same network reads most
 convolutional network nearly all.
 """
 
-
 import jaxdigits as jd
 from jaxdigits.posts.comparison import Comparison
 from jaxdigits.posts.study import Study

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 from tqdm import tqdm
 
 from jaxdigits import data
+from jaxdigits.data import choose_dataset
 from jaxdigits.data.specs import is_official
 from jaxdigits.environment import environment, usable_cores
 from jaxdigits.errors import ConfigError
@@ -23,7 +24,6 @@ from jaxdigits.files import StrPath, staged_directory, write_json
 from jaxdigits.posts import report
 from jaxdigits.posts.comparison import Comparison
 from jaxdigits.posts.study import Study
-from jaxdigits.runs.fit import choose_dataset
 
 logger = logging.getLogger("jaxdigits")
 

@@ -19,7 +19,7 @@ from jaxdigits.config import TrainConfig
 from jaxdigits.data import Dataset
 from jaxdigits.environment import compiler_options
 from jaxdigits.evaluation.metrics import confusion_matrix, per_class_accuracy
-from jaxdigits.evaluation.robustness import accuracies_moved
+from jaxdigits.evaluation.robustness import accuracies_jittered
 from jaxdigits.models import Params, make_model
 from jaxdigits.training.resolve import fit_scaling
 from jaxdigits.training.sharding import make_mesh, replicate
@@ -200,7 +200,7 @@ class Study:
             def predict(images: Any) -> np.ndarray:
                 return self.logits(trained, images, seed).argmax(axis=-1)
 
-            return accuracies_moved(predict, test.images, test.labels, draws)
+            return accuracies_jittered(predict, test.images, test.labels, draws)
 
         return np.array([of_seed(seed) for seed in range(len(trained.untrained))]).mean(axis=1)
 
