@@ -140,7 +140,7 @@ def test_200_steps_against_torch(row, digits):
     functional = torch.nn.functional
     config = {"A9": a9, "B6": b6}[row].CONFIG
     params = jd.models.make_model(config, 10).init(jax.random.key(1))
-    scaling = Scaling(*UNIT)
+    scaling = Scaling(*map(jnp.float32, UNIT))
     if row == "A9":
         scaling = pixel_statistics(jnp.asarray(digits.train.images))
     layers = [torch.nn.Flatten()]
