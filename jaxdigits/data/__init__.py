@@ -99,10 +99,6 @@ def choose_dataset(name: str, data_dir: StrPath | None, manual_dir: StrPath | No
     return "mnist"
 
 
-def _name_of(start: Run) -> str:
-    return IN_MEMORY if start.folder is None else str(start.folder)
-
-
 def load(
     name: StrPath,
     split: Split = "train",

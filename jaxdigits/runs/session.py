@@ -386,5 +386,9 @@ class Session:
         return resume_command("train", final, folders, *given)
 
 
+def _name_of(start: Run) -> str:
+    return IN_MEMORY if start.folder is None else str(start.folder)
+
+
 def _size(mesh: Mesh | None) -> int:
     return 1 if mesh is None else mesh.size
