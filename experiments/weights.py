@@ -179,8 +179,8 @@ def card(name: str, run: jd.Run, moved: float, document: dict, folder: Path) -> 
 
 It sees one character at a time, in the form of {form} (`jd.transforms.to_{form.lower()}`), and
 answers with one of its classes whatever the image shows. The writers of its data lived in the
-United States; where people write their characters otherwise, such as a 1 with a long upstroke, it reads
-fewer of them.
+United States; where people write their characters otherwise, such as a 1 with a long upstroke, it
+reads fewer of them.
 """
 
 

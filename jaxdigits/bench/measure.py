@@ -179,9 +179,7 @@ def _prepare_training(
         state, metrics = compiled(state, examples)
         return metrics
 
-    return _compile(
-        epoch, (state, examples), train, len(examples.labels), flops, trainer.mesh
-    )
+    return _compile(epoch, (state, examples), train, len(examples.labels), flops, trainer.mesh)
 
 
 def _prepare_inference(
@@ -203,7 +201,12 @@ def _prepare_inference(
     images = jax.device_put(images, NamedSharding(mesh, sharded) if mesh else None)
     arguments = (state.params, images)
     return _compile(
-        trainer.jit(infer), arguments, lambda compiled: compiled(*arguments), len(images), flops, mesh
+        trainer.jit(infer),
+        arguments,
+        lambda compiled: compiled(*arguments),
+        len(images),
+        flops,
+        mesh,
     )
 
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def evaluate(
-    run: Positional[Path],
+    run: Annotated[Positional[Path], arg(metavar="RUN")],
     moved: Flag = False,
     robustness: Flag = False,
     out: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="")] = None,
@@ -23,12 +23,10 @@ def evaluate(
     """Measure a trained network again, from the files of its run folder.
 
     Args:
-        run: The run folder; or digits or letters, the networks that come with the package.
-        moved: Measure it also on jittered test images, those that post C calls slightly moved: ten
-            draws.
-        robustness: Measure it also on test images that are changed in many ways, and how far its
-            probabilities can be trusted, and draw both.
-        out: The picture of that. Default: RUN-robustness.png.
+        run: a run folder; or digits or letters, the networks that come with the package.
+        moved: also measure it on jittered test images ("slightly moved" in post C), ten draws.
+        robustness: also measure and draw accuracy on changed test images, and calibration.
+        out: the picture of --robustness. Default: RUN-robustness.png.
     """
     from jaxdigits.environment import prepare_jax
 

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
 
 def predict(
-    pictures: Positional[tuple[Path, ...]] = (),
-    network: str = "digits",
+    pictures: Annotated[Positional[tuple[Path, ...]], arg(metavar="PICTURES")] = (),
+    network: Annotated[str, arg(metavar="RUN")] = "digits",
     error_rate: Annotated[float | None, arg(metavar="X", help_behavior_hint="")] = None,
     show: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="")] = None,
     as_json: Json = False,
@@ -28,9 +28,8 @@ def predict(
     Args:
         pictures: PNG, JPEG, WebP, GIF, BMP, TIFF, or HEIC; dark on light or light on dark.
         network: digits or letters, which come with the package, or a run folder.
-        error_rate: The share of wrong answers to accept, such as 0.001, counted on validation
-            images. A character of lower confidence is printed as a question mark.
-        show: A PNG to draw what was read into; with several pictures its name is numbered.
+        error_rate: share of wrong answers to accept, on validation images; less sure is shown as ?.
+        show: a PNG to draw what was read into; with several pictures its name is numbered.
     """
     if not pictures:
         raise ConfigError("name a picture, such as: jaxdigits predict photo.jpg")

@@ -87,16 +87,14 @@ def load(
     `validation`; `train+validation` is the official training data in the official order.
 
     Args:
-        name: one of `names()`: `digits` is included, the others are prepared first where that was
-            not done yet. Or the path of a folder (see `load_folder`): one that is called like a
-            dataset is `./mnist`.
+        name: one of `names()`, which is prepared first where necessary; or the path of a folder,
+            such as `./mnist` if it is called like a dataset: see `load_folder`.
         split: `train`, `validation`, `test` or `train+validation`.
         data_dir: where prepared datasets are kept; `$TFDS_DATA_DIR` or `~/tensorflow_datasets`.
         manual_dir: a folder with files downloaded by hand.
 
     Returns:
-        Images uint8 [n, 28, 28] (pixels 0..255, upright, strokes bright), labels int32 [n] from 0.
-        An exported folder has the images that were exported.
+        Images uint8 [n, 28, 28], pixels 0..255 (exported folders: as exported), labels int32 [n].
 
     Raises:
         DataError: unknown name or split, or damaged files.

@@ -38,13 +38,9 @@ def write(
     splits: Mapping[str, tuple[np.ndarray, np.ndarray]],
     source_sums: Mapping[str, str],
 ) -> None:
-    """Write the arrays of the official splits, and their hashes, into a staged directory.
+    """Write images and labels of `train` and `test`, and their hashes, into a staged directory.
 
-    Args:
-        folder: where to write.
-        spec: the dataset.
-        splits: images and labels of `train` and `test`.
-        source_sums: SHA-256 hashes of the files that they were read from, by name.
+    `source_sums` are the SHA-256 hashes of the files that they were read from, by name.
     """
     folder.mkdir(parents=True, exist_ok=True)
     sums, counts = {}, {}

@@ -13,7 +13,8 @@ from jaxdigits.errors import DataError
 Split = Literal["train", "validation", "test", "train+validation"]
 SPLITS: tuple[Split, ...] = get_args(Split)
 
-Form = Literal["mnist", "emnist", "plain"]
+FORM_NAMES = ("mnist", "emnist", "plain")
+"""What `Dataset.form` can be: see `jaxdigits.transforms.form`."""
 VALIDATION_FRACTION = 1 / 12
 """The share of the official training data that is held out: 5,000 of MNIST's 60,000."""
 
@@ -22,7 +23,8 @@ class Examples(NamedTuple):
     """Images and labels, and nothing else: a pytree that jitted functions take.
 
     Attributes:
-        images: uint8 or float32 [n, height, width] or [n, height, width, channels], pixels 0..255.
+        images: [n, height, width] or [n, height, width, channels]; uint8, pixels 0..255, or
+            float32, 0..1.
         labels: int32 [n], from 0.
     """
 
@@ -67,7 +69,7 @@ class _Split:
     class_names: tuple[str, ...]
     split: Split
     fingerprint: Fingerprint
-    form: Form = "plain"
+    form: str = "plain"
     light_ground: bool = False
 
 
@@ -76,16 +78,16 @@ class Dataset(_Split):
     """One split of a dataset.
 
     Attributes:
-        images: uint8 [n, 28, 28], upright, in every named dataset; your own may be uint8 or float32
-            [n, height, width] or [n, height, width, channels]. Pixels 0..255 in both dtypes.
+        images: uint8 [n, 28, 28], pixels 0..255, upright, in every named dataset; your own may be
+            [n, height, width] or [n, height, width, channels], uint8, 0..255, or float32, 0..1.
         labels: int32 [n], from 0.
         class_names: the name of each class, by label.
         split: `train`, `validation`, `test` or `train+validation`.
         fingerprint: of the whole dataset; the same for each of its splits.
-        form: how a picture of a character becomes an image like these: `mnist`, `emnist` or
-            `plain`. See `jaxdigits.transforms.form`.
-        light_ground: whether strokes are dark on a light ground. In every named dataset, and where
-            image files are read, they are bright on a dark ground.
+        form: how a picture of a character becomes an image like these; see
+            `jaxdigits.transforms.form`.
+        light_ground: whether strokes are dark on a light ground. In named datasets, and where image
+            files are read, they are bright on a dark one.
     """
 
     images: _Images
@@ -144,7 +146,7 @@ def from_arrays(
     class_names: Sequence[str],
     validation: Examples | None = None,
     *,
-    form: Form = "plain",
+    form: str = "plain",
     light_ground: bool = False,
 ) -> dict[Split, Dataset]:
     """Make a dataset of arrays: check them, hold out validation, take the fingerprint.
@@ -176,7 +178,7 @@ def from_arrays(
     for images, labels in parts:
         check_examples(images, labels, num_classes=len(class_names))
     _check_alike([images for images, _ in parts], form)
-    whole, test, *given = (Examples(np.asarray(x), np.asarray(y, np.int32)) for x, y in parts)
+    whole, test, *given = (Examples(_pixels(x), np.asarray(y, np.int32)) for x, y in parts)
     if given:
         held_out = np.repeat([False, True], [len(whole.labels), len(given[0].labels)])
         whole = Examples(*map(np.concatenate, zip(whole, given[0], strict=True)))
@@ -204,7 +206,7 @@ def from_arrays(
 
 
 def check_examples(images: Any, labels: Any, num_classes: int) -> None:
-    """Refuse arrays that training could not use, before they reach a compiled program.
+    """Raise DataError for arrays that training could not use, before they reach a compiled program.
 
     A label out of range would make integer cross-entropy a silent `nan`.
 
@@ -212,9 +214,6 @@ def check_examples(images: Any, labels: Any, num_classes: int) -> None:
         images: see `check_images`.
         labels: should be integers [n], 0..num_classes-1.
         num_classes: the number of classes.
-
-    Raises:
-        DataError: says what is wrong.
 
     Example:
         >>> import numpy as np
@@ -224,11 +223,6 @@ def check_examples(images: Any, labels: Any, num_classes: int) -> None:
         jaxdigits.errors.DataError: label 10 of image 1 is out of range: labels must be 0..9
     """
     check_images(images)
-    if images.dtype == np.float32 and 0 < images.max() <= 1:
-        raise DataError(
-            f"float images hold pixels 0..255, as uint8 ones do, but here none is above "
-            f"{images.max():g}: multiply them by 255"
-        )
     labels = np.asarray(labels)
     if not np.issubdtype(labels.dtype, np.integer) or labels.shape != (len(images),):
         raise DataError(
@@ -245,63 +239,59 @@ def check_examples(images: Any, labels: Any, num_classes: int) -> None:
 
 
 def check_images(images: Any, image_shape: tuple[int, ...] | None = None) -> None:
-    """Refuse anything but arrays of one image or more.
+    """Raise DataError for anything but arrays of one image or more.
 
     Args:
-        images: should be uint8 or float32 [n, height, width] or [n, height, width, channels],
-            pixels 0..255.
-        image_shape: what each image must have; any size if not given.
-
-    Raises:
-        DataError: says what is wrong.
+        images: should be [n, height, width] or [n, height, width, channels]; uint8, pixels
+            0..255, or floats, 0..1.
+        image_shape: what each image must have; any if not given.
 
     Example:
         >>> check_images(np.zeros((2, 28, 27), np.uint8), image_shape=(28, 28))
         Traceback (most recent call last):
-        jaxdigits.errors.DataError: images must be uint8 or float32 of shape [n, 28, 28], pixels
-        0..255; these are uint8 of shape [2, 28, 27]
+        jaxdigits.errors.DataError: images must be of shape [n, 28, 28], uint8 (pixels 0..255) or
+        floats (0..1); these are uint8 of shape [2, 28, 27]
     """
     wanted = "[n, height, width] or [n, height, width, channels]"
     if image_shape:
         wanted = f"[n, {', '.join(map(str, image_shape))}]"
-    wanted = f"uint8 or float32 of shape {wanted}, pixels 0..255"
+    wanted = f"of shape {wanted}, uint8 (pixels 0..255) or floats (0..1)"
     if not hasattr(images, "dtype") or not hasattr(images, "shape"):
         kind = "None" if images is None else f"a {type(images).__name__}"
         raise DataError(f"images must be an array, {wanted}; this is {kind}")
     dtype, shape = np.dtype(images.dtype), tuple(images.shape)
     fits = shape[1:] == image_shape if image_shape else len(shape) in (3, 4) and 0 not in shape[1:]
-    if dtype not in (np.uint8, np.float32) or not fits:
+    whole = dtype == np.uint8
+    if not (whole or np.issubdtype(dtype, np.floating)) or not fits:
         raise DataError(f"images must be {wanted}; these are {dtype} of shape {list(shape)}")
     if shape[0] == 0:
         raise DataError(f"there is no image: the array has shape {list(shape)}")
     # Written so that a nan is refused too.
-    if dtype == np.float32 and not (images.min() >= 0 and images.max() <= 255):
-        raise DataError(f"pixels must be 0..255; these are {images.min():g} to {images.max():g}")
+    if not whole and not (images.min() >= 0 and images.max() <= 1):
+        found = f"{float(images.min()):g} to {float(images.max()):g}"
+        raise DataError(f"floats must be 0..1; these are {found}: divide them by their range")
+
+
+def _pixels(images: Any) -> np.ndarray:
+    """The images as uint8 or float32."""
+    array = np.asarray(images)
+    return array if array.dtype == np.uint8 else array.astype(np.float32)
 
 
 def _check_alike(parts: Sequence[np.ndarray], form: str) -> None:
-    """Refuse parts whose images differ in shape or dtype, or are of another form."""
+    """Raise DataError where images differ in shape or dtype, or are of another form."""
     kinds = {f"{images.dtype} {list(images.shape[1:])}": None for images in parts}
     if len(kinds) > 1:
         raise DataError(f"all images must have one dtype and shape; these are {', '.join(kinds)}")
-    if form not in get_args(Form):
-        raise DataError(f"form must be one of {', '.join(get_args(Form))}, not {form!r}")
+    if form not in FORM_NAMES:
+        raise DataError(f"form must be one of {', '.join(FORM_NAMES)}, not {form!r}")
     shape = tuple(parts[0].shape[1:])
     if form != "plain" and shape[:2] != (28, 28):
         raise DataError(f"the form {form} is of 28x28 pixels; for {shape} choose plain")
 
 
 def check_class_names(class_names: Sequence[str]) -> tuple[str, ...]:
-    """Return the names as a tuple, if each is a string and none stands twice.
-
-    Raises:
-        DataError: says which is not.
-
-    Example:
-        >>> check_class_names(["box", "disc", "box"])
-        Traceback (most recent call last):
-        jaxdigits.errors.DataError: class names must differ; 'box' appears twice
-    """
+    """Return names as a tuple; raise DataError if one is not a string, or appears twice."""
     if isinstance(class_names, str) or not all(isinstance(name, str) for name in class_names):
         raise DataError(f"class_names must be a list of strings, one a class, not {class_names!r}")
     names = tuple(class_names)
@@ -351,7 +341,7 @@ def validation_mask(count: int) -> np.ndarray:
 
 
 def split_rows(count: int, split: Split, held_out: np.ndarray | None = None) -> np.ndarray:
-    """List which images of its official part make a split: integers, ascending.
+    """List which of the `count` images of its official part make a split: integers, ascending.
 
     Args:
         count: images in that part.

@@ -24,7 +24,7 @@ from jaxdigits.errors import DataError, OutputError
 from jaxdigits.files import staged_directory
 
 INDEX = "jaxdigits.json"
-"""The file in an exported folder that says which data it holds, and the names of their classes."""
+"""The file in an exported folder that says which data it holds."""
 
 FORMAT = 1
 """Of the index: raised when an older reader could not read it."""
@@ -45,12 +45,9 @@ _LAYOUT = "images belong in class/image.png or in split/class/image.png, split b
 
 
 def find_folder(name: str) -> Path | None:
-    """Find the folder that is meant where a dataset is named.
+    """Find the folder that is meant where a dataset is named: its absolute path, or None.
 
     A dataset's name is never a folder: a folder `mnist` is named `./mnist`.
-
-    Returns:
-        Its absolute path, or None for a dataset's name or if there is no such folder.
 
     Example:
         >>> find_folder("mnist") is None, find_folder("..") == Path.cwd().parent
@@ -74,9 +71,8 @@ def load_folder(
     Classes are in natural order (2 before 10), the images of a split in that of their file names.
     Hidden files, and files without the suffix of an image, are ignored.
 
-    Images are PNG, JPEG, BMP, GIF (the first frame), WebP or TIFF, of any size and colors.
-    `jaxdigits.data.images` says how they get one shape, with bright strokes on a dark ground. The
-    images of an exported folder are taken as they are, and their hash is compared.
+    `jaxdigits.data.images` says how files of any size and colors become images of one shape. Those
+    of an exported folder are taken as they are, and their hash is compared.
 
     Args:
         path: the folder; its own name becomes the name of the data.
@@ -106,7 +102,11 @@ def load_folder(
     index = _read_index(root)
     classes = index.classes if index else {name: name for name in _natural_order(parts["train"])}
     _check_classes(root, parts, classes, INDEX if index else "train")
-    files = {part: _in_order(folders, list(classes)) for part, folders in parts.items()}
+    labels = {name: label for label, name in enumerate(classes)}
+    files = {
+        part: sorted(_File(path.name, labels[name], path) for name in found for path in found[name])
+        for part, found in parts.items()
+    }
     if "test" not in files:
         files["train"], files["test"] = _hold_out_test(files["train"])
 
@@ -115,11 +115,11 @@ def load_folder(
         raise DataError(f"{root} holds images of shape {shape}, as exported, not {image_shape}")
     paths = [file.path for part in files.values() for file in part]
     images = read_images(paths, exact=index is not None, image_shape=shape)
-    examples, start = {}, 0
-    for part, listed in files.items():
-        labels = np.array([file.label for file in listed], np.int32)
-        examples[part] = Examples(images[start : start + len(listed)], labels)
-        start += len(listed)
+    cuts = np.cumsum([len(part) for part in files.values()])[:-1]
+    examples = {
+        part: Examples(pixels, np.array([file.label for file in listed], np.int32))
+        for (part, listed), pixels in zip(files.items(), np.split(images, cuts), strict=True)
+    }
     splits = from_arrays(
         root.name,
         examples["train"],
@@ -149,7 +149,7 @@ def export_folder(splits: Mapping[Split, Dataset], folder: StrPath) -> Path:
         folder: a new folder, or an empty one. It appears when all is written.
 
     Returns:
-        The absolute path of the folder.
+        Its absolute path.
 
     Raises:
         DataError: the images are floats, or have other than 1 or 3 channels.
@@ -194,16 +194,9 @@ def export_folder(splits: Mapping[Split, Dataset], folder: StrPath) -> Path:
 
 
 class _Index(NamedTuple):
-    """What the index of an exported folder says.
+    """What the index of an exported folder says; `facts` are other arguments of `from_arrays`."""
 
-    Attributes:
-        classes: names of classes by folder, in the order of the labels.
-        fingerprint: of the data that were exported.
-        image_shape: of each image.
-        facts: other arguments for `from_arrays`.
-    """
-
-    classes: dict[str, str]
+    classes: dict[str, str]  # names by folder, in the order of the labels
     fingerprint: Fingerprint
     image_shape: tuple[int, ...]
     facts: dict[str, Any]
@@ -352,8 +345,8 @@ def _check_classes(
                     f"{root} has a class {name} in {part} that is not in {known_from}; rename or "
                     "delete that class folder"
                 )
-    for name, paths in parts["train"].items():
-        if "test" not in parts and len(paths) < 2:
+    for name, paths in parts["train"].items() if "test" not in parts else ():
+        if len(paths) < 2:
             raise DataError(
                 f"the class {name} of {root} has only one image, but a seventh of each class "
                 "becomes the test split; add images, or a folder test beside a folder train"
@@ -368,24 +361,17 @@ class _File(NamedTuple):
     path: Path
 
 
-def _in_order(folders: Mapping[str, Sequence[Path]], classes: Sequence[str]) -> list[_File]:
-    labels = {name: label for label, name in enumerate(classes)}
-    return sorted(
-        _File(path.name, labels[name], path) for name, paths in folders.items() for path in paths
-    )
-
-
 def _hold_out_test(files: Sequence[_File]) -> tuple[list[_File], list[_File]]:
     """Hold out a test split, some of each class, the same every time; what remains comes first."""
     labels = np.array([file.label for file in files])
-    held_out = np.zeros(len(files), bool)
+    held_out: set[int] = set()
     for label in np.unique(labels):
         members = np.flatnonzero(labels == label)
         count = max(round(len(members) * TEST_FRACTION), 1)
         # Frozen by numpy, as in `validation_mask`.
-        held_out[np.random.RandomState(0).permutation(members)[:count]] = True
-    pairs = list(zip(files, held_out, strict=True))
-    return [file for file, held in pairs if not held], [file for file, held in pairs if held]
+        held_out.update(np.random.RandomState(0).permutation(members)[:count].tolist())
+    train = [file for place, file in enumerate(files) if place not in held_out]
+    return train, [files[place] for place in sorted(held_out)]
 
 
 def _folder_names(class_names: Sequence[str]) -> list[str]:

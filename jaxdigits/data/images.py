@@ -43,31 +43,22 @@ Pillow decodes large images side by side; with small ones threads only wait for 
 
 
 class _Reading(NamedTuple):
-    """An image file, brought to the wanted shape.
+    """An image file, brought to the wanted shape."""
 
-    Attributes:
-        light: whether it is on a light ground; None if its border does not tell.
-        if_dark: the image, if that None is taken for a dark ground.
-        if_light: if it is taken for a light one.
-    """
-
-    light: bool | None
-    if_dark: UInt8[np.ndarray, "..."]
+    light: bool | None  # whether it is on a light ground; None if its border does not tell
+    if_dark: UInt8[np.ndarray, "..."]  # the image, if None is taken for a dark ground
     if_light: UInt8[np.ndarray, "..."]
 
 
 def read_images(
     paths: Sequence[Path], *, exact: bool, image_shape: tuple[int, ...] = (SIDE, SIDE)
 ) -> UInt8[np.ndarray, "n height width *channels"]:
-    """Read image files, with a progress bar where standard error is a terminal.
+    """Read image files to pixels 0..255, with a progress bar on a terminal.
 
     Args:
-        paths: one or more files, PNG, JPEG, BMP, GIF, WebP or TIFF.
+        paths: one or more files, PNG, JPEG, BMP, GIF (the first frame), WebP or TIFF.
         exact: whether to take them as they are, and invert none.
         image_shape: (height, width), (height, width, 1), or (height, width, 3) for color.
-
-    Returns:
-        Pixels 0..255, shape [n, *image_shape].
 
     Raises:
         DataError: a file is not an image, is damaged, too large, or cannot be read.

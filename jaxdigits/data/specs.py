@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from jaxdigits.data.dataset import Form
+from jaxdigits.data.dataset import Fingerprint, split_counts
 
 ROLES = MappingProxyType({"train-images": 3, "train-labels": 1, "test-images": 3, "test-labels": 1})
 """The four IDX files of a dataset, by what they hold, and the rank of each."""
@@ -52,7 +52,7 @@ class DatasetSpec:
     counts: tuple[int, int]
     files: Mapping[str, str]
     remote: Mapping[str, RemoteFile]
-    form: Form
+    form: str
     first_label: int = 0
     transposed: bool = False
 
@@ -167,3 +167,9 @@ _SPECS = (
 
 SPECS: Mapping[str, DatasetSpec] = MappingProxyType({spec.name: spec for spec in _SPECS})
 """Every dataset that comes from files, by name."""
+
+
+def is_official(fingerprint: Fingerprint) -> bool:
+    """Whether a dataset has as many images as its makers say."""
+    spec = SPECS.get(fingerprint.name)
+    return spec is not None and fingerprint.counts == split_counts(*spec.counts)

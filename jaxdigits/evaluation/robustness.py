@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Array, Float, Float32, Int, Key, UInt8
 
 from jaxdigits.evaluation.calibration import Calibration, Reliability, reliability
-from jaxdigits.transforms import augment
+from jaxdigits.transforms import augment, warp
 
 Images = Float[Array, "n height width"]
 Strength = Float[Array, ""] | Int[Array, ""]
@@ -31,7 +31,7 @@ def _shift(key: Key[Array, ""], images: Images, pixels: Strength) -> Images:
     """Shift in one of eight directions, as a king moves."""
     ways = jnp.array([(r, c) for r in (-1, 0, 1) for c in (-1, 0, 1) if (r, c) != (0, 0)])
     moves = pixels * ways[jax.random.randint(key, (len(images),), 0, len(ways))]
-    return augment.translate(images, moves, _MAX_SHIFT)
+    return warp.translate(images, moves, _MAX_SHIFT)
 
 
 def _rotate(key: Key[Array, ""], images: Images, degrees: Strength) -> Images:
@@ -39,11 +39,11 @@ def _rotate(key: Key[Array, ""], images: Images, degrees: Strength) -> Images:
     angles = jnp.deg2rad(degrees) * jax.random.rademacher(key, (len(images),), jnp.float32)
     cosines, sines = jnp.cos(angles), jnp.sin(angles)
     matrices = jnp.stack([cosines, sines, -sines, cosines], axis=-1).reshape(-1, 2, 2)
-    return augment.affine(images, matrices)
+    return warp.affine(images, matrices)
 
 
 def _scale(_: Key[Array, ""], images: Images, factor: Strength) -> Images:
-    return augment.affine(images, jnp.broadcast_to(jnp.eye(2) / factor, (len(images), 2, 2)))
+    return warp.affine(images, jnp.broadcast_to(jnp.eye(2) / factor, (len(images), 2, 2)))
 
 
 def _thicken(_: Key[Array, ""], images: Images, share: Strength) -> Images:
@@ -59,7 +59,7 @@ def _blur(_: Key[Array, ""], images: Images, deviation: Strength) -> Images:
 
 
 def _invert(key: Key[Array, ""], images: Images, _: Strength, *, count: int) -> Images:
-    return augment.invert(key, images, count)
+    return augment.AUGMENTATIONS["invert"](key, images, count)
 
 
 class Condition(NamedTuple):
@@ -86,7 +86,7 @@ def _conditions(
 
 CONDITIONS = (
     Condition("clean", "", lambda _, images, strength: images),
-    Condition("jitter", "as in post C", lambda key, images, _: augment.moved(key, images)),
+    Condition("jitter", "as in post C", lambda key, images, _: augment.jitter(key, images)),
     *_conditions("shift", "{} pixels", _shift, range(1, _MAX_SHIFT + 1)),
     *_conditions("rotation", "{:g} degrees", _rotate, map(float, range(5, 31, 5))),
     *_conditions("scale", "{:g}x", _scale, (0.7, 0.8, 0.9, 1.1, 1.2, 1.3)),
@@ -96,7 +96,7 @@ CONDITIONS = (
     *_conditions("contrast", "{:g}x", lambda _, images, factor: factor * images, (0.75, 0.5, 0.25)),
     *(Condition("inverted", f"{n} pixels", partial(_invert, count=n)) for n in (5, 10, 20, 40)),
 )
-"""Each kind's weaker conditions first; the strokes' strength is that of `augment.thickness`."""
+"""Each kind's weaker conditions first; the strokes' strength is that of `augment.thicken`."""
 
 
 class ConditionAccuracy(NamedTuple):
@@ -224,5 +224,5 @@ def accuracies_jittered(
     Rows and columns shift by -2..2 pixels each, then five pixels are inverted, with the same keys
     for every network. Arguments: see `accuracies`.
     """
-    copies = augment.moved_otherwise(jnp.asarray(images), draws)
+    copies = augment.jittered_copies(jnp.asarray(images), draws)
     return [float(np.mean(predict(copy) == labels)) for copy in copies]

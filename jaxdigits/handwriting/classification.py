@@ -71,13 +71,17 @@ def _read_files(run: Run, paths: Sequence[Path]) -> UInt8[np.ndarray, "n ..."]:
     images: dict[Path, np.ndarray] = {}
     exported: list[Path] = []
     similar: list[Path] = []
+    size = run.image_shape[:2]
     for path in paths:
         if any((folder / INDEX).is_file() for folder in path.absolute().parents[1:3]):
             exported.append(path)
-        elif run.form == "plain" or open_picture(path).shape[:2] == run.image_shape[:2]:
+        elif run.form == "plain" or (picture := open_picture(path)).shape[:2] == size:
             similar.append(path)
         else:
-            images[path] = _read_character(run, path)
+            try:
+                images[path] = to_image(np.round(255 * find_ink(picture)).astype(np.uint8), run)
+            except DataError as error:
+                raise DataError(f"{path}: {error}") from None
     if exported:
         found = read_images(exported, exact=True, image_shape=run.image_shape)
         images |= zip(exported, found, strict=True)
@@ -85,12 +89,3 @@ def _read_files(run: Run, paths: Sequence[Path]) -> UInt8[np.ndarray, "n ..."]:
         found = read_images(similar, exact=False, image_shape=run.image_shape)
         images |= zip(similar, 255 - found if run.light_ground else found, strict=True)
     return np.stack([images[path] for path in paths])
-
-
-def _read_character(run: Run, path: Path) -> UInt8[np.ndarray, "..."]:
-    """Find the ink of a photo, scan or drawing, and bring it to the network's form."""
-    try:
-        ink = np.round(255 * find_ink(open_picture(path))).astype(np.uint8)
-        return to_image(ink, run)
-    except DataError as error:
-        raise error if str(path) in str(error) else DataError(f"{path}: {error}") from None

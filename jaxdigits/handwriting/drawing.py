@@ -3,10 +3,10 @@
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import UInt8
 from PIL import Image, ImageDraw, ImageFont
 
 from jaxdigits.files import atomic_write
+from jaxdigits.handwriting.ink import Picture
 from jaxdigits.handwriting.reading import UNSURE, Reading
 
 _SURE, _UNSURE, _GROUND = "#0a7d32", "#c2500a", "white"
@@ -15,7 +15,7 @@ _SEEN, _MARGIN, _LABEL = 84, 10, 18
 """Pixels of an image that the network saw (enlarged 3x), around it, and of its label."""
 
 
-def draw_reading(picture: UInt8[np.ndarray, "height width 3"], reading: Reading) -> Image.Image:
+def draw_reading(picture: Picture, reading: Reading) -> Image.Image:
     """Draw a box and the reading of each character, and below what the network saw.
 
     Args:
@@ -58,9 +58,7 @@ def draw_reading(picture: UInt8[np.ndarray, "height width 3"], reading: Reading)
     return page
 
 
-def save_reading(
-    path: Path, picture: UInt8[np.ndarray, "height width 3"], reading: Reading
-) -> None:
+def save_reading(path: Path, picture: Picture, reading: Reading) -> None:
     """Write that drawing as a PNG file, whole or not at all.
 
     Raises:

@@ -10,6 +10,12 @@ from scipy import ndimage
 from jaxdigits.errors import DataError
 from jaxdigits.transforms.skeleton import skeletonize
 
+Picture = UInt8[np.ndarray, "height width 3"]
+Gray = UInt8[np.ndarray, "height width"]
+Ink = Float32[np.ndarray, "height width"]
+Marks = Bool[np.ndarray, "height width"]
+Labels = Int[np.ndarray, "height width"]
+
 _COARSE = 96  # pixels of the longer side of the picture in which the ground is estimated
 _WIDEST = 0.3  # share of that side: what is dark and wider is ground
 _ROOM = 6.0  # the width of that, in stroke widths, once these are known
@@ -20,7 +26,7 @@ _CLEARLY = 2.5  # the contrast of strokes over the least; noise reaches up to tw
 _BLANK = "there is no writing in it: nothing stands out from the ground"
 
 
-def find_ink(picture: UInt8[np.ndarray, "height width 3"]) -> Float32[np.ndarray, "height width"]:
+def find_ink(picture: Picture) -> Ink:
     """Measure the ink at each pixel: 0 on the ground, 1 in the middle of strokes.
 
     The ground's brightness is what a morphological closing leaves, which removes dark strokes and
@@ -53,29 +59,27 @@ def find_ink(picture: UInt8[np.ndarray, "height width 3"]) -> Float32[np.ndarray
     return _ink(_contrast(channel, share)) if share < _WIDEST else ink
 
 
-def _ink(contrast: Float32[np.ndarray, "height width"]) -> Float32[np.ndarray, "height width"]:
+def _ink(contrast: Ink) -> Ink:
     level = _level(contrast)
     if level == 0:
         raise DataError(_BLANK)
     return np.clip((contrast / level - 0.2) / 0.6, 0, 1)
 
 
-def _median_width(marked: Bool[np.ndarray, "height width"]) -> float:
+def _median_width(marked: Marks) -> float:
     """Measure strokes in pixels, as at half of the places along them; blobs count little."""
     marked = np.pad(marked, 1)
     inside = np.asarray(ndimage.distance_transform_edt(marked))
     return 2 * float(np.median(inside[skeletonize(marked)]))
 
 
-def _channels(
-    picture: UInt8[np.ndarray, "height width 3"],
-) -> list[UInt8[np.ndarray, "height width"]]:
+def _channels(picture: Picture) -> list[Gray]:
     """Return gray, red, green and blue."""
     gray = np.asarray(Image.fromarray(picture).convert("L"))
     return [gray, *np.moveaxis(picture, -1, 0)]
 
 
-def _on_light_ground(picture: UInt8[np.ndarray, "height width 3"]) -> bool:
+def _on_light_ground(picture: Picture) -> bool:
     """Tell whether what differs from its surroundings is darker than they are."""
     small = _reduce(_channels(picture)[0], 2 * _COARSE).astype(np.float32)
     if small.min() == small.max():
@@ -89,9 +93,7 @@ def _on_light_ground(picture: UInt8[np.ndarray, "height width 3"]) -> bool:
     return max(skewness, key=abs) < 0
 
 
-def _contrast(
-    channel: UInt8[np.ndarray, "height width"], widest: float
-) -> Float32[np.ndarray, "height width"]:
+def _contrast(channel: Gray, widest: float) -> Ink:
     """Measure how much darker each pixel is than the ground there, up to 1; brighter is negative.
 
     What is dark and wider than this share of the longer side is ground.
@@ -108,7 +110,7 @@ def _contrast(
     return contrast.astype(np.float32)
 
 
-def _level(contrast: Float32[np.ndarray, "height width"]) -> float:
+def _level(contrast: Ink) -> float:
     """Measure the contrast of strokes: 0 if nothing stands out from the noise."""
     middle = np.median(contrast)
     noise = 1.4826 * float(np.median(np.abs(contrast - middle)))
@@ -122,7 +124,7 @@ def _level(contrast: Float32[np.ndarray, "height width"]) -> float:
     return level if level > _CLEARLY * floor else 0.0
 
 
-def strokes(ink: Float32[np.ndarray, "height width"]) -> Bool[np.ndarray, "height width"]:
+def strokes(ink: Ink) -> Marks:
     """Mark ink above a half, and ink above a quarter that is connected with it.
 
     Example:
@@ -135,7 +137,7 @@ def strokes(ink: Float32[np.ndarray, "height width"]) -> Bool[np.ndarray, "heigh
     return kept[labels]
 
 
-def connected(marked: Bool[np.ndarray, "height width"]) -> Int[np.ndarray, "height width"]:
+def connected(marked: Marks) -> Labels:
     """Number connected pieces from 1, diagonal neighbors included; 0 elsewhere.
 
     Example:

@@ -5,12 +5,12 @@ import warnings
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import UInt8
 from PIL import Image, ImageOps
 
 from jaxdigits.data.images import FORMATS, stretch, unreadable
 from jaxdigits.errors import DataError
 from jaxdigits.files import StrPath
+from jaxdigits.handwriting.ink import Picture
 
 MOST_PIXELS = 120_000_000
 """More than a scanned page has; such a picture takes 0.5 GB while it is reduced."""
@@ -19,7 +19,7 @@ SIDE = 1200
 """Pixels that the longer side of a picture is reduced to: enough for a page of writing."""
 
 
-def open_picture(path: StrPath) -> UInt8[np.ndarray, "height width 3"]:
+def open_picture(path: StrPath) -> Picture:
     """Read a picture: upright, in color, its longer side at most `SIDE` pixels.
 
     Of several frames, this is the first. A transparent picture is laid on white if its ink is dark,

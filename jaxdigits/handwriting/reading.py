@@ -2,14 +2,14 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float32, UInt8
 
-from jaxdigits.data.dataset import Form
 from jaxdigits.errors import DataError
 from jaxdigits.files import StrPath
+from jaxdigits.handwriting.ink import Gray, Picture
 from jaxdigits.handwriting.opening import open_picture
 from jaxdigits.handwriting.segmentation import Character, find_characters
 from jaxdigits.handwriting.touching import split_touching
@@ -59,17 +59,12 @@ class Reading:
     @property
     def text(self) -> str:
         """The characters, with spaces and line breaks, and `?` where the network is not sure."""
-        return "".join(self._parts())
-
-    def _parts(self) -> Iterator[str]:
-        line = 0
+        text, line = "", 0
         for character, name, sure in zip(self.characters, self.names, self.sure, strict=True):
-            if character.line != line:
-                line = character.line
-                yield "\n"
-            elif character.after_space:
-                yield " "
-            yield name if sure else UNSURE
+            between = "\n" if character.line != line else " " if character.after_space else ""
+            text += between + (name if sure else UNSURE)
+            line = character.line
+        return text
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values for JSON; boxes are left, top, right, bottom in pixels."""
@@ -90,9 +85,7 @@ class Reading:
         return {"text": self.text, "characters": characters}
 
 
-def read(
-    picture: UInt8[np.ndarray, "height width 3"], run: Run, *, threshold: float = 0.0
-) -> Reading:
+def read(picture: Picture, run: Run, *, threshold: float = 0.0) -> Reading:
     """Find the characters in a picture, and read each.
 
     Each is brought to the form of the images that the network was trained on, `run.form`.
@@ -130,15 +123,14 @@ def read(
     return Reading(characters, images, probabilities, run.class_names, threshold)
 
 
-def to_image(ink: UInt8[np.ndarray, "height width"], run: Run) -> UInt8[np.ndarray, "..."]:
+def to_image(ink: Gray, run: Run) -> UInt8[np.ndarray, "..."]:
     """Bring the ink of a character, bright on 0, to the form that a network was trained on."""
-    form = cast(Form, run.form)
-    return to_form(ink, form, run.image_shape, light_ground=run.light_ground)
+    return to_form(ink, run.form, run.image_shape, light_ground=run.light_ground)
 
 
 def read_files(
     run: Run, paths: Sequence[StrPath], *, threshold: float = 0.0
-) -> Iterator[tuple[UInt8[np.ndarray, "height width 3"], Reading] | DataError]:
+) -> Iterator[tuple[Picture, Reading] | DataError]:
     """Open and read picture files one by one; where one cannot be read, give the error.
 
     Args: see `read`.

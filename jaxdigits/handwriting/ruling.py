@@ -1,18 +1,15 @@
 """Remove the lines of ruled and squared paper, but not what is written over them."""
 
 import numpy as np
-from jaxtyping import Bool, Int
 from scipy import ndimage
 
-from jaxdigits.handwriting.ink import connected
+from jaxdigits.handwriting.ink import Labels, Marks, connected
 
 _SPAN = 0.6  # the least length of the paper's lines, as a share of the picture's side
 _BRIDGE = 3.0  # the gap that a crossing stroke may leave in a line, in stroke widths
 
 
-def without_ruling(
-    strokes: Bool[np.ndarray, "height width"], width: float
-) -> Bool[np.ndarray, "height width"]:
+def without_ruling(strokes: Marks, width: float) -> Marks:
     """Remove the lines that go through the picture, horizontal or vertical.
 
     Where a stroke crosses a line, there is ink on both sides, and it stays. A single line is
@@ -34,9 +31,7 @@ def without_ruling(
     return rest & ~_horizontal_lines(strokes.T, width).T
 
 
-def _horizontal_lines(
-    strokes: Bool[np.ndarray, "height width"], width: float
-) -> Bool[np.ndarray, "height width"]:
+def _horizontal_lines(strokes: Marks, width: float) -> Marks:
     """Mark lines from left to right, perhaps bent or a little rotated."""
     length = strokes.shape[1]
     thickness = _vertical_runs(strokes)
@@ -60,7 +55,7 @@ def _horizontal_lines(
     return found
 
 
-def _vertical_runs(strokes: Bool[np.ndarray, "height width"]) -> Int[np.ndarray, "height width"]:
+def _vertical_runs(strokes: Marks) -> Labels:
     """Count the pixels connected with each one in its column; 0 where there is no ink."""
     height = len(strokes)
     rows = np.arange(height)[:, None]

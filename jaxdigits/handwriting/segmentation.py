@@ -4,11 +4,20 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float32, Int, UInt8
+from jaxtyping import UInt8
 from scipy import ndimage
 
 from jaxdigits.errors import DataError
-from jaxdigits.handwriting.ink import connected, find_ink, strokes
+from jaxdigits.handwriting.ink import (
+    Gray,
+    Ink,
+    Labels,
+    Marks,
+    Picture,
+    connected,
+    find_ink,
+    strokes,
+)
 from jaxdigits.handwriting.ruling import without_ruling
 from jaxdigits.transforms.form import stroke_width
 
@@ -46,7 +55,7 @@ class Character:
     right: int
     line: int
     after_space: bool
-    ink: UInt8[np.ndarray, "height width"]
+    ink: Gray
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,7 +82,7 @@ class _Piece:
         return max(self.height, self.width)
 
 
-def find_characters(picture: UInt8[np.ndarray, "height width 3"]) -> list[Character]:
+def find_characters(picture: Picture) -> list[Character]:
     """Find the characters in a picture, line by line, from left to right.
 
     Args:
@@ -108,7 +117,7 @@ def find_characters(picture: UInt8[np.ndarray, "height width 3"]) -> list[Charac
     ]
 
 
-def _label(marked: Bool[np.ndarray, "height width"]) -> Int[np.ndarray, "height width"]:
+def _label(marked: Marks) -> Labels:
     """Number the pieces; tiny gaps do not separate them."""
     labels = connected(marked)
     if not labels.any():
@@ -120,7 +129,7 @@ def _label(marked: Bool[np.ndarray, "height width"]) -> Int[np.ndarray, "height 
     return np.where(marked, joined, 0)
 
 
-def _pieces(labels: Int[np.ndarray, "height width"]) -> list[_Piece]:
+def _pieces(labels: Labels) -> list[_Piece]:
     areas = np.bincount(labels.ravel())
     return [
         _Piece(rows.start, columns.start, rows.stop, columns.stop, int(areas[label]), [label])
@@ -135,9 +144,7 @@ def _usual_size(pieces: Sequence[_Piece]) -> int:
     return by_size[int(np.searchsorted(inked, inked[-1] / 2))].size
 
 
-def _merge_characters(
-    pieces: Sequence[_Piece], labels: Int[np.ndarray, "height width"]
-) -> list[_Piece]:
+def _merge_characters(pieces: Sequence[_Piece], labels: Labels) -> list[_Piece]:
     """Drop dirt, blobs and frames, and merge the pieces that are one character."""
     large = [piece for piece in pieces if piece.size >= 0.02 * min(labels.shape)]
     if not 1 <= len(large) <= MOST_CHARACTERS:
@@ -158,7 +165,7 @@ def _merge_characters(
     return _merge_dots(_merge_stacked(kept, usual), dots)
 
 
-def _is_stroke(piece: _Piece, labels: Int[np.ndarray, "height width"]) -> bool:
+def _is_stroke(piece: _Piece, labels: Labels) -> bool:
     """Tell whether a piece is made of strokes, not a filled shape."""
     rows = slice(max(piece.top - 1, 0), piece.bottom + 1)
     columns = slice(max(piece.left - 1, 0), piece.right + 1)
@@ -272,11 +279,7 @@ def _with_spaces(line: Sequence[_Piece]) -> Iterator[tuple[_Piece, bool]]:
         yield piece, piece.left - before.right > _SPACE * height
 
 
-def _own_ink(
-    piece: _Piece,
-    ink: Float32[np.ndarray, "height width"],
-    labels: Int[np.ndarray, "height width"],
-) -> UInt8[np.ndarray, "rows columns"]:
+def _own_ink(piece: _Piece, ink: Ink, labels: Labels) -> UInt8[np.ndarray, "rows columns"]:
     """Return the ink of a piece, with the gray at its edges, but not its neighbors'."""
     top, left = max(piece.top - MARGIN, 0), max(piece.left - MARGIN, 0)
     box = (slice(top, piece.bottom + MARGIN), slice(left, piece.right + MARGIN))

@@ -13,8 +13,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 
+from jaxdigits.handwriting.ink import Gray
 from jaxdigits.handwriting.segmentation import MARGIN, Character
 from jaxdigits.transforms.form import stroke_width
 
@@ -28,7 +29,7 @@ _DOUBT = 0.3
 
 def split_touching(
     characters: Sequence[Character],
-    confidences: Callable[[Sequence[UInt8[np.ndarray, "height width"]]], Float[np.ndarray, " n"]],
+    confidences: Callable[[Sequence[Gray]], Float[np.ndarray, " n"]],
 ) -> list[Character]:
     """Split those characters that are better read as two or more.
 
@@ -58,10 +59,7 @@ def _split(character: Character, confidences: Callable) -> list[Character]:
     if worse[best] < _CONFIDENT or 1 - worse[best] > _DOUBT * (1 - found[0]):
         return [character]
     left, right = pairs[best]
-    return [
-        *_split(left, confidences),
-        *_split(replace(right, after_space=False), confidences),
-    ]
+    return [*_split(left, confidences), *_split(replace(right, after_space=False), confidences)]
 
 
 def _part(character: Character, first: int, last: int) -> Character:

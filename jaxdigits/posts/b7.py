@@ -14,7 +14,8 @@ is too much for Adam. With 0.001, fastai's own default, 99.4 % and hardly any lu
 import optax
 
 import jaxdigits as jd
-from jaxdigits.posts.study import Comparison, Study, Trained
+from jaxdigits.posts.comparison import Comparison
+from jaxdigits.posts.study import Study, Trained
 from jaxdigits.training.batches import steps_per_epoch
 from jaxdigits.training.optimizers import is_weight
 

@@ -1,9 +1,12 @@
-"""A drawn character of any size, brought to the form of the images that a network was trained on.
+"""Bring a drawn character to the form of the images that a network was trained on.
+
+A character is uint8 of any size, pixels 0..255, with bright strokes on a ground of 0. A blank one
+raises DataError.
 
 | form | `mnist` | `emnist` | `plain` |
 |---|---|---|---|
 | larger side of the strokes | 20 of 28 pixels | 20 to 26 of 28 | the image's, of any size |
-| in the middle | the center of mass | the bounding box | the picture |
+| in the middle | the center of mass | the bounding box | the bounding box |
 | edges | gray by averaging | a Gaussian, bicubic | Hamming |
 
 `mnist` is that of LeCun, Bottou, Bengio and Haffner (1998), `emnist` that of Cohen, Afshar, Tapson
@@ -25,7 +28,6 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
-from jaxdigits.data.dataset import Form
 from jaxdigits.data.images import fit
 from jaxdigits.errors import DataError
 from jaxdigits.transforms.skeleton import skeletonize
@@ -41,12 +43,6 @@ _EMNIST_BOX = 36
 
 def to_mnist(image: UInt8[np.ndarray, "height width"]) -> UInt8[np.ndarray, "28 28"]:
     """Bring a character to the form of MNIST: in a box of 20x20, its center of mass in the middle.
-
-    Args:
-        image: one character, of any size, pixels 0..255; strokes bright on a ground of 0.
-
-    Raises:
-        DataError: the image is blank.
 
     Example:
         >>> page = np.zeros((300, 200), np.uint8)
@@ -76,12 +72,6 @@ def to_emnist(image: UInt8[np.ndarray, "height width"]) -> UInt8[np.ndarray, "28
     the strokes, put into the middle of a square; two pixels around it; bicubic to 28x28; the values
     stretched to 0..255.
 
-    Args:
-        image: one character, of any size, pixels 0..255; strokes bright on a ground of 0.
-
-    Raises:
-        DataError: the image is blank.
-
     Example:
         >>> page = np.zeros((300, 200), np.uint8)
         >>> page[50:250, 30:50] = 200                      # a stroke, ten times as high as wide
@@ -98,11 +88,7 @@ def to_emnist(image: UInt8[np.ndarray, "height width"]) -> UInt8[np.ndarray, "28
     soft = np.round(gaussian_filter(np.pad(binary, 4), 1)).astype(np.uint8)
     region = _cut(soft, 0.0)
     side = max(region.shape) + 2 * 2
-    above, left = ((side - size) // 2 for size in region.shape)
-    around = [
-        (before, side - size - before)
-        for before, size in zip((above, left), region.shape, strict=True)
-    ]
+    around = [((side - size) // 2, (side - size + 1) // 2) for size in region.shape]
     small = Image.fromarray(np.pad(region, around)).resize((_SIDE, _SIDE), Image.Resampling.BICUBIC)
     values = np.asarray(small).astype(np.float32)
     return np.round(values * (255 / values.max())).astype(np.uint8)
@@ -111,25 +97,17 @@ def to_emnist(image: UInt8[np.ndarray, "height width"]) -> UInt8[np.ndarray, "28
 def to_plain(
     image: UInt8[np.ndarray, "height width"], shape: tuple[int, int] = (_SIDE, _SIDE)
 ) -> UInt8[np.ndarray, "rows columns"]:
-    """Fit a character into an image of a given shape, without distortion.
-
-    Args:
-        image: one character, of any size, pixels 0..255; strokes bright on a ground of 0.
-        shape: (height, width).
-
-    Raises:
-        DataError: the image is blank.
+    """Fit a character into an image of a given height and width, without distortion.
 
     Example:
         >>> rows, columns = to_plain(np.full((200, 50), 90, np.uint8), (32, 32)).nonzero()
         >>> set(rows.tolist()) == set(range(32)), set(columns.tolist()) == set(range(12, 20))
         (True, True)
     """
-    _check_ink(image)
-    return fit(np.pad(image, 1), shape)
+    return fit(np.pad(_cut(image, 0.0), 1), shape)
 
 
-FORMS: Mapping[Form, Callable[..., UInt8[np.ndarray, "rows columns"]]] = MappingProxyType(
+FORMS: Mapping[str, Callable[..., UInt8[np.ndarray, "rows columns"]]] = MappingProxyType(
     {"mnist": to_mnist, "emnist": to_emnist, "plain": to_plain}
 )
 """By the name that `Dataset.form` has."""
@@ -137,20 +115,16 @@ FORMS: Mapping[Form, Callable[..., UInt8[np.ndarray, "rows columns"]]] = Mapping
 
 def to_form(
     image: UInt8[np.ndarray, "height width"],
-    form: Form,
+    form: str,
     image_shape: tuple[int, ...] = (_SIDE, _SIDE),
     *,
     light_ground: bool = False,
 ) -> UInt8[np.ndarray, "..."]:
-    """Make an image of a dataset's form, shape and ground from a picture of a character.
+    """Make an image like a dataset's of a character, all channels alike.
 
     Args:
-        image: one character, of any size, pixels 0..255; strokes bright on a ground of 0.
-        form, image_shape, light_ground: the dataset's, or those of the one that a network was
-            trained on. All channels are alike.
-
-    Raises:
-        DataError: the image is blank.
+        image: the character.
+        form, image_shape, light_ground: what the `Dataset` has that a network was trained on.
 
     Example:
         >>> stroke = np.full((200, 50), 90, np.uint8)
@@ -164,17 +138,13 @@ def to_form(
     return np.repeat(made[..., None], channels[0], axis=2) if channels else made
 
 
-def _check_ink(image: UInt8[np.ndarray, "height width"]) -> None:
-    if not image.any():
-        raise DataError("there is no ink: the image has no pixel above 0")
-
-
 def _cut(
     image: UInt8[np.ndarray, "height width"], share: float
 ) -> UInt8[np.ndarray, "rows columns"]:
     """Cut to the box around what is brighter than this share of the largest value, made 255."""
-    _check_ink(image)
-    largest = int(image.max())
+    largest = int(image.max(initial=0))
+    if not largest:
+        raise DataError("there is no ink: the image has no pixel above 0")
     bright = image > share * largest
     rows, columns = (np.flatnonzero(bright.any(axis=axis)) for axis in (1, 0))
     inside = image[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]

@@ -1,4 +1,4 @@
-"""Data sets from files: what is loaded, and what happens to files that are not right."""
+"""Datasets from files: what is loaded, and what happens to files that are not right."""
 
 import dataclasses
 import http.server
@@ -205,7 +205,7 @@ def test_unknown_names(tmp_path):
 
 
 def with_remote(monkeypatch, spec, url, files: Path):
-    """Makes a data set's files come one by one from another address."""
+    """Makes a dataset's files come one by one from another address."""
     import hashlib
 
     remote = {
@@ -436,12 +436,12 @@ def test_arrays_of_your_own_are_checked():
     refuse("label -1 of image 0", images, np.array([-1, 0, 1]))
     refuse(r"integers of shape \[3\]", images, np.array([0, 1]))
     refuse("integers", images, np.array([0.0, 1.0, 2.0]))
-    refuse("pixels 0..255; these are float64", images.astype(np.float64), labels)
+    refuse("these are int64 of shape", images.astype(np.int64), labels)
     refuse(r"one dtype and shape; these are uint8 \[28, 27\], uint8", images[:, :, :27], labels)
     refuse(r"one dtype and shape; these are float32 .*, uint8", images.astype(np.float32), labels)
-    refuse("pixels 0..255, .* none is above 0.5: multiply them", images + np.float32(0.5), labels)
-    refuse("pixels must be 0..255; these are -1 to -1", images - np.float32(1), labels)
-    refuse("pixels must be 0..255; these are nan", images + np.float32(np.nan), labels)
+    refuse("floats must be 0..1; these are 200 to 200: divide", images + np.float32(200), labels)
+    refuse("floats must be 0..1; these are -1 to -1", images - np.float32(1), labels)
+    refuse("floats must be 0..1; these are nan", images + np.float32(np.nan), labels)
     refuse(r"\[n, height, width, channels\], .* uint8 of shape \[3, 28\]", images[0, :3], labels)
     refuse(r"uint8 of shape \[3, 0, 28\]", images[:, :0], labels)
     refuse("there is no image", images[:0], labels[:0])
@@ -470,15 +470,19 @@ def test_a_prepared_dataset_has_its_form(emnist_files):
 
 
 @pytest.mark.parametrize("shape", [(28, 28), (32, 20), (8, 8, 3)])
-@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32, np.float64])
 def test_images_of_any_size(rng, shape, dtype):
-    images = rng.integers(0, 256, (24, *shape)).astype(dtype)
+    """Floats of any kind become float32."""
+    images = rng.integers(0, 256, (24, *shape), dtype=np.uint8)
+    if dtype != np.uint8:
+        images = (images / 255).astype(dtype)
     part = data.Examples(images, np.arange(24) % 2)
     splits = data.from_arrays("own", part, part, ("a", "b"), light_ground=True)
     for dataset in splits.values():
         assert (dataset.form, dataset.light_ground) == ("plain", True)
-        assert (dataset.image_shape, dataset.images.dtype) == (shape, dtype)
-    np.testing.assert_array_equal(splits["test"].images, images)
+        kept = np.uint8 if dtype == np.uint8 else np.float32
+        assert (dataset.image_shape, dataset.images.dtype) == (shape, kept)
+    np.testing.assert_array_equal(splits["test"].images, images.astype(kept))
 
 
 def test_forms_that_do_not_fit():
@@ -486,7 +490,7 @@ def test_forms_that_do_not_fit():
     with pytest.raises(DataError, match=r"mnist is of 28x28 pixels; for \(32, 32\) choose plain"):
         data.from_arrays("own", part, part, ("a", "b"), form="mnist")
     with pytest.raises(DataError, match="form must be one of mnist, emnist, plain, not 'round'"):
-        data.from_arrays("own", part, part, ("a", "b"), form="round")  # pyright: ignore
+        data.from_arrays("own", part, part, ("a", "b"), form="round")
 
 
 def test_mnist_is_the_official_one(mnist_dir):

@@ -281,23 +281,23 @@ def test_a_taken_folder_is_kept(tmp_path):
 
 def transparent(mode: str, value: int, alpha: np.ndarray) -> Image.Image:
     """Ink of one value that covers as much as `alpha` says, in LA or RGBA."""
-    colours = [np.full_like(alpha, value)] * (len(mode) - 1)
-    return Image.fromarray(np.dstack([*colours, alpha]))
+    colors = [np.full_like(alpha, value)] * (len(mode) - 1)
+    return Image.fromarray(np.dstack([*colors, alpha]))
 
 
 def palette() -> Image.Image:
-    """A picture whose palette runs from white to black: its values are not its greys."""
+    """A picture whose palette runs from white to black: its values are not its grays."""
     picture = Image.fromarray(255 - ink())
-    picture.putpalette([value for grey in range(255, -1, -1) for value in (grey,) * 3])
+    picture.putpalette([value for gray in range(255, -1, -1) for value in (gray,) * 3])
     return picture
 
 
 EXACT = {
-    "grey.png": (lambda: Image.fromarray(ink()), {}),
+    "gray.png": (lambda: Image.fromarray(ink()), {}),
     "palette.png": (palette, {}),
     "palette.GIF": (palette, {}),
-    "colour.bmp": (lambda: Image.fromarray(ink()).convert("RGB"), {}),
-    "colour.WebP": (lambda: Image.fromarray(ink()).convert("RGB"), {"lossless": True}),
+    "color.bmp": (lambda: Image.fromarray(ink()).convert("RGB"), {}),
+    "color.WebP": (lambda: Image.fromarray(ink()).convert("RGB"), {"lossless": True}),
     "opaque.png": (lambda: Image.fromarray(ink()).convert("RGBA"), {}),
     "sixteen.png": (lambda: Image.fromarray(ink().astype(np.uint16) * 257), {}),
     "sixteen.tif": (
@@ -331,7 +331,7 @@ def test_bits(tmp_path):
     np.testing.assert_array_equal(read(save(tmp_path / "bits.png", picture)), expected)
 
 
-def test_colours_of_print(tmp_path):
+def test_colors_of_print(tmp_path):
     smooth = np.zeros((28, 28), np.uint8)
     smooth[8:20, 8:20] = 200
     picture = Image.fromarray(smooth).convert("RGB").convert("CMYK")
@@ -339,8 +339,8 @@ def test_colours_of_print(tmp_path):
     np.testing.assert_allclose(found.astype(int), smooth, atol=8)
 
 
-def test_a_transparent_colour(tmp_path):
-    """A GIF in which the paper is the transparent colour, and the ink dark."""
+def test_a_transparent_color(tmp_path):
+    """A GIF in which the paper is the transparent color, and the ink dark."""
     picture = Image.fromarray(np.where(ink() > 127, 1, 0).astype(np.uint8))
     picture = picture.convert("P")
     picture.putpalette([0, 0, 0, 30, 30, 30])
@@ -612,7 +612,7 @@ def test_without_permission(tmp_path, read_only):
         data.export_folder(splits, read_only / "own")
 
 
-# Where a data set is named.
+# Where a dataset is named.
 
 
 def test_a_known_name_wins(tmp_path):
@@ -621,7 +621,7 @@ def test_a_known_name_wins(tmp_path):
     assert data.load("./digits").class_names == ("a", "b")
     assert data.find_folder("nowhere") is None
     for name in ("", "~nobody", "x" * 5000):
-        with pytest.raises(DataError, match=r"there is no data set .*path of a folder of images"):
+        with pytest.raises(DataError, match=r"there is no dataset .*path of a folder of images"):
             data.load(name)
 
 
@@ -683,5 +683,5 @@ def test_export(cli, tmp_path):
     assert_same(data.load_folder("new/own"), expected)
     code, _, err = cli("data", "export", "nowhere", "new/nowhere")
     assert code == 2
-    assert "there is no data set 'nowhere'" in err
+    assert "there is no dataset 'nowhere'" in err
     assert not Path("new/nowhere.unfinished").exists()

@@ -173,7 +173,7 @@ def test_touching_characters_are_parted(monkeypatch, digits_run):
         assert not second.after_space
 
 
-def test_a_neighbours_ink_is_not_taken_along():
+def test_a_neighbors_ink_is_not_taken_along():
     page = np.full((100, 100, 3), 255, np.uint8)
     page[20:80, 20:26] = 0
     page[74:80, 20:42] = 0  # an L
@@ -186,7 +186,7 @@ def test_a_neighbours_ink_is_not_taken_along():
 
 
 def blank_photo(seed):
-    return photo(["1"], seed, color=(235, 232, 222), shadow=0.8)  # the pen writes paper's colour
+    return photo(["1"], seed, color=(235, 232, 222), shadow=0.8)  # the pen writes paper's color
 
 
 @pytest.mark.parametrize(

@@ -1,14 +1,12 @@
 """Characters in the form of MNIST and EMNIST, against the files of both."""
 
-from typing import get_args
-
 import numpy as np
 import pytest
 from PIL import Image
 from scipy.ndimage import center_of_mass
 
 import jaxdigits as jd
-from jaxdigits.data.dataset import Form
+from jaxdigits.data.dataset import FORM_NAMES
 from jaxdigits.errors import DataError
 from jaxdigits.transforms import FORMS, to_emnist, to_form, to_mnist, to_plain
 from jaxdigits.transforms.form import stroke_width
@@ -21,7 +19,7 @@ def enlarged(image, rng, method=None):
 
 
 def difference(found, images):
-    """The mean of the difference, in grey levels a pixel."""
+    """The mean of the difference, in gray levels a pixel."""
     return np.abs(np.stack(found).astype(float) - images).mean()
 
 
@@ -75,7 +73,7 @@ def test_an_image_of_emnist_comes_back_nearly(letters, rng):
 
 @pytest.mark.parametrize("shape", [(5, 5), (28, 28), (200, 30), (30, 200), (700, 500)])
 def test_form_of_mnist(shape, rng):
-    """A box of 20, the centre of mass in the middle, the brightest 255, whatever comes in."""
+    """A box of 20, the center of mass in the middle, the brightest 255, whatever comes in."""
     page = np.zeros(shape, np.uint8)
     page[1:-1, shape[1] // 2] = 100
     page[shape[0] // 2, 1:-1] = 100
@@ -105,7 +103,7 @@ def test_extremes_of_form():
 
 
 def test_every_form_has_its_function():
-    assert tuple(FORMS) == get_args(Form)
+    assert tuple(FORMS) == FORM_NAMES
 
 
 @pytest.mark.parametrize("shape", [(28, 28), (28, 28, 3), (28, 28, 1)])
