@@ -43,19 +43,19 @@ def write_emnist(folder: Path, **replaced: np.ndarray) -> None:
 
 
 def stop_after(
-    monkeypatch: pytest.MonkeyPatch, part: int, received: signal.Signals = signal.SIGINT
+    monkeypatch: pytest.MonkeyPatch, chunk: int, received: signal.Signals = signal.SIGINT
 ) -> None:
-    """As if a signal came in that part of a training: an epoch, or less where images stream."""
-    from jaxdigits.runs.resume import Keeper
+    """As if a signal came in that chunk of a run: an epoch, or less where images stream."""
+    from jaxdigits.runs.resume import CheckpointHook
 
-    plain = Keeper.after_part
+    plain = CheckpointHook.after_chunk
 
-    def after_part(self, number, *more):
-        if number == part:
+    def after_chunk(self, number, *more):
+        if number == chunk:
             self._interrupts.received = received
         plain(self, number, *more)
 
-    monkeypatch.setattr(Keeper, "after_part", after_part)
+    monkeypatch.setattr(CheckpointHook, "after_chunk", after_chunk)
 
 
 def start_two(*words: str) -> list[subprocess.Popen[str]]:

@@ -1,9 +1,14 @@
 import json
 
+import jax.numpy as jnp
 import pytest
 
 import jaxdigits as jd
+from jaxdigits.config import parse_settings, upgrade
 from jaxdigits.errors import ConfigError
+from jaxdigits.models import make_model
+from jaxdigits.training.resolve import DataSpec, count_epochs, resolve
+from jaxdigits.transforms.scaling import UNIT, Scaling
 
 
 @pytest.mark.parametrize(
@@ -24,7 +29,7 @@ from jaxdigits.errors import ConfigError
         ({"gradients": "hand", "model": "pixel"}, "gradients by hand are derived for"),
         ({"gradients": "hand", "model": "mlp", "scale": "image"}, "gradients by hand are derived"),
         ({"epoch": 3}, "there is no setting epoch"),
-        ({"average": 1.0}, "average must be at least 0 and below 1, not 1.0"),
+        ({"ema_decay": 1.0}, "ema_decay must be at least 0 and below 1, not 1.0"),
         ({"dropout": -0.1}, "dropout must be at least 0 and below 1, not -0.1"),
         ({"dropout": float("nan")}, "dropout must be at least 0 and below 1, not nan"),
         ({"label_smoothing": 1}, "label_smoothing must be at least 0 and below 1, not 1.0"),
@@ -83,14 +88,17 @@ def test_values_of_the_wrong_type_are_refused(python):
 def test_numbers_of_numpy_become_plain(python):
     code = (
         "import numpy as np, json; from jaxdigits.config import TrainConfig;"
-        "config = TrainConfig(learning_rate=np.float32(0.5), epochs=np.int64(3), hidden=[30]);"
+        "config = TrainConfig(model='mlp', learning_rate=np.float32(0.5), epochs=np.int64(3), "
+        "hidden=[30]);"
         "print(json.dumps([config.learning_rate, config.epochs, config.hidden]))"
     )
     assert python("-c", code).stdout == "[0.5, 3, [30]]\n"
 
 
 def test_a_config_survives_json():
-    config = jd.TrainConfig(hidden=(64, 32), learning_rate=0.1, optimizer="momentum")
+    config = jd.TrainConfig(
+        model="mlp", hidden=(64, 32), learning_rate=0.1, optimizer="sgd", momentum=0.9
+    )
     assert jd.TrainConfig.from_dict(json.loads(json.dumps(config.as_dict()))) == config
 
 
@@ -112,10 +120,12 @@ def test_names_of_augmentations(given, meant):
 
 @pytest.mark.parametrize("given", [{}, {"augment": "auto"}, {"augment": ["auto"]}])
 def test_augmentation_that_suits_the_model(given):
+    spec = DataSpec(60_000, (28, 28), 10, Scaling(*map(jnp.float32, UNIT)))
     config = jd.TrainConfig.from_dict(given)
-    assert config.augmentations == ("shift", "rotate", "scale")
+    assert resolve(config, spec).config.augment == ("shift", "rotate", "scale")
     for model in ("resnet18", "mlp", "linear", "pixel"):
-        assert jd.TrainConfig.from_dict({"model": model, **given}).augmentations == ()
+        config = jd.TrainConfig.from_dict({"model": model, **given})
+        assert resolve(config, spec).config.augment == ()
 
 
 def test_augmentations_are_those_there_are():
@@ -140,36 +150,121 @@ def test_epochs_that_are_not_given():
     assert config.epochs is None
     assert jd.TrainConfig.from_dict(json.loads(json.dumps(config.as_dict()))) == config
     counts = {0: 60, 1_317: 60, 4_500: 60, 10_000: 28, 55_000: 5, 112_320: 5, 10**7: 5}
-    assert {count: config.count_epochs(count) for count in counts} == counts
+    hints = make_model(config, 10).hints
+    assert {count: count_epochs(config, hints, count) for count in counts} == counts
     for model in ("resnet18", "mlp", "linear"):
-        assert jd.TrainConfig(model=model).count_epochs(55_000) == 10
-    assert jd.TrainConfig(epochs=0).count_epochs(55_000) == 0
+        config = jd.TrainConfig(model=model)
+        assert count_epochs(config, make_model(config, 10).hints, 55_000) == 10
+    assert count_epochs(jd.TrainConfig(epochs=0), hints, 55_000) == 0
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"hidden": [8]}, "hidden applies to model mlp only, not to convnet; omit it"),
+        ({"model": "linear", "activation": "tanh"}, "activation applies to model mlp only"),
+        ({"model": "mlp", "pool_activation": "none"}, "pool_activation applies to model convnet"),
+        ({"stem": "3x3"}, "stem applies to model resnet18 only, not to convnet"),
+        ({"model": "linear", "dropout": 0.5}, "applies to model mlp and convnet and resnet18 only"),
+        ({"model": "resnet18", "initializer": "normal"}, "initializer applies to model linear and"),
+        ({"distance": "absolute"}, "distance applies to model pixel only, not to convnet"),
+        ({"momentum": 0.9}, "momentum applies to optimizer sgd only, not to adamw; omit it"),
+        ({"optimizer": "adam", "weight_decay": 0.5}, "weight_decay applies to optimizer adamw"),
+        ({"optimizer": "momentum"}, "optimizer must be one of sgd, adam, adamw, not 'momentum'"),
+    ],
+)
+def test_settings_that_do_not_apply_are_refused(settings, message):
+    with pytest.raises(ConfigError, match=message):
+        jd.TrainConfig.from_dict(settings)
+
+
+def test_a_default_never_fails_to_apply():
+    """Else `TrainConfig(model="linear")` could not be written."""
+    for model in ("convnet", "resnet18", "mlp", "linear", "pixel"):
+        for optimizer in ("sgd", "adam", "adamw"):
+            config = jd.TrainConfig(model=model, optimizer=optimizer)
+            assert jd.TrainConfig.from_dict(config.as_dict()) == config
+
+
+OLDER = {
+    "dataset": "mnist",
+    "model": "mlp",
+    "hidden": [128],
+    "activation": "relu",
+    "initializer": "uniform",
+    "distance": "squared",
+    "scale": "standardized",
+    "loss": "cross_entropy",
+    "reduction": "mean",
+    "gradients": "auto",
+    "optimizer": "adamw",
+    "learning_rate": 0.003,
+    "schedule": "one_cycle",
+    "momentum": 0.9,
+    "weight_decay": 0.1,
+    "batch_size": 64,
+    "epochs": 10,
+    "seed": 0,
+}
+"""As a run file of format 1 has them."""
 
 
 def test_a_config_of_an_older_version():
     """Settings that it did not have are such that they change nothing."""
-    older = {
-        "dataset": "mnist",
-        "model": "mlp",
-        "hidden": [128],
-        "activation": "relu",
-        "initializer": "uniform",
-        "distance": "squared",
-        "scale": "standardized",
-        "loss": "cross_entropy",
-        "reduction": "mean",
-        "gradients": "auto",
-        "optimizer": "adamw",
-        "learning_rate": 0.003,
-        "schedule": "one_cycle",
-        "momentum": 0.9,
-        "weight_decay": 0.1,
-        "batch_size": 64,
-        "epochs": 10,
-        "seed": 0,
-    }
-    config = jd.TrainConfig.from_dict(older)
+    config = jd.TrainConfig.from_dict(upgrade(OLDER))
     kept = json.loads(json.dumps(config.as_dict()))
-    assert {name: kept[name] for name in older} == older
-    assert config.augmentations == ()
-    assert (config.dropout, config.label_smoothing, config.average) == (0, 0, 0)
+    same = {name: value for name, value in OLDER.items() if name != "momentum"}
+    assert {name: kept[name] for name in same} == same
+    assert kept["momentum"] == 0.0  # adamw has none
+    assert make_model(config, 10).hints.augment == ()
+    assert (config.dropout, config.label_smoothing, config.ema_decay) == (0, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("older", "now"),
+    [
+        ({"optimizer": "momentum"}, {"optimizer": "sgd", "momentum": 0.9}),
+        ({"optimizer": "sgd"}, {"optimizer": "sgd", "momentum": 0.0}),
+        ({"average": 0.999}, {"ema_decay": 0.999}),
+        ({"model": "convnet", "hidden": [64]}, {"hidden": (128,)}),
+        ({"model": "linear", "dropout": 0.5, "activation": "tanh"}, {"dropout": 0.0}),
+        ({"optimizer": "adam", "weight_decay": 0.5}, {"weight_decay": 0.1}),
+    ],
+)
+def test_settings_of_an_older_version_in_the_words_of_this_one(older, now):
+    """What did not apply then is the default now; what did keeps its value."""
+    config = jd.TrainConfig.from_dict(upgrade({**OLDER, **older}))
+    assert {name: getattr(config, name) for name in now} == now
+
+
+@pytest.mark.parametrize(
+    ("texts", "config", "grid"),
+    [
+        ({"hidden": "64x32", "model": "mlp"}, {"model": "mlp", "hidden": (64, 32)}, {}),
+        ({"augment": "shift+rotate=15"}, {"augment": ("shift", "rotate=15")}, {}),
+        ({"augment": "none", "epochs": None}, {"augment": ()}, {}),
+        (
+            {"model": "mlp", "hidden": "8x4, 8", "learning_rate": "1e-3,2"},
+            {"model": "mlp", "hidden": (8, 4), "learning_rate": 1e-3},
+            {"hidden": ((8, 4), (8,)), "learning_rate": (1e-3, 2.0)},
+        ),
+    ],
+)
+def test_settings_as_text(texts, config, grid):
+    assert parse_settings(texts) == (jd.TrainConfig(**config), grid)
+
+
+@pytest.mark.parametrize(
+    ("texts", "message"),
+    [
+        ({"epochs": "many"}, "epochs must be a whole number, not 'many'"),
+        ({"hidden": "64.5"}, "hidden must be a whole number, not '64.5'"),
+        ({"hidden": "8x"}, "hidden must be a whole number, not ''"),
+        ({"learning_rate": "fast"}, "learning_rate must be a number, not 'fast'"),
+        ({"model": "transformer"}, "model must be one of convnet, .*, not 'transformer'"),
+        ({"augment": "shift+flip"}, "augment must be .*, not 'flip'"),
+    ],
+)
+def test_text_that_is_no_setting(texts, message):
+    with pytest.raises(ConfigError, match=message):
+        parse_settings(texts)

@@ -122,8 +122,8 @@ def _list(commands: Mapping[str, tuple[str, str]]) -> str:
 
 def _unknown(name: str) -> str:
     close = difflib.get_close_matches(name, COMMANDS, n=1, cutoff=0.5)
-    meant = f"; did you mean `jaxdigits {close[0]}`?" if close else ""
-    return f"there is no command {name!r}{meant} See `jaxdigits --help`"
+    meant = f"did you mean `jaxdigits {close[0]}`?" if close else "see `jaxdigits --help`"
+    return f"there is no command {name!r}; {meant}"
 
 
 def _write_completion(words: list[str]) -> int:

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
 def evaluate(
     run: Annotated[Positional[Path], arg(metavar="RUN")],
-    moved: Flag = False,
+    dataset: Annotated[str | None, arg(metavar="NAME-or-FOLDER", help_behavior_hint="")] = None,
+    jittered: Flag = False,
     robustness: Flag = False,
     out: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="")] = None,
     data: OmitArgPrefixes[DataOptions] = DataOptions(),  # noqa: B008
@@ -24,7 +25,9 @@ def evaluate(
 
     Args:
         run: a run folder; or digits or letters, the networks that come with the package.
-        moved: also measure it on jittered test images ("slightly moved" in post C), ten draws.
+        dataset: measure it on another dataset of the same classes. Default: the one that it was
+            trained on.
+        jittered: also measure it on jittered test images ("slightly moved" in post C), ten draws.
         robustness: also measure and draw accuracy on changed test images, and calibration.
         out: the picture of --robustness. Default: RUN-robustness.png.
     """
@@ -36,7 +39,9 @@ def evaluate(
     from jaxdigits.runs.evaluation import evaluate_run
     from jaxdigits.runs.folder import load
 
-    found = evaluate_run(load(run), jittered=moved, robustness=robustness, **data.folders)
+    found = evaluate_run(
+        load(run), dataset, jittered=jittered, robustness=robustness, **data.folders
+    )
     texts = [summary(found)]
     if found.robustness:
         path = out or Path(f"{run.expanduser().resolve().name}-robustness.png")
@@ -51,18 +56,19 @@ def summary(found: "RunReport") -> str:
     from jaxdigits.runs.evaluation import jitter_interval
 
     run, members = found.run, found.members
-    texts = [f"{run.network_name} on {run.fingerprint}", results_table(found.results)]
+    texts = [f"{run.network_name} on {found.fingerprint}", results_table(found.results)]
     if members:
         texts.append(
             f"the ensemble of {len(members)} members, whose test accuracies are {min(members):.2%} "
             f"to {max(members):.2%}, mean {sum(members) / len(members):.2%}"
         )
     reason = "; ".join(found.changes) or "versions and device are the same: a file was changed"
-    texts.append(
-        "the same figures as at the end of training"
-        if found.same
-        else f"NOT the figures that were recorded at the end of training ({reason})"
-    )
+    if found.same is None:
+        texts.append(f"trained on {run.fingerprint}")
+    elif found.same:
+        texts.append("the same figures as at the end of training")
+    else:
+        texts.append(f"NOT the figures that were recorded at the end of training ({reason})")
     if found.jittered:
         mean, low, high = jitter_interval(found.jittered)
         texts.append(

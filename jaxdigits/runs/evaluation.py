@@ -1,10 +1,12 @@
 """Measure a run again, from the files of its folder."""
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from jaxdigits import data
+from jaxdigits.data import Fingerprint
 from jaxdigits.environment import environment
 from jaxdigits.errors import DataError
 from jaxdigits.evaluation import robustness as robust
@@ -21,8 +23,9 @@ class RunReport:
 
     Attributes:
         run: the run.
+        fingerprint: of the data that it was measured on.
         evaluations: of the validation and the test split.
-        same: whether all is as it was recorded at the end of training.
+        same: whether all is as it was recorded at the end of training; None on other data.
         changes: what differs from then in versions and device.
         members: of an ensemble, the test accuracy of each member, 0..1.
         jittered: the accuracy on jittered test images, once per draw, if measured.
@@ -30,8 +33,9 @@ class RunReport:
     """
 
     run: Run
+    fingerprint: Fingerprint
     evaluations: Sequence[Evaluation]
-    same: bool
+    same: bool | None
     changes: Sequence[str]
     members: Sequence[float]
     jittered: Sequence[float]
@@ -45,15 +49,16 @@ class RunReport:
     def as_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
         document: dict[str, Any] = {
-            "data": self.run.fingerprint.as_dict(),
+            "data": self.fingerprint.as_dict(),
             "results": self.results,
-            "same_as_recorded": self.same,
         }
+        if self.same is not None:
+            document["same_as_recorded"] = self.same
         if self.members:
             document["members"] = {"test_accuracy": list(self.members)}
         if self.jittered:
             mean, low, high = jitter_interval(self.jittered)
-            document["moved"] = {
+            document["jittered"] = {
                 "accuracy": mean,
                 "interval_95": [low, high],
                 "draws": list(self.jittered),
@@ -69,6 +74,7 @@ def jitter_interval(accuracies: Sequence[float]) -> tuple[float, float, float]:
 
 def evaluate_run(
     run: Run,
+    dataset: StrPath | None = None,
     *,
     jittered: bool = False,
     robustness: bool = False,
@@ -79,13 +85,15 @@ def evaluate_run(
 
     Args:
         run: the run.
+        dataset: another dataset of the same classes to measure it on, by name or folder.
         jittered: whether to measure it on jittered test images too.
         robustness: whether to measure its robustness and calibration too.
         data_dir: where prepared datasets are.
         manual_dir: a folder with files downloaded by hand.
 
     Raises:
-        DataError: the data are not those that the run was trained on.
+        DataError: the data are not those that the run was trained on, or, of another dataset, the
+            classes differ.
 
     Example:
         >>> import jaxdigits as jd
@@ -93,11 +101,11 @@ def evaluate_run(
         >>> evaluate_run(run).same
         True
     """
-    name = run.config.dataset
+    name = os.fspath(dataset or run.config.dataset)
     validation, test = data.load_splits(
         name, ("validation", "test"), data_dir=data_dir, manual_dir=manual_dir
     )
-    if test.fingerprint != run.fingerprint:
+    if dataset is None and test.fingerprint != run.fingerprint:
         remedy = "give the folder of the same data with --data-dir"
         if data.find_folder(name):
             remedy = f"put the same images into {name}, or train again"
@@ -109,8 +117,9 @@ def evaluate_run(
     calibration = run.calibration or calibrate(logits[0], validation.labels)
     return RunReport(
         run,
+        test.fingerprint,
         evaluations,
-        _same(run.results, evaluations),
+        _same(run.results, evaluations) if test.fingerprint == run.fingerprint else None,
         _changes(run.environment),
         [member.evaluate(test).accuracy for member in run.members],
         run.accuracies_jittered(test) if jittered else (),

@@ -25,7 +25,7 @@ from jaxdigits.files import NewFolder, StrPath, staged_directory, unfinished
 from jaxdigits.losses import Loss
 from jaxdigits.models import Model, make_model
 from jaxdigits.runs import multihost
-from jaxdigits.runs.checkpoints import read_manifest, write_manifest
+from jaxdigits.runs.checkpoints import write_manifest
 from jaxdigits.runs.fine_tuning import adopt, check_start
 from jaxdigits.runs.folder import KNOWN_FILES, RUN_FILE, load, save
 from jaxdigits.runs.inputs import (
@@ -58,6 +58,12 @@ from jaxdigits.transforms.augment import Augment
 from jaxdigits.transforms.scaling import UNIT, Scaling
 
 logger = logging.getLogger("jaxdigits")
+
+PARTS = ("model", "loss", "optimizer", "augment")
+"""That may be your own."""
+
+IN_MEMORY = "memory"
+"""What the manifest says of a run to start from that lies in no folder."""
 
 Data = Mapping[Any, Dataset]
 """The splits `train`, `validation`, and perhaps `test`: see `jaxdigits.data.from_arrays`."""
@@ -228,9 +234,7 @@ def resume(
     if manifest is None:
         return load(final, model=options.get("model"), loss=options.get("loss"))
     config = manifest_config(manifest, unfinished(final), expected or TrainConfig(), given)
-    stream = manifest["stream"]
-    if options.pop("stream", False) and not stream:
-        raise ConfigError("the run was begun without --stream, and can only be resumed so")
+    stream = options.pop("stream", False) or manifest["stream"]
     return fit(config, folder=final, resume=True, stream=stream, **options)
 
 
@@ -259,10 +263,12 @@ class _Session:
         self._stream = options.get("stream", False)
         if jax.process_count() > 1:
             self._stream = config.model != "pixel"
-        start = options.get("init_from") or (self._manifest or {}).get("init_from")
-        self._start = start if start is None or isinstance(start, Run) else load(start)
+        self._own: dict[str, Any] = {name: options.get(name) for name in PARTS}
+        self._start = self._find_start()
         if self._start is not None:
             config = adopt(config, self._start)
+            if "model" in self._start.own:
+                self._own["model"] = self._start.model
         self._load(config, data)
         self._config = config
         self._check_manifest()
@@ -396,7 +402,7 @@ class _Session:
     def _prepare(self) -> None:
         """Make the trainer and its input pipeline."""
         config, train, options = self._config, self._train_split, self._options
-        own = {name: options.get(name) for name in ("model", "loss", "optimizer", "augment")}
+        own = self._own
         shape, classes = self._validation.images.shape[1:], len(train.class_names)
         if self._start is not None:
             check_start(self._start, train.class_names, tuple(shape))
@@ -427,15 +433,12 @@ class _Session:
         self._name = f"{train.fingerprint.name.replace('/', '-')}-{network}"
 
     def _describe(self) -> dict[str, Any]:
-        start = self._options.get("init_from")
-        if isinstance(start, Run):
-            start = start.folder
         return describe(
             self._config,
             self._train_split.fingerprint,
             _size(self._trainer.mesh),
             own=list(self._trainer.parts.own),
-            init_from=None if start is None else str(start),
+            init_from=self._start and _name_of(self._start),
             stream=self._stream,
             chunks_per_epoch=self._inputs.chunks_per_epoch,
         )
@@ -448,20 +451,40 @@ class _Session:
         if self._final is None:
             raise ConfigError("to resume a run, give its folder")
         if unfinished(self._final).exists():
-            return read_manifest(unfinished(self._final))
+            return find_manifest("train", self._final, RUN_FILE)[1]
         if (self._final / RUN_FILE).exists():
             self.run = load(self._final, model=options.get("model"), loss=options.get("loss"))
         return None
+
+    def _find_start(self) -> Run | None:
+        """The run to start from."""
+        start = self._options.get("init_from")
+        before = (self._manifest or {}).get("init_from")
+        if start is None and before == IN_MEMORY:
+            raise ConfigError("the run was begun from a run in memory: give init_from again")
+        if start is None:
+            start = before
+        if start is not None and not isinstance(start, Run):
+            start = load(start, model=self._options.get("model"))
+        found = start and _name_of(start)
+        if self._manifest is not None and found != before:
+            raise ConfigError(
+                f"the run was begun from {before or 'initial values'}, not from "
+                f"{found or 'initial values'}: omit that setting, or start a new run"
+            )
+        return start
 
     def _check_manifest(self) -> None:
         if self._manifest is None:
             return
         assert self._final is not None
+        if self._stream != self._manifest["stream"]:
+            word = "with" if self._manifest["stream"] else "without"
+            raise ConfigError(f"the run was begun {word} --stream, and can only be resumed so")
+        check_data(self._manifest, self._train_split.fingerprint)
         names = list(self._config.as_dict())
         manifest_config(self._manifest, unfinished(self._final), self._config, names)
-        check_data(self._manifest, self._train_split.fingerprint)
-        parts = ("model", "loss", "optimizer", "augment")
-        own = [name for name in parts if self._options.get(name) is not None]
+        own = [name for name, part in self._own.items() if part is not None]
         if own != self._manifest["own"]:
             raise ConfigError(
                 f"the run was begun with {', '.join(self._manifest['own']) or 'no part'} of your "
@@ -499,6 +522,10 @@ def choose_dataset(name: str, data_dir: StrPath | None, manual_dir: StrPath | No
         logger.warning("training on the digits inside instead")
         return "digits"
     return "mnist"
+
+
+def _name_of(start: Run) -> str:
+    return IN_MEMORY if start.folder is None else str(start.folder)
 
 
 def _size(mesh: Mesh | None) -> int:

@@ -355,8 +355,8 @@ def test_dropout():
 
 @pytest.mark.parametrize("model", ["mlp", "convnet"])
 def test_dropout_is_for_training_only(model, rng):
-    config = TrainConfig(model=model, hidden=(30, 20), dropout=0.5)
-    net, without = make_model(config, 10), make_model(TrainConfig(model=model, hidden=(30, 20)), 10)
+    base = TrainConfig(model=model, **({"hidden": (30, 20)} if model == "mlp" else {}))
+    net, without = make_model(base.replace(dropout=0.5), 10), make_model(base, 10)
     assert without.apply_train is None
     assert net.apply_train is not None
     params = net.init(jax.random.key(0))
