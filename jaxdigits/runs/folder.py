@@ -234,7 +234,7 @@ def _load_ensemble(folder: Path) -> Run:
 
 
 def _way_to_a_run(folder: Path) -> str:
-    if unfinished(folder).exists():
+    if os.path.exists(unfinished(folder)):
         return f"`jaxdigits train --resume {folder}` resumes an unfinished one"
     return "`jaxdigits train` makes one"
 
