@@ -42,7 +42,7 @@ MANIFEST = {"format": checkpoints.FORMAT, "config": {"epochs": 3}, "data": {"nam
 @pytest.fixture(autouse=True)
 def _no_pictures(monkeypatch):
     """They take longer than all else here."""
-    monkeypatch.setattr("jaxdigits.runs.fit.draw", lambda *_: None)
+    monkeypatch.setattr("jaxdigits.runs.session.draw", lambda *_: None)
 
 
 @pytest.fixture(scope="module")
@@ -372,7 +372,7 @@ def test_a_run_that_an_older_version_has_begun():
     Path("run.unfinished/checkpoints/3/state").mkdir(parents=True)
     Path("run.unfinished/begun.json").write_text('{"format": 1, "config": {}}')
     for again in (lambda: resume("run"), lambda: jd.fit(CONFIG, folder="run", resume=True)):
-        with pytest.raises(RunError, match="was begun by an older jaxdigits, .*: train it again"):
+        with pytest.raises(RunError, match=r"was begun by an older jaxdigits, .*: train it again"):
             again()
 
 

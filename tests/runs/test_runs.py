@@ -131,8 +131,9 @@ def test_any_number_of_images(trained, rng, count):
 
 @pytest.mark.parametrize("model", ["linear", "pixel", "mlp"])
 def test_every_model_is_kept(model, tmp_path):
-    hidden = {"hidden": (8, 8)} if model == "mlp" else {}
-    config = jd.TrainConfig(dataset="digits", model=model, epochs=1, **hidden)
+    config = jd.TrainConfig(dataset="digits", model=model, epochs=1)
+    if model == "mlp":
+        config = config.replace(hidden=(8, 8))
     run = jd.fit(config, folder=tmp_path / "run")
     images = jd.data.load("digits", "test").images
     np.testing.assert_array_equal(
