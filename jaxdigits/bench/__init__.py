@@ -4,10 +4,10 @@
 |---|---|
 | `workloads.py` | what is measured |
 | `flops.py`, `peaks.py` | the operations of each network, counted; what makers state for devices |
-| `measure.py` | the method: programs in turns |
-| `pair.py` | two versions in turns, on a machine that others use too |
+| `measure.py` | the method: interleaved programs |
+| `pair.py` | two versions interleaved, on a machine that others use too |
 | `intervals.py`, `compare.py` | how sure a figure is; two measurements side by side |
-| `document.py` | the JSON document |
-
-`jaxdigits bench` is their command line.
+| `scaling.py` | throughput against batch size, width, and number of devices |
+| `time_to.py`, `recipe.py` | a whole process until a network is accurate enough |
+| `document.py`, `report.py` | the JSON document; the same in words |
 """

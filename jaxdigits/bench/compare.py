@@ -1,15 +1,17 @@
-"""Two documents of `jaxdigits bench` side by side: what became slower, and is it more than noise?
+"""Compare two documents of `jaxdigits bench`: which benchmark is slower, beyond noise?
 
-For each benchmark that both have, the ratio of times an image, with an interval. So that of many
-benchmarks none seems to differ by chance, the intervals are wider the more there are (Bonferroni).
-Of two that were measured one after the other, the fastest rounds count; the intervals are wide
-where the machine was busy with other things, so that these are far apart. Of two that were measured
-in turns (`jaxdigits bench pair`), the ratio of each round counts, for which a busy machine matters
-less.
-The same program, started again, has its memory elsewhere, and differs by up to `MARGIN`: less than
-that is noise too. The matrix product, which no change of the program touches, tells how much the
-machine itself differs between the two; where that is more than the margin, a difference counts only
-if it is one with and without allowing for it.
+The ratio of times per image counts, with an interval. With many benchmarks some would seem to
+differ by chance, so the intervals are wider the more there are (Bonferroni).
+
+- Of two documents measured one after the other, the fastest rounds count. The intervals are wide
+  where the machine was busy with other things, so that these are far apart.
+- Of two that were interleaved (`jaxdigits bench pair`), the ratio of each round counts. A busy
+  machine matters less.
+- The same program, started again, has its memory elsewhere, and differs by up to `MARGIN`: less
+  than that is noise too.
+- No change of the program touches the matrix product, so it tells how much the machine itself
+  differs between the two. Where that is more than the margin, a difference counts only if it is one
+  with and without allowing for it.
 """
 
 from collections.abc import Mapping
@@ -23,17 +25,17 @@ LEVEL = 0.95
 """Of confidence that all intervals hold at once."""
 
 MARGIN = 1.04
-"""Times by which the same program differs from one start to the next."""
+"""The factor by which the same program differs from one start to the next."""
 
 
 class Change(NamedTuple):
-    """What became of a benchmark.
+    """The change in a benchmark.
 
     Attributes:
         name: of the benchmark.
         ratio: of times, after to before: above 1 is slower. Its interval holds the ratio with and
             without the machine's own part.
-        verdict: `slower`, `faster` or `within noise`.
+        verdict: `slower`, `faster`, or `within noise`.
     """
 
     name: str
@@ -51,14 +53,37 @@ class Change(NamedTuple):
         return MARGIN * self.ratio.high / self.ratio.low
 
 
-def in_turns(before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
-    """Whether two documents are of rounds that were taken in turns, by `jaxdigits bench pair`."""
-    first, second = (document["jaxdigits"].get("pair") for document in (before, after))
-    return first is not None and first == second
+class Comparison(NamedTuple):
+    """Two documents side by side.
+
+    Attributes:
+        changes: in the order of the first.
+        machine: the ratio of the matrix products.
+        interleaved: whether the rounds were.
+        differences: what else is not the same, such as versions, a sentence each.
+    """
+
+    changes: list[Change]
+    machine: Interval
+    interleaved: bool
+    differences: list[str]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
+        changes = [
+            {"name": c.name, **c.ratio._asdict(), "verdict": c.verdict, "visible": c.visible}
+            for c in self.changes
+        ]
+        return {
+            "level": LEVEL,
+            "interleaved": self.interleaved,
+            "machine": self.machine._asdict(),
+            "changes": changes,
+        }
 
 
-def compare(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[list[Change], Interval]:
-    """The changes, in the order of `before`, and the ratio of the matrix products.
+def compare(before: Mapping[str, Any], after: Mapping[str, Any]) -> Comparison:
+    """Compare two documents, as `jaxdigits.bench.document` reads them.
 
     Raises:
         RunError: they have no benchmark in common, or are of a CPU and a GPU.
@@ -69,34 +94,54 @@ def compare(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[list[C
             f"the measurements are of different devices, {platforms[0]} and {platforms[1]}: "
             "measure on the same"
         )
-    rounds = [
-        {
-            entry["name"]: [
-                seconds / (entry["extra_info"]["images"] or 1) for seconds in entry["stats"]["data"]
-            ]
-            for entry in document["benchmarks"]
-        }
-        for document in (before, after)
-    ]
-    common = [name for name in rounds[0] if name in rounds[1] and name != PRODUCT]
+    first, second = _seconds_per_image(before), _seconds_per_image(after)
+    common = [name for name in first if name in second and name != PRODUCT]
     if not common:
         raise RunError(
             "the two measurements have no benchmark in common; measure the same --workloads, "
-            "--modes and --batch-sizes"
+            "--modes, and --batch-sizes"
         )
-    level = 1 - (1 - LEVEL) / len(common)
-    estimate = paired if in_turns(before, after) else ratio
-    machine = estimate(rounds[0][PRODUCT], rounds[1][PRODUCT])
+    pairs = [document["jaxdigits"].get("pair") for document in (before, after)]
+    interleaved = pairs[0] is not None and pairs[0] == pairs[1]
+    estimate = paired if interleaved else ratio
+    machine = estimate(first[PRODUCT], second[PRODUCT])
     other = machine.value if not 1 / MARGIN < machine.value < MARGIN else 1.0
-    low, high = sorted((1.0, 1 / other))
-    changes = []
-    for name in common:
-        found = estimate(rounds[0][name], rounds[1][name], level)
-        wide = Interval(found.value, found.low * low, found.high * high)
-        verdict = "within noise"
-        if wide.low > MARGIN:
-            verdict = "slower"
-        elif wide.high < 1 / MARGIN:
-            verdict = "faster"
-        changes.append(Change(name, wide, verdict))
-    return changes, machine
+    level = 1 - (1 - LEVEL) / len(common)
+    changes = [_change(name, estimate(first[name], second[name], level), other) for name in common]
+    return Comparison(changes, machine, interleaved, _differences(before, after))
+
+
+def _seconds_per_image(document: Mapping[str, Any]) -> dict[str, list[float]]:
+    """Of each round, by benchmark; the seconds of the matrix product as they are."""
+    return {
+        entry["name"]: [
+            seconds / (entry["extra_info"]["images"] or 1) for seconds in entry["stats"]["data"]
+        ]
+        for entry in document["benchmarks"]
+    }
+
+
+def _change(name: str, found: Interval, machine: float) -> Change:
+    low, high = sorted((1.0, 1 / machine))
+    wide = Interval(found.value, found.low * low, found.high * high)
+    verdict = "within noise"
+    if wide.low > MARGIN:
+        verdict = "slower"
+    elif wide.high < 1 / MARGIN:
+        verdict = "faster"
+    return Change(name, wide, verdict)
+
+
+def _differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
+    found = []
+    for name in ("device", "devices", "versions", "flags", "cpu"):
+        then, now = (
+            document["jaxdigits"].get(name, document.get("machine_info", {}).get(name))
+            for document in (before, after)
+        )
+        if isinstance(then, dict) and isinstance(now, dict):
+            same = then.items() & now.items()
+            then, now = (dict(sorted(values.items() - same)) for values in (then, now))
+        if then != now:
+            found.append(f"not the same {name}: {then}, now {now}")
+    return found

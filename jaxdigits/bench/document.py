@@ -1,8 +1,8 @@
 """The JSON document of `jaxdigits bench`.
 
 Its layout is that of pytest-benchmark's files (`machine_info`, `commit_info`, `benchmarks` with
-`stats`, `datetime`, `version`), so that tools which read those read it too. What is ours is in
-`jaxdigits` and in each benchmark's `extra_info`. Times are in seconds; `stats` are of a call, which
+`stats`, `datetime`, `version`), so that tools which read those read it too. The rest is in
+`jaxdigits` and in each benchmark's `extra_info`. Times are in seconds; `stats` are per call, which
 is `extra_info.images` images.
 """
 
@@ -39,7 +39,7 @@ FLAGS = (
     *("XLA_FLAGS", "XLA_PYTHON_CLIENT_", "LIBTPU_INIT_ARGS", "JAX_", "CUDA_VISIBLE_DEVICES"),
     "OMP_NUM_THREADS",
 )
-"""Variables of the environment that change what is measured, or how they begin."""
+"""Environment variables that change what is measured, or their prefixes."""
 
 
 def machine_info() -> dict[str, Any]:
@@ -65,7 +65,7 @@ def _cpu_name() -> str:
 
 
 def commit_info() -> dict[str, Any]:
-    """The commit that this package is of; all None where it is not in a clone."""
+    """The commit of this package; all None where it is not in a clone."""
 
     def git(*words: str) -> str | None:
         try:
@@ -93,13 +93,13 @@ def commit_info() -> dict[str, Any]:
 
 
 def flags() -> dict[str, str]:
-    """The variables of the environment that jax and XLA read."""
+    """The environment variables that jax and XLA read."""
     names = [name for name in sorted(os.environ) if name.startswith(FLAGS)]
     return {name: os.environ[name] for name in names if name != "JAX_COMPILATION_CACHE_DIR"}
 
 
 def peak_bytes() -> dict[str, int | None]:
-    """The most memory that the process and the first device have used so far."""
+    """The peak memory of the process and of the first device so far."""
     unit = 1 if sys.platform == "darwin" else 1024
     process = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
     device = (jax.local_devices()[0].memory_stats() or {}).get("peak_bytes_in_use")
@@ -113,14 +113,14 @@ def make(
     command: str,
     pair: str | None = None,
 ) -> dict[str, Any]:
-    """The document.
+    """Make the document.
 
     Args:
-        timings: by name, with those of the matrix product.
+        timings: by name, the matrix product's included.
         benchmarks: what was measured.
         fingerprint: of the images.
-        command: that gives such a document again.
-        pair: what only another document has whose rounds were taken in turns with these.
+        command: that measures them again.
+        pair: shared with the one document whose rounds were interleaved with these.
     """
     by_name = {benchmark.name: benchmark for benchmark in benchmarks}
     product = timings[PRODUCT]
@@ -151,7 +151,7 @@ def make(
 def _entry(
     name: str, timing: Timing, benchmark: Benchmark | None, fastest: float
 ) -> dict[str, Any]:
-    """A benchmark's part; without a benchmark it is the matrix product."""
+    """A benchmark's part; the matrix product's where there is none."""
     program = timing.program
     seconds = typical(timing.seconds)
     rate = program.flops / seconds.value
@@ -213,10 +213,10 @@ def stats(seconds: Sequence[float], calls: int) -> dict[str, Any]:
 
 
 def load(path: Path) -> dict[str, Any]:
-    """A document that `jaxdigits bench --json` has written.
+    """Read a document that `jaxdigits bench --json` has written.
 
     Raises:
-        RunError: the file is not there, or is none.
+        RunError: the file is missing, damaged, or another one.
     """
     try:
         document = json.loads(path.read_text())

@@ -1,17 +1,18 @@
-"""Times programs in turns, and says how sure the result is.
+"""Time programs, interleaved.
 
 - The data are on the device. A call is one XLA program: an epoch of training steps, or inference
-  on as many images, batch by batch. It is waited for (`block_until_ready`), and nothing else is.
-- Compiling is timed apart, without the persistent cache, and so is the first call, which still
+  on as many images, batch by batch. `block_until_ready` waits for it.
+- Compilation is timed apart, without the persistent cache, and so is the first call, which still
   warms up. Neither is in the rate.
-- The programs take turns: a round of each, then another of each. A machine that drifts drifts for
-  all. A round is as many calls as take `round_seconds`, and counts as their mean.
-- In each turn is a matrix product too, as large as the machine likes it. Its fastest round is the
-  speed to which the networks' use of the machine is compared, beside the datasheet's.
+- The programs are interleaved: a round of each, then another of each. A machine that drifts drifts
+  for all. A round is as many calls as take `round_seconds`, and counts as their mean.
+- One of the programs is a matrix product, as large as the machine likes it. Its fastest round is
+  the speed to which the networks' use of the machine is compared, beside the datasheet's.
 """
 
+import contextlib
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -21,35 +22,31 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from jaxdigits.bench.workloads import Benchmark
 from jaxdigits.data import Dataset, Examples
+from jaxdigits.environment import compiler_options
 from jaxdigits.models import make_model
 from jaxdigits.sweeps.grid import program_bytes
-from jaxdigits.training.trainer import (
-    DEVICES,
-    TrainingData,
-    compiler_options,
-    compute_logits,
-    default_mesh,
-    make_trainer,
-)
+from jaxdigits.training.sharding import DEVICES, default_mesh, make_mesh, replicate
+from jaxdigits.training.state import TrainingData, TrainState
+from jaxdigits.training.trainer import Trainer, compute_logits, make_trainer
 
 PRODUCT = "product"
 PRODUCT_SIDES = {"cpu": 1024}
-"""Rows and columns of the matrices, by platform; elsewhere 8192."""
+"""Rows and columns of the matrices, by platform; 8192 elsewhere."""
 
 
 class Program(NamedTuple):
-    """Something compiled, warm and ready to be timed.
+    """A compiled, warm program.
 
     Attributes:
-        call: does it once and waits for it.
-        images: in a call; 0 in the matrix product.
-        flops: in a call.
+        call: runs it once and waits for it.
+        images: per call; 0 in the matrix product.
+        flops: per call.
         trace_seconds: from Python to XLA's input.
         compile_seconds: from there to a program.
         first_seconds: of the first call.
-        program_bytes: what the program needs on a device by XLA's account: arguments, results and
-            what lies between.
-        devices: how many share the work.
+        program_bytes: memory that it needs on a device by XLA's account: arguments, results, and
+            temporaries.
+        devices: the number that share the work.
     """
 
     call: Callable[[], Any]
@@ -63,12 +60,12 @@ class Program(NamedTuple):
 
 
 class Timing(NamedTuple):
-    """What the rounds of a program gave.
+    """The rounds of a program.
 
     Attributes:
         program: what was timed.
-        calls: in a round.
-        seconds: of a call, the mean over each round.
+        calls: per round.
+        seconds: per call, the mean over each round.
     """
 
     program: Program
@@ -82,127 +79,154 @@ def measure(
     *,
     rounds: int,
     round_seconds: float,
-    turn: Callable[[], Any] = lambda: None,
+    before_round: Callable[[], Any] = lambda: None,
     progress: Callable[[str], Any] = lambda _: None,
 ) -> dict[str, Timing]:
-    """Compiles all, then times them in turns.
+    """Compile benchmarks and the matrix product, then time them interleaved.
 
     Args:
         benchmarks: what to measure.
         dataset: whose images to use, over and over.
         rounds: of each.
         round_seconds: of each round, about; a call may take longer.
-        turn: is called before each round of each.
-        progress: is told what happens.
+        before_round: called before each round of each.
+        progress: called with what happens.
 
     Returns:
         Timings by name; the matrix product's is `product`.
 
     Raises:
-        ConfigError: there are not so many devices.
+        ConfigError: there are not that many devices.
     """
     programs = {}
-    for benchmark in benchmarks:
-        progress(f"compiling {benchmark.name}")
-        programs[benchmark.name] = prepare(benchmark, dataset)
-    programs[PRODUCT] = prepare_product()
-    return in_turns(
-        programs, rounds=rounds, round_seconds=round_seconds, turn=turn, progress=progress
+    with _no_compilation_cache():
+        for benchmark in benchmarks:
+            progress(f"compiling {benchmark.name}")
+            programs[benchmark.name] = prepare(benchmark, dataset)
+        programs[PRODUCT] = prepare_product()
+    return interleaved(
+        programs,
+        rounds=rounds,
+        round_seconds=round_seconds,
+        before_round=before_round,
+        progress=progress,
     )
 
 
-def in_turns(
+@contextlib.contextmanager
+def _no_compilation_cache() -> Iterator[None]:
+    """A program that is found in the cache would seem to have taken no time to compile."""
+    before = jax.config.jax_enable_compilation_cache  # pyright: ignore[reportAttributeAccessIssue]
+    jax.config.update("jax_enable_compilation_cache", False)
+    try:
+        yield
+    finally:
+        jax.config.update("jax_enable_compilation_cache", before)
+
+
+def interleaved(
     programs: Mapping[str, Program],
     *,
     rounds: int,
     round_seconds: float,
-    turn: Callable[[], Any] = lambda: None,
+    before_round: Callable[[], Any] = lambda: None,
     progress: Callable[[str], Any] = lambda _: None,
 ) -> dict[str, Timing]:
-    """Times programs that are ready; arguments and result as of `measure`."""
+    """Time compiled programs. Arguments and result: see `measure`."""
     calls = {}
     for name, program in programs.items():
-        alone = min(_round(program, 1) for _ in range(2))
-        calls[name] = max(round(round_seconds / alone), 1)
+        once = min(_round(program, 1) for _ in range(2))
+        calls[name] = max(round(round_seconds / once), 1)
     seconds: dict[str, list[float]] = {name: [] for name in programs}
     for number in range(rounds):
         progress(f"round {number + 1} of {rounds}")
         for name, program in programs.items():
-            turn()
+            before_round()
             seconds[name].append(_round(program, calls[name]))
     return {name: Timing(program, calls[name], seconds[name]) for name, program in programs.items()}
 
 
 def _round(program: Program, calls: int) -> float:
-    began = time.perf_counter()
+    start = time.perf_counter()
     for _ in range(calls):
         program.call()
-    return (time.perf_counter() - began) / calls
+    return (time.perf_counter() - start) / calls
 
 
 def prepare(benchmark: Benchmark, dataset: Dataset) -> Program:
-    """A benchmark as a program that is ready to be timed; arguments and errors as of `measure`."""
+    """Compile a benchmark. Arguments and errors: see `measure`."""
     config, num_classes = benchmark.config, benchmark.num_classes
-    mesh = default_mesh(config, benchmark.devices)
+    hints = make_model(config, num_classes).hints
+    mesh = default_mesh(hints, config.batch_size, benchmark.devices)
     count = benchmark.images(jax.default_backend())
     images = np.resize(dataset.images, (count, *dataset.images.shape[1:]))
     examples = Examples(images, np.resize(dataset.labels, count))
-    trainer = make_trainer(config, num_classes, mesh=mesh)
-    data = trainer.put(TrainingData(examples, examples, num_classes))
-    state = trainer.jit(trainer.init)(jax.random.key(0), data)
+    trainer = make_trainer(config, TrainingData(examples, examples, num_classes), mesh=mesh)
+    state = replicate(trainer.jit(trainer.init)(jax.random.key(0)), mesh)
     flops = count * benchmark.flops_per_image
-    if benchmark.mode == "train":
-        step = trainer.jit(trainer.train_epoch, donate_argnums=0)
-        states = [state]
+    prepare_mode = _prepare_training if benchmark.mode == "train" else _prepare_inference
+    return prepare_mode(trainer, state, examples, flops)
 
-        def train(compiled: Any) -> Any:
-            states[0], metrics = compiled(states[0], data.train)
-            return metrics
 
-        return _ready(step, (state, data.train), train, count, flops, mesh)
-    model = make_model(config, num_classes)
+def _prepare_training(
+    trainer: Trainer, state: TrainState, examples: Examples, flops: int
+) -> Program:
+    examples = replicate(examples, trainer.mesh)
+    epoch = trainer.jit(trainer.train_epoch, donate_argnums=0)
 
-    def infer(state: Any, images: Any) -> Any:
-        share = compute_logits(model.apply, state.params, state.scaling, images, batch)
-        return share.argmax(axis=-1)
+    def train(compiled: Any) -> Any:
+        nonlocal state
+        state, metrics = compiled(state, examples)
+        return metrics
 
-    batch = benchmark.batch_size // (mesh.size if mesh else 1)
+    return _compile(epoch, (state, examples), train, len(examples.labels), flops, trainer.mesh)
+
+
+def _prepare_inference(
+    trainer: Trainer, state: TrainState, examples: Examples, flops: int
+) -> Program:
+    mesh, parts = trainer.mesh, trainer.parts
+    batch_size = parts.config.batch_size // (mesh.size if mesh else 1)
+
+    def infer(params: Any, images: Any) -> Any:
+        logits = compute_logits(parts.model.apply, params, parts.scaling, images, batch_size)
+        return logits.argmax(axis=-1)
+
+    images, sharded = examples.images, PartitionSpec(DEVICES)
     if mesh:
-        whole, along = PartitionSpec(), PartitionSpec(DEVICES)
+        in_specs = (PartitionSpec(), sharded)
         infer = jax.shard_map(
-            infer, mesh=mesh, in_specs=(whole, along), out_specs=along, check_vma=False
+            infer, mesh=mesh, in_specs=in_specs, out_specs=sharded, check_vma=False
         )
-        images = jax.device_put(data.train.images, NamedSharding(mesh, along))
-    else:
-        images = data.train.images
-    program = trainer.jit(infer)
-    return _ready(
-        program, (state, images), lambda compiled: compiled(state, images), count, flops, mesh
-    )
-
-
-def prepare_product() -> Program:
-    """The matrix product, on each device one of its own."""
-    side = PRODUCT_SIDES.get(jax.default_backend(), 8192)
-    mesh = Mesh(np.array(jax.devices()), (DEVICES,))
-    along = PartitionSpec(DEVICES)
-    matrices = jax.device_put(
-        np.random.default_rng(0).normal(size=(mesh.size, side, side)).astype(np.float32),
-        NamedSharding(mesh, along),
-    )
-    square = jax.shard_map(jnp.matmul, mesh=mesh, in_specs=(along, along), out_specs=along)
-    program = jax.jit(square, compiler_options=compiler_options(mesh))
-    return _ready(
-        program,
-        (matrices, matrices),
-        lambda compiled: compiled(matrices, matrices),
-        0,
-        mesh.size * 2 * side**3,
+    images = jax.device_put(images, NamedSharding(mesh, sharded) if mesh else None)
+    arguments = (state.params, images)
+    return _compile(
+        trainer.jit(infer),
+        arguments,
+        lambda compiled: compiled(*arguments),
+        len(images),
+        flops,
         mesh,
     )
 
 
-def _ready(
+def prepare_product() -> Program:
+    """Compile the matrix product, one per device."""
+    side = PRODUCT_SIDES.get(jax.default_backend(), 8192)
+    mesh = make_mesh(jax.devices(), None, DEVICES)
+    sharded = PartitionSpec(DEVICES)
+    matrices = jax.device_put(
+        np.random.default_rng(0).normal(size=(mesh.size, side, side)).astype(np.float32),
+        NamedSharding(mesh, sharded),
+    )
+    square = jax.shard_map(jnp.matmul, mesh=mesh, in_specs=(sharded, sharded), out_specs=sharded)
+    function = jax.jit(square, compiler_options=compiler_options(mesh))
+    arguments = (matrices, matrices)
+    flops = mesh.size * 2 * side**3
+    return _compile(function, arguments, lambda compiled: compiled(*arguments), 0, flops, mesh)
+
+
+def _compile(
     function: Any,
     arguments: tuple[Any, ...],
     use: Callable[[Any], Any],
@@ -210,25 +234,24 @@ def _ready(
     flops: int,
     mesh: Mesh | None,
 ) -> Program:
-    """Compiles a jitted function and calls it once; `use` calls what is compiled."""
-    began = time.perf_counter()
+    """Compile a jitted function and call it once; `use` calls the compiled function."""
+    start = time.perf_counter()
     lowered = function.lower(*arguments)
     traced = time.perf_counter()
-    program = lowered.compile()
-    compiled = time.perf_counter()
+    compiled = lowered.compile()
+    done = time.perf_counter()
 
     def call() -> None:
-        jax.block_until_ready(use(program))
+        jax.block_until_ready(use(compiled))
 
     call()
-    first = time.perf_counter()
     return Program(
         call=call,
         images=images,
         flops=flops,
-        trace_seconds=traced - began,
-        compile_seconds=compiled - traced,
-        first_seconds=first - compiled,
-        program_bytes=program_bytes(program),
+        trace_seconds=traced - start,
+        compile_seconds=done - traced,
+        first_seconds=time.perf_counter() - done,
+        program_bytes=program_bytes(compiled),
         devices=mesh.size if mesh else 1,
     )

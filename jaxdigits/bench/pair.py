@@ -1,9 +1,9 @@
-"""Two versions measured in turns: a round of the one, then the same round of the other.
+"""Measure two versions interleaved: a round of the one, then the same round of the other.
 
-On a busy machine even the fastest rounds of one minute may be a tenth slower than those of the
-next. Two rounds that follow each other meet the same machine, so their ratio tells what the
-programs do. Which of the two goes first changes from round to round. Each is a process of its own,
-and compiles while the other does nothing.
+On a busy machine even the fastest rounds of one minute may be 10% slower than those of the next.
+Two rounds that follow each other meet the same machine, so their ratio tells what the programs do.
+Which of the two goes first changes from round to round. Each is a process of its own, and compiles
+while the other does nothing.
 """
 
 import os
@@ -24,7 +24,7 @@ Side = tuple[str, "subprocess.Popen[str]"]
 """How `jaxdigits` was called, and the process."""
 
 
-def measure_in_turns(
+def measure_interleaved(
     commands: Sequence[str],
     words: Sequence[str],
     files: Sequence[Path],
@@ -33,15 +33,15 @@ def measure_in_turns(
     programs: int,
     progress: Callable[[str], Any] = lambda _: None,
 ) -> None:
-    """Runs two `jaxdigits bench run` at once, of which one measures while the other waits.
+    """Run two `jaxdigits bench run` at once; one measures while the other waits.
 
     Args:
         commands: how to call `jaxdigits` of the one and of the other.
         words: options of `bench run` for both.
         files: where they write their documents, which tell that they belong together.
         rounds: of each program.
-        programs: how many are measured, the matrix product among them.
-        progress: is told what happens.
+        programs: the number measured, the matrix product included.
+        progress: called with what happens.
 
     Raises:
         ConfigError: a command cannot be run.
@@ -84,7 +84,7 @@ def _start(command: str, words: Sequence[str]) -> "subprocess.Popen[str]":
 
 
 def _tell(side: Side) -> None:
-    """It is its turn."""
+    """Give a side its turn."""
     _, process = side
     assert process.stdin is not None
     try:
@@ -94,7 +94,7 @@ def _tell(side: Side) -> None:
 
 
 def _wait(side: Side) -> None:
-    """Until it is ready for its next turn."""
+    """Wait until a side is ready for its next turn."""
     _, process = side
     assert process.stdout is not None
     if not process.stdout.readline():
@@ -102,7 +102,7 @@ def _wait(side: Side) -> None:
 
 
 def _end(side: Side) -> None:
-    """Until it has written its document."""
+    """Wait until a side has written its document."""
     _, process = side
     process.communicate()
     if process.returncode:

@@ -57,7 +57,8 @@ import numpy as np
 
 import jaxdigits as jd
 from jaxdigits.models import convnet
-from jaxdigits.training.trainer import default_mesh
+from jaxdigits.training.sharding import default_mesh, replicate
+from jaxdigits.training.trainer import make_trainer
 
 CHANNELS, HIDDEN = (16, 32, 64), (64, 64)
 CONFIG = jd.TrainConfig(
@@ -65,7 +66,7 @@ CONFIG = jd.TrainConfig(
 )
 
 
-def starting_params(model: jd.Model, seed: int) -> Any:
+def initial_params(model: jd.Model, seed: int) -> Any:
     """Values with the distribution that `model.init` gives, drawn by numpy.
 
     XLA takes half a second to compile what draws them.
@@ -99,18 +100,21 @@ def main() -> None:
         parser.error("MNIST is not prepared; run `jaxdigits data prepare mnist`")
     splits = jd.data.load_splits("mnist", ("train+validation", "test"), data_dir=arguments.data_dir)
     model = jd.Model(
-        partial(convnet.init, num_classes=10, channels=CHANNELS, hidden=HIDDEN), convnet.apply
+        partial(convnet.init, num_classes=10, channels=CHANNELS, hidden=HIDDEN),
+        convnet.apply,
+        hints=convnet.HINTS,
     )
-    trainer = jd.make_trainer(CONFIG, 10, model=model, mesh=default_mesh(CONFIG))
-    data = trainer.put(jd.TrainingData.from_datasets(*splits))
+    data = jd.TrainingData.from_datasets(*splits)
+    mesh = default_mesh(model.hints, CONFIG.batch_size)
+    trainer = make_trainer(CONFIG, data, model=model, mesh=mesh)
+    data = replicate(data, mesh)
     lap("data")
-    key, params = jax.random.key(arguments.seed), starting_params(model, arguments.seed)
-    state = trainer.jit(trainer.init)(key, data, params)
+    key, params = jax.random.key(arguments.seed), initial_params(model, arguments.seed)
+    state = trainer.jit(trainer.init)(key, data.train, params)
     train = trainer.jit(trainer.train_epoch, donate_argnums=0).lower(state, data.train).compile()
     evaluate = trainer.jit(trainer.evaluate).lower(state, data.validation).compile()
     lap("compile")
-    for _ in range(trainer.count_epochs(data)):
-        state, _ = jax.block_until_ready(train(state, data.train))
+    state, _ = jax.block_until_ready(train(state, data.train))
     lap("train")
     accuracy = float(evaluate(state, data.validation).accuracy)
     lap("test")

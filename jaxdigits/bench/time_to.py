@@ -1,4 +1,4 @@
-"""How long until a network is good enough, as a whole process?
+"""How long does a whole process take until a network is accurate enough?
 
 A recipe is a script with a fixed number of steps, which looks at the test images once, at its end:
 nothing is chosen by them. It is run with one seed after another, each time as a new process that
@@ -11,10 +11,16 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NamedTuple
 
-from jaxdigits.errors import DataUnavailableError, RunError
+from jaxdigits import data
+from jaxdigits.bench.document import commit_info, machine_info
+from jaxdigits.environment import environment
+from jaxdigits.errors import ConfigError, DataUnavailableError, RunError
+from jaxdigits.evaluation.metrics import mean_interval, wilson_interval
 
 RECIPE = "jaxdigits.bench.recipe"
 
@@ -35,26 +41,66 @@ class Attempt(NamedTuple):
     parts: dict[str, float]
 
 
-def attempts(seeds: int, words: list[str]) -> Iterator[Attempt]:
-    """Runs the recipe with seeds from 0.
+def attempts(seeds: int, data_dir: Path | None = None) -> Iterator[Attempt]:
+    """Run the recipe with seeds from 0.
 
     Args:
         seeds: how many.
-        words: further arguments of the recipe.
+        data_dir: where MNIST is prepared. Default: see `jaxdigits.data.load`.
 
     Raises:
+        ConfigError: the number of seeds is impossible.
         DataUnavailableError: MNIST is not prepared.
         RunError: the recipe failed.
     """
-    environment = os.environ | {"JAX_ENABLE_COMPILATION_CACHE": "false"}
+    if not 2 <= seeds <= 1000:
+        raise ConfigError(f"seeds must be 2 to 1000, not {seeds}")
+    if not data.is_prepared("mnist", data_dir):
+        raise DataUnavailableError(
+            "MNIST is not prepared, which would count; run `jaxdigits data prepare mnist` before"
+        )
+    variables = os.environ | {"JAX_ENABLE_COMPILATION_CACHE": "false"}
+    words = ["--data-dir", str(data_dir)] if data_dir else []
     for seed in range(seeds):
         command = [sys.executable, "-m", RECIPE, "--seed", str(seed), *words]
-        began = time.perf_counter()
-        done = subprocess.run(command, env=environment, capture_output=True, text=True)
-        seconds = time.perf_counter() - began
-        if done.returncode == 2:
-            raise DataUnavailableError(done.stderr.strip().splitlines()[-1])
+        start = time.perf_counter()
+        done = subprocess.run(command, env=variables, capture_output=True, text=True)
+        seconds = time.perf_counter() - start
         if done.returncode:
             raise RunError(f"the recipe failed with seed {seed}: {done.stderr.strip()}")
         document = json.loads(done.stdout)
         yield Attempt(seed, document["test_accuracy"], seconds, document["seconds"])
+
+
+def check_accuracy(accuracy: float) -> None:
+    """Raise ConfigError if no network can reach an accuracy, or each does."""
+    if not 0 < accuracy < 1:
+        raise ConfigError(f"accuracy must be above 0 and below 1, such as 0.99, not {accuracy}")
+
+
+def summarize(done: Sequence[Attempt], accuracy: float, command: str) -> dict[str, Any]:
+    """The share of attempts that reach an accuracy, and the means, as plain values.
+
+    Args:
+        done: two or more attempts.
+        accuracy: to reach, 0..1.
+        command: that measures them again.
+    """
+    reached = sum(attempt.accuracy >= accuracy for attempt in done)
+    document: dict[str, Any] = {
+        "title": f"time to {accuracy:.2%} on MNIST, whole process, compiled anew each time",
+        "command": command,
+        "datetime": datetime.now(UTC).isoformat(),
+        "machine_info": machine_info(),
+        "commit_info": commit_info(),
+        **environment(),
+        "accuracy": accuracy,
+        "seeds": len(done),
+        "reached": reached,
+        "share_interval_95": list(wilson_interval(reached, len(done))),
+        "attempts": [attempt._asdict() for attempt in done],
+    }
+    for name in ("accuracy", "seconds"):
+        mean, *ends = mean_interval([getattr(attempt, name) for attempt in done])
+        document |= {f"mean_{name}": mean, f"mean_{name}_interval_95": ends}
+    return document

@@ -1,28 +1,32 @@
 """What is measured: training and inference of four networks of the posts."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Literal, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 from jaxdigits.bench.flops import forward_flops, training_flops
 from jaxdigits.config import TrainConfig
+from jaxdigits.errors import ConfigError
 
 Mode = Literal["train", "inference"]
 MODES: tuple[Mode, ...] = get_args(Mode)
 
 MNIST_COUNT = 60_000
 
+FULL, QUICK = (300, 0.02), (80, 0.02)
+"""Rounds, and about the seconds of each, if a call is not longer."""
 
-@dataclass(frozen=True)
-class Workload:
+
+class Workload(NamedTuple):
     """A network and how it is trained.
 
     Attributes:
         config: the settings.
         num_classes: of the labels.
-        cpu_images: so many make a call on a CPU: some hundredths of a second, because many short
-            rounds tell more than a few long ones. Elsewhere a call is an epoch of MNIST's size.
+        cpu_images: images per call on a CPU. They take some hundredths of a second, because many
+            short rounds tell more than a few long ones. Elsewhere a call is an epoch of MNIST's
+            size.
     """
 
     config: TrainConfig
@@ -40,10 +44,10 @@ _CONFIG = TrainConfig(
 
 WORKLOADS: Mapping[str, Workload] = MappingProxyType(
     {
-        "linear": Workload(replace(_CONFIG, model="linear"), 10, 12_800),
-        "mlp": Workload(replace(_CONFIG, model="mlp", hidden=(30,)), 10, 12_800),
-        "letters": Workload(replace(_CONFIG, pool_activation="none"), 26, 320),
-        "resnet18": Workload(replace(_CONFIG, model="resnet18", dropout=0.5), 10, 64),
+        "linear": Workload(_CONFIG.replace(model="linear"), 10, 12_800),
+        "mlp": Workload(_CONFIG.replace(model="mlp", hidden=(30,)), 10, 12_800),
+        "letters": Workload(_CONFIG.replace(pool_activation="none"), 26, 320),
+        "resnet18": Workload(_CONFIG.replace(model="resnet18", dropout=0.5), 10, 64),
     }
 )
 
@@ -55,9 +59,9 @@ class Benchmark:
     Attributes:
         workload: its name.
         mode: training, or inference: logits and the largest of them.
-        batch_size: images a step, over all devices.
-        devices: how many share a batch; what suits the network, if not given.
-        width: of the hidden layer of `mlp`, if not 30.
+        batch_size: images per step, over all devices.
+        devices: the number to shard each batch over. Default: what suits the network.
+        width: of the hidden layer of `mlp`. Default: 30.
     """
 
     workload: str
@@ -68,7 +72,7 @@ class Benchmark:
 
     @property
     def name(self) -> str:
-        """As it stands in tables and documents.
+        """The name in tables and documents.
 
         Example:
             >>> Benchmark("mlp", "train", 64).name, Benchmark("mlp", "train", 64, width=512).name
@@ -87,8 +91,8 @@ class Benchmark:
     @property
     def config(self) -> TrainConfig:
         """The settings."""
-        config = replace(WORKLOADS[self.workload].config, batch_size=self.batch_size)
-        return replace(config, hidden=(self.width,)) if self.width else config
+        config = WORKLOADS[self.workload].config.replace(batch_size=self.batch_size)
+        return config.replace(hidden=(self.width,)) if self.width else config
 
     @property
     def flops_per_image(self) -> int:
@@ -97,7 +101,7 @@ class Benchmark:
         return count(self.config, self.num_classes)
 
     def images(self, platform: str) -> int:
-        """How many make a call: whole batches.
+        """The number of images per call: whole batches.
 
         Example:
             >>> Benchmark("letters", "train", 128).images("cpu")
@@ -105,3 +109,73 @@ class Benchmark:
         """
         wanted = WORKLOADS[self.workload].cpu_images if platform == "cpu" else MNIST_COUNT
         return -(-wanted // self.batch_size) * self.batch_size
+
+
+class Plan(NamedTuple):
+    """What to measure, and how long.
+
+    Attributes:
+        benchmarks: all of them.
+        rounds: of each.
+        round_seconds: of each round, about.
+    """
+
+    benchmarks: list[Benchmark]
+    rounds: int
+    round_seconds: float
+
+
+def plan(
+    workloads: Sequence[str] = (),
+    modes: Sequence[str] = (),
+    batch_sizes: Sequence[int] = (64,),
+    *,
+    rounds: int | None = None,
+    quick: bool = False,
+    devices: int | None = None,
+) -> Plan:
+    """Plan a measurement.
+
+    Args:
+        workloads: their names. Default: all.
+        modes: `train`, `inference`, or both. Default: both.
+        batch_sizes: images per step.
+        rounds: of each benchmark. Default: 300, or 80 if `quick`.
+        quick: whether fewer rounds will do.
+        devices: the number to shard each batch over. Default: what suits each network.
+
+    Raises:
+        ConfigError: a name is unknown, or a number impossible.
+
+    Example:
+        >>> [benchmark.name for benchmark in plan(["linear"], ["train"], [64, 256]).benchmarks]
+        ['train[linear-64]', 'train[linear-256]']
+    """
+    usual, seconds = QUICK if quick else FULL
+    rounds = check_rounds(usual if rounds is None else rounds)
+    if not all(1 <= size <= MNIST_COUNT for size in batch_sizes):
+        raise ConfigError(f"batch sizes must be 1 to {MNIST_COUNT}")
+    if any(size % (devices or 1) for size in batch_sizes):
+        raise ConfigError(f"batch sizes must be multiples of the {devices} devices")
+    benchmarks = [
+        Benchmark(workload, mode, batch_size, devices)
+        for workload in _known("workload", workloads, WORKLOADS)
+        for batch_size in dict.fromkeys(batch_sizes)
+        for mode in _known("mode", modes, MODES)
+    ]
+    return Plan(benchmarks, rounds, seconds)
+
+
+def check_rounds(rounds: int) -> int:
+    """Return the number of rounds, or raise ConfigError if it is impossible."""
+    if not 2 <= rounds <= 10_000:
+        raise ConfigError(f"rounds must be 2 to 10000, not {rounds}")
+    return rounds
+
+
+def _known(what: str, names: Sequence[str], known: Iterable[str]) -> list[Any]:
+    """The names, or all that are known if none is given."""
+    for name in names:
+        if name not in known:
+            raise ConfigError(f"there is no {what} {name}; there are {', '.join(known)}")
+    return list(dict.fromkeys(names or known))

@@ -146,8 +146,7 @@ def max_pool(
 
 
 def max_pool_backward(
-    images: Float[Array, "n h w channels"],
-    d_outputs: Float[Array, "n (h+1)//2 (w+1)//2 channels"],
+    images: Float[Array, "n h w channels"], d_outputs: Float[Array, "n (h+1)//2 (w+1)//2 channels"]
 ) -> Float[Array, "n h w channels"]:
     """Return the gradient of the images from that of the outputs of `max_pool`.
 

@@ -81,7 +81,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(words: list[str]) -> int:
     if not words or words[0] in ("-h", "--help"):
-        print(_help(COMMANDS), end="")
+        print(HELP.format(commands=_list(COMMANDS)), end="")
         return 0
     if words == ["--version"]:
         print(f"jaxdigits {__version__}")
@@ -93,7 +93,7 @@ def _run(words: list[str]) -> int:
     if group and len(words) > 1 and not words[1].startswith("-"):
         name = " ".join(words[:2])
     elif group and (words[1:2] in (["-h"], ["--help"]) or name not in COMMANDS):
-        print(_help(group), end="")
+        print(f"usage: jaxdigits {name} COMMAND\n\n{_list(group)}")
         return 0 if len(words) > 1 else 2
     if name not in COMMANDS:
         print(f"jaxdigits: {_unknown(name)}", file=sys.stderr)
@@ -116,9 +116,8 @@ def _function(name: str) -> Callable[..., Any]:
     return getattr(importlib.import_module(f"jaxdigits.cli.{module}"), function)
 
 
-def _help(commands: Mapping[str, tuple[str, str]]) -> str:
-    lines = [f"  {name:<28}  {told}" for name, (_, told) in commands.items()]
-    return HELP.format(commands="\n".join(lines))
+def _list(commands: Mapping[str, tuple[str, str]]) -> str:
+    return "\n".join(f"  {name:<28}  {told}" for name, (_, told) in commands.items())
 
 
 def _unknown(name: str) -> str:

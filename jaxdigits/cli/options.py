@@ -107,11 +107,14 @@ _REST = tuple(
 
 if TYPE_CHECKING:
 
-    class CommonSettings: ...
+    class CommonSettings:
+        """Settings that most people use."""
 
-    class NetworkSettings: ...
+    class NetworkSettings:
+        """Settings of the network."""
 
-    class TrainingSettings: ...
+    class TrainingSettings:
+        """All other settings."""
 
 else:
     CommonSettings = settings_group("CommonSettings", COMMON)

@@ -5,8 +5,8 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from jaxdigits.data.dataset import Fingerprint, split_counts
-from jaxdigits.data.specs import SPECS
+from jaxdigits.data.dataset import Fingerprint
+from jaxdigits.data.specs import SPECS, is_official
 
 
 def report(text: str, document: Mapping[str, Any], *, as_json: bool) -> None:
@@ -37,12 +37,6 @@ def results_table(results: Mapping[str, Mapping[str, Any]]) -> str:
         pairs = ", ".join(f"{a}/{b} ({n})" for a, b, n in found["most_confused"])
     lines += ["", f"most confused pairs: {pairs or 'none'}"]
     return "\n".join(lines)
-
-
-def is_official(fingerprint: Fingerprint) -> bool:
-    """Whether a dataset has as many images as its makers say."""
-    spec = SPECS.get(fingerprint.name)
-    return spec is not None and fingerprint.counts == split_counts(*spec.counts)
 
 
 def note_counts(fingerprint: Fingerprint) -> None:

@@ -1,70 +1,67 @@
-"""`jaxdigits predict`: what is written in pictures."""
+"""`jaxdigits predict`: read what is written in pictures."""
 
 import sys
-from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
-from jaxdigits.cli.output import note, report
+from tyro.conf import Positional, arg
+
+from jaxdigits.cli.options import Json
 from jaxdigits.errors import ConfigError, DataError
-from jaxdigits.handwriting import Reading, open_picture, read
-from jaxdigits.handwriting.drawing import save_reading
-from jaxdigits.runs import run as runs
+
+if TYPE_CHECKING:
+    from jaxdigits.handwriting import Reading
 
 
 def predict(
-    paths: Sequence[Path],
-    *,
-    network: str = "digits",
-    error_rate: float | None = None,
-    show: Path | None = None,
-    as_json: bool = False,
+    pictures: Annotated[Positional[tuple[Path, ...]], arg(metavar="PICTURES")] = (),
+    network: Annotated[str, arg(metavar="RUN")] = "digits",
+    error_rate: Annotated[float | None, arg(metavar="X", help_behavior_hint="")] = None,
+    show: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="")] = None,
+    as_json: Json = False,
 ) -> None:
-    """Reads each picture and prints the text with the probability of each character.
+    """Read the characters in pictures: photos, scans, drawings of your own handwriting.
 
-    A picture that cannot be read gets a line on standard error; the others are read, and the exit
-    code is 2 at the end.
+    Prints the text with the confidence in each character. A picture that cannot be read gets a line
+    on standard error, and the exit code is 2 at the end.
 
     Args:
-        paths: the pictures.
-        network: `digits`, `letters`, or a run folder.
-        error_rate: share of wrong answers that is tolerated, on validation images; what is less
-            sure than that becomes `?`.
-        show: a PNG file for the picture with boxes; with several pictures a number is added.
-        as_json: whether to print one JSON object.
-
-    Raises:
-        RunError: there is no such network.
-        ConfigError: the error rate is impossible, or the network's was never measured.
+        pictures: PNG, JPEG, WebP, GIF, BMP, TIFF, or HEIC; dark on light or light on dark.
+        network: digits or letters, which come with the package, or a run folder.
+        error_rate: share of wrong answers to accept, on validation images; less sure is shown as ?.
+        show: a PNG to draw what was read into; with several pictures its name is numbered.
     """
-    if not paths:
+    if not pictures:
         raise ConfigError("name a picture, such as: jaxdigits predict photo.jpg")
-    run = runs.load(network)
-    threshold = 0.0
+    from jaxdigits.environment import prepare_jax
+
+    prepare_jax()
+    from jaxdigits.cli.output import note, report
+    from jaxdigits.handwriting import read_files, save_reading
+    from jaxdigits.runs.folder import load
+
+    run, threshold = load(network), 0.0
     if error_rate is not None:
         if run.calibration is None:
             raise ConfigError(
-                f"{network} does not say how sure it may be on validation images: it is "
-                "of an older version, or has diverged; leave --error-rate out"
+                f"{network} has no calibration: it was written by an older version, or has "
+                "diverged; omit --error-rate"
             )
         threshold = run.calibration.threshold(error_rate)
     documents, texts, failed = [], [], False
-    for number, path in enumerate(paths, 1):
-        try:
-            picture = open_picture(path)
-            try:
-                reading = read(picture, run, threshold=threshold)
-            except DataError as error:
-                raise DataError(f"{path}: {error}") from None
-        except DataError as error:
-            note(f"jaxdigits: {error}")
-            documents.append({"picture": str(path), "error": str(error)})
+    readings = read_files(run, pictures, threshold=threshold)
+    for number, (path, found) in enumerate(zip(pictures, readings, strict=True), 1):
+        if isinstance(found, DataError):
+            note(f"jaxdigits: {found}")
+            documents.append({"picture": str(path), "error": str(found)})
             failed = True
             continue
+        picture, reading = found
         documents.append({"picture": str(path), **reading.as_dict()})
-        texts.append("\n".join([f"{path}:"] * (len(paths) > 1) + _lines(reading)))
+        texts += [f"{path}:"] * (len(pictures) > 1) + _lines(reading)
         if show:
             numbered = show.with_name(f"{show.stem}-{number}{show.suffix}")
-            save_reading(numbered if len(paths) > 1 else show, picture, reading)
+            save_reading(numbered if len(pictures) > 1 else show, picture, reading)
     document = {"network": network, "threshold": threshold, "pictures": documents}
     if texts or as_json:
         report("\n".join(texts), document, as_json=as_json)
@@ -72,16 +69,16 @@ def predict(
         sys.exit(2)
 
 
-def _lines(reading: Reading) -> list[str]:
-    """Each line of text, and beside it how sure the network is of each character, in per cent."""
+def _lines(reading: "Reading") -> list[str]:
+    """Write each line of text, and beside it the confidence in each character."""
     texts = reading.text.split("\n")
     width = max(map(len, texts)) + 3
     lines = []
     for number, text in enumerate(texts):
         confidences = [
-            f"{100 * confidence:.1f}"
+            f"{confidence:.1%}"
             for character, confidence in zip(reading.characters, reading.confidences, strict=True)
             if character.line == number
         ]
-        lines.append(f"{text:{width}}{' '.join(confidences)} %")
+        lines.append(f"{text:{width}}{' '.join(confidences)}")
     return lines

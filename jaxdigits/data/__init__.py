@@ -1,4 +1,4 @@
-"""Data sets of handwritten characters as plain arrays.
+"""Datasets of handwritten characters as plain arrays.
 
     import jaxdigits as jd
     train = jd.data.load("mnist", "train")     # images uint8 [55000, 28, 28], labels int32 [55000]
@@ -6,21 +6,21 @@
 | file | subject |
 |---|---|
 | `dataset.py` | `Dataset`, `Examples`, fingerprints, the validation split, checks of arrays |
-| `specs.py` | every data set: files, addresses, sums, classes |
-| `sources.py` | finding the files: a folder of the user's, or a host that answers |
+| `specs.py` | every named dataset: files, addresses, hashes, classes |
+| `sources.py` | finding the files: in a folder of the user's, or on a host that answers |
 | `idx.py` | reading the IDX format |
 | `builders.py` | builders for tensorflow-datasets, without TensorFlow |
 | `arrays.py` | the prepared arrays |
 | `preparation.py` | preparing: once, safely |
 | `embedded.py` | the digits that need no download |
 | `folders.py` | folders of images: your own, or exported ones |
-| `images.py` | image files of any kind, brought to 28x28 |
-| `conventions.py` | a drawn character, brought to the form of MNIST or EMNIST |
+| `images.py` | image files of any kind, brought to one shape |
 
 Nothing here imports jax.
 """
 
 import functools
+import logging
 import os
 from collections.abc import Sequence
 
@@ -41,8 +41,9 @@ from jaxdigits.data.dataset import (
 from jaxdigits.data.folders import export_folder, find_folder, load_folder
 from jaxdigits.data.preparation import StrPath, find_spec, is_prepared, prepare, prepared_folder
 from jaxdigits.data.specs import SPECS
-from jaxdigits.errors import DataError
-from jaxdigits.transforms.form import to_emnist, to_mnist
+from jaxdigits.errors import DataError, DataUnavailableError
+
+logger = logging.getLogger("jaxdigits")
 
 __all__ = [
     "Dataset",
@@ -51,6 +52,7 @@ __all__ = [
     "StoredSplit",
     "check_examples",
     "check_images",
+    "choose_dataset",
     "export_folder",
     "find_folder",
     "from_arrays",
@@ -62,19 +64,38 @@ __all__ = [
     "open_split",
     "prepare",
     "read_fingerprint",
-    "to_emnist",
-    "to_mnist",
 ]
 
 
 def names() -> tuple[str, ...]:
-    """The names of all data sets.
+    """List the names of all datasets.
 
     Example:
         >>> names()[:3]
         ('digits', 'mnist', 'fashion_mnist')
     """
     return (embedded.NAME, *SPECS)
+
+
+def choose_dataset(name: str, data_dir: StrPath | None, manual_dir: StrPath | None) -> str:
+    """The dataset to train on: `auto` is MNIST, or the digits inside where it is unavailable.
+
+    The path of a folder of images becomes absolute, so that the run's config means it everywhere.
+
+    Raises:
+        DataUnavailableError: `manual_dir` was given, and lacks files of MNIST.
+    """
+    if name != "auto":
+        return str(find_folder(name) or name)
+    try:
+        prepare("mnist", data_dir, manual_dir)
+    except DataUnavailableError as error:
+        if manual_dir is not None:
+            raise
+        logger.warning("%s", error)
+        logger.warning("training on the digits inside instead")
+        return "digits"
+    return "mnist"
 
 
 def load(
@@ -84,21 +105,20 @@ def load(
     data_dir: StrPath | None = None,
     manual_dir: StrPath | None = None,
 ) -> Dataset:
-    """Loads a split of a data set, preparing it first where that was not done yet.
+    """Load a split of a dataset, by its name or from a folder of images.
 
     A twelfth of the official training data, the same images every time, is held out as
     `validation`; `train+validation` is the official training data in the official order.
 
     Args:
-        name: one of `names()`; `digits` is always there, the others come from files. Or the path of
-            a folder of images (see `load_folder`), such as `./mnist` if it is called like one.
+        name: one of `names()`, which is prepared first where necessary; or the path of a folder,
+            such as `./mnist` if it is called like a dataset: see `load_folder`.
         split: `train`, `validation`, `test` or `train+validation`.
-        data_dir: where prepared data sets are kept; `$TFDS_DATA_DIR` or `~/tensorflow_datasets`.
+        data_dir: where prepared datasets are kept; `$TFDS_DATA_DIR` or `~/tensorflow_datasets`.
         manual_dir: a folder with files downloaded by hand.
 
     Returns:
-        Images uint8 [n, 28, 28] (pixels 0..255, upright, ink bright), labels int32 [n] from 0,
-        class names, and the fingerprint of the data set.
+        Images uint8 [n, 28, 28], pixels 0..255 (exported folders: as exported), labels int32 [n].
 
     Raises:
         DataError: unknown name or split, or damaged files.
@@ -121,7 +141,7 @@ def load_splits(
     data_dir: StrPath | None = None,
     manual_dir: StrPath | None = None,
 ) -> list[Dataset]:
-    """Loads several splits, reading each file once; arguments and errors as of `load`.
+    """Load several splits, reading each file once. Arguments and errors: see `load`.
 
     Example:
         >>> [len(dataset) for dataset in load_splits("digits", ("train", "validation"))]
@@ -137,7 +157,8 @@ def load_splits(
         loaded = load_folder(folder)
         return [loaded[split] for split in splits]
     spec = find_spec(name)
-    return arrays.read(prepare(name, data_dir, manual_dir), spec, splits)
+    opened = arrays.open_splits(prepare(name, data_dir, manual_dir), spec, splits)
+    return [split.load() for split in opened]
 
 
 def open_split(
@@ -147,7 +168,7 @@ def open_split(
     data_dir: StrPath | None = None,
     manual_dir: StrPath | None = None,
 ) -> StoredSplit:
-    """A split of which the images stay on the disk; arguments and errors as of `load`.
+    """Open a split whose images stay on disk. Arguments and errors: see `load`.
 
     (A folder of images, and `digits`, are read into memory all the same.)
 
@@ -160,13 +181,12 @@ def open_split(
     name = os.fspath(name)
     if split not in SPLITS or name == embedded.NAME or find_folder(name):
         whole = load(name, split, data_dir=data_dir, manual_dir=manual_dir)
-        rows = np.arange(len(whole))
-        return StoredSplit(whole.examples, rows, whole.class_names, split, whole.fingerprint)
-    return arrays.open_split(prepare(name, data_dir, manual_dir), find_spec(name), split)
+        return StoredSplit(whole.examples, np.arange(len(whole)), **whole.facts)
+    return arrays.open_splits(prepare(name, data_dir, manual_dir), find_spec(name), (split,))[0]
 
 
 def read_fingerprint(name: str, data_dir: StrPath | None = None) -> Fingerprint | None:
-    """The fingerprint of a data set, or None where it is not prepared."""
+    """Read the fingerprint of a dataset; None where it is not prepared."""
     if name == embedded.NAME or find_folder(name):
         return load(name, "test").fingerprint
     spec = find_spec(name)
@@ -184,4 +204,5 @@ def _embedded() -> dict[Split, Dataset]:
         Examples(images[:cut], labels[:cut]),
         Examples(images[cut:], labels[cut:]),
         embedded.CLASS_NAMES,
+        form="mnist",
     )

@@ -1,7 +1,7 @@
-"""The prepared form of a data set as plain arrays, which load in a fraction of a second.
+"""A prepared dataset as plain arrays, which load in a fraction of a second.
 
-They lie beside the records that tensorflow-datasets writes, in the same folder: four `.npy` files
-and `arrays.json`, which holds their sums. Every load compares the sums.
+They lie beside the records that tensorflow-datasets writes: four `.npy` files, and `arrays.json`
+with their hashes, which every load compares.
 """
 
 import json
@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 
 from jaxdigits.data.dataset import (
-    Dataset,
     Examples,
     Fingerprint,
     Split,
@@ -20,7 +19,6 @@ from jaxdigits.data.dataset import (
     combined_sum,
     split_counts,
     split_rows,
-    take_split,
 )
 from jaxdigits.data.specs import ROLES, DatasetSpec
 from jaxdigits.errors import DataError
@@ -37,13 +35,9 @@ def write(
     splits: Mapping[str, tuple[np.ndarray, np.ndarray]],
     source_sums: Mapping[str, str],
 ) -> None:
-    """Writes the arrays of the official splits and their sums into a folder that is being made.
+    """Write images and labels of `train` and `test`, and their hashes, into a staged directory.
 
-    Args:
-        folder: where to write.
-        spec: the data set.
-        splits: images and labels of `train` and `test`.
-        source_sums: SHA-256 sums of the files that they were read from, by name.
+    `source_sums` are the SHA-256 hashes of the files that they were read from, by name.
     """
     folder.mkdir(parents=True, exist_ok=True)
     sums, counts = {}, {}
@@ -56,8 +50,30 @@ def write(
     (folder / INDEX).write_text(json.dumps(index, indent=1))
 
 
+def open_splits(folder: Path, spec: DatasetSpec, splits: Sequence[Split]) -> list[StoredSplit]:
+    """Open splits of a prepared dataset, each file once, without reading images into memory.
+
+    Raises:
+        DataError: a file is missing, or its hash is another one than when it was written.
+    """
+    index = _read_index(folder)
+    names = ["test" if split == "test" else "train" for split in splits]
+    parts = {name: _open_part(folder, name, index) for name in set(names)}
+    return [
+        StoredSplit(
+            parts[name],
+            split_rows(len(parts[name].labels), split),
+            class_names=spec.class_names,
+            split=split,
+            fingerprint=_fingerprint(index, spec),
+            form=spec.form,
+        )
+        for name, split in zip(names, splits, strict=True)
+    ]
+
+
 def read_fingerprint(folder: Path, spec: DatasetSpec) -> Fingerprint:
-    """The fingerprint of a prepared data set, without reading its images.
+    """Read the fingerprint of a prepared dataset, but not its images.
 
     Raises:
         DataError: the folder is damaged.
@@ -65,13 +81,8 @@ def read_fingerprint(folder: Path, spec: DatasetSpec) -> Fingerprint:
     return _fingerprint(_read_index(folder), spec)
 
 
-def _fingerprint(index: Mapping, spec: DatasetSpec) -> Fingerprint:
-    counts = split_counts(index["counts"]["train"], index["counts"]["test"])
-    return Fingerprint(spec.name, counts, combined_sum([index["sha256"][role] for role in ROLES]))
-
-
 def read_source_sums(folder: Path) -> dict[str, str]:
-    """The SHA-256 sums of the files that a data set was prepared from, by name.
+    """Read the SHA-256 hashes of the files that a dataset was prepared from, by name.
 
     Raises:
         DataError: the folder is damaged.
@@ -79,43 +90,13 @@ def read_source_sums(folder: Path) -> dict[str, str]:
     return _read_index(folder)["sources"]
 
 
-def read(folder: Path, spec: DatasetSpec, splits: Sequence[Split]) -> list[Dataset]:
-    """Reads splits of a prepared data set, each file once, and compares the sums.
-
-    Raises:
-        DataError: a file is missing, or its content is not what was written.
-    """
-    parts, fingerprint = _open_parts(folder, spec, splits)
-    return [
-        Dataset(*take_split(part, split), spec.class_names, split, fingerprint)
-        for part, split in zip(parts, splits, strict=True)
-    ]
+def _fingerprint(index: Mapping, spec: DatasetSpec) -> Fingerprint:
+    counts = split_counts(index["counts"]["train"], index["counts"]["test"])
+    return Fingerprint(spec.name, counts, combined_sum(index["sha256"][role] for role in ROLES))
 
 
-def open_split(folder: Path, spec: DatasetSpec, split: Split) -> StoredSplit:
-    """A split that stays on the disk; errors as of `read`."""
-    (part,), fingerprint = _open_parts(folder, spec, (split,))
-    rows = split_rows(len(part.labels), split)
-    return StoredSplit(part, rows, spec.class_names, split, fingerprint)
-
-
-def _open_parts(
-    folder: Path, spec: DatasetSpec, splits: Sequence[Split]
-) -> tuple[list[Examples], Fingerprint]:
-    """For each split the official part that it lies in, on the disk, and the fingerprint."""
-    index = _read_index(folder)
-    names = [_part_of(split) for split in splits]
-    parts = {part: _open_part(folder, part, index["sha256"]) for part in set(names)}
-    return [parts[name] for name in names], _fingerprint(index, spec)
-
-
-def _part_of(split: Split) -> str:
-    """The official part that a split lies in."""
-    return "test" if split == "test" else "train"
-
-
-def _open_part(folder: Path, part: str, sums: Mapping[str, str]) -> Examples:
-    """The images and labels of an official part, `train` or `test`, as arrays on the disk."""
+def _open_part(folder: Path, part: str, index: Mapping) -> Examples:
+    """Map the images and labels of an official part into memory, and compare their hashes."""
     loaded = []
     for role in (f"{part}-images", f"{part}-labels"):
         path = folder / f"{role}.npy"
@@ -123,9 +104,9 @@ def _open_part(folder: Path, part: str, sums: Mapping[str, str]) -> Examples:
             array = np.load(path, mmap_mode="r", allow_pickle=False)
         except (OSError, ValueError, EOFError) as error:
             raise _damaged(folder, f"{path.name} cannot be read ({error})") from None
-        found = array_sum(array)
-        if found != sums[role]:
-            raise _damaged(folder, f"{path.name} should have the sum {sums[role]} but has {found}")
+        found, expected = array_sum(array), index["sha256"][role]
+        if found != expected:
+            raise _damaged(folder, f"{path.name} should have the hash {expected} but has {found}")
         loaded.append(array)
     return Examples(*loaded)
 
@@ -144,5 +125,5 @@ def _read_index(folder: Path) -> dict:
 
 def _damaged(folder: Path, what: str) -> DataError:
     return DataError(
-        f"the prepared data in {folder} are damaged: {what}; delete that folder and prepare again"
+        f"the prepared dataset in {folder} is damaged: {what}; delete that folder and prepare again"
     )

@@ -1,16 +1,14 @@
 """Builders for tensorflow-datasets that need no TensorFlow.
 
-The library's own MNIST builders need TensorFlow to extract and to encode. These keep the pixels
-as plain tensors in array_record files, so that neither writing nor reading imports it:
+The library's own MNIST builders need TensorFlow to extract and to encode. These keep the pixels as
+plain tensors in array_record files, so that neither writing nor reading imports it:
 
     import tensorflow_datasets as tfds
     import jaxdigits.data.builders    # registers jaxdigits_mnist, jaxdigits_emnist/letters, ...
     source = tfds.data_source("jaxdigits_mnist", split="train")
 
-`jaxdigits.data.prepare` is the usual way to prepare them: it finds local files, asks first whether
-the host answers, and keeps two processes out of each other's way. Beside the records a builder
-writes the same images as plain arrays, which load in a fraction of a second (see
-`jaxdigits.data.arrays`).
+`jaxdigits.data.prepare` is the usual way to run them. Beside the records a builder writes the same
+images as plain arrays, which load in a fraction of a second (see `jaxdigits.data.arrays`).
 """
 
 import io
@@ -30,7 +28,7 @@ from jaxdigits.errors import DataError
 
 
 class _IdxBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
-    """Builds one data set from its four IDX files."""
+    """Build one dataset from its four IDX files."""
 
     VERSION = tfds.core.Version(arrays.VERSION)
     local_files: Mapping[str, Path] = {}
@@ -66,7 +64,7 @@ class _IdxBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
                 try:
                     verify(local[name], remote)
                 except DataError:
-                    # Out of the library's cache, or it would be taken from there for ever.
+                    # Out of the library's cache, or it would be taken from there forever.
                     for path in local[name].parent.glob(f"{local[name].name}*"):
                         path.unlink()
                     raise
@@ -110,7 +108,7 @@ class JaxdigitsEmnist(_IdxBuilder):
 
 
 def builder_for(spec: DatasetSpec, data_dir: Path) -> _IdxBuilder:
-    """The builder of a data set, writing array_record files below `data_dir`."""
+    """Make the builder of a dataset, writing array_record files below `data_dir`."""
     name, _, config = spec.name.partition("/")
     builder = tfds.builder(
         f"jaxdigits_{name}{'/' + config if config else ''}",
@@ -124,10 +122,10 @@ def builder_for(spec: DatasetSpec, data_dir: Path) -> _IdxBuilder:
 def read_splits(
     spec: DatasetSpec, files: Mapping[str, Path]
 ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Reads the official splits: `{"train": (images, labels), "test": ...}`.
+    """Read the official splits: `{"train": (images, labels), "test": ...}`.
 
     Args:
-        spec: the data set.
+        spec: the dataset.
         files: the four IDX files by name, or the archive that holds them.
 
     Returns:
@@ -148,22 +146,22 @@ def read_splits(
                 member = io.BytesIO(zipped.read(f"gzip/{name}"))
             raw[role] = read_idx(member, rank, f"{name} in {archive}")
     return {
-        split: _checked(
-            spec, raw[f"{split}-images"], raw[f"{split}-labels"], spec.files[f"{split}-images"]
-        )
+        split: _to_upright(spec, raw[f"{split}-images"], raw[f"{split}-labels"], split)
         for split in ("train", "test")
     }
 
 
-def _checked(
-    spec: DatasetSpec, images: np.ndarray, labels: np.ndarray, name: str
+def _to_upright(
+    spec: DatasetSpec, images: np.ndarray, labels: np.ndarray, split: str
 ) -> tuple[np.ndarray, np.ndarray]:
+    """Check arrays as they are on disk; make images upright, and labels start from 0."""
+    name = spec.files[f"{split}-images"]
     if images.shape[1:] != (28, 28):
         raise DataError(f"{name} holds images of {images.shape[1:]} pixels; expected 28x28")
     if len(images) != len(labels):
         raise DataError(
             f"{name} holds {len(images)} images, the file of their labels {len(labels)} labels: "
-            "they are not of the same data set, or one is damaged"
+            "they are not of the same dataset, or one is damaged"
         )
     if len(images) == 0:
         raise DataError(f"{name} holds no image")
@@ -171,7 +169,7 @@ def _checked(
     if labels.min() < low or labels.max() > high:
         raise DataError(
             f"the labels beside {name} run from {labels.min()} to {labels.max()}, those of "
-            f"{spec.name} from {low} to {high}: they are of another data set"
+            f"{spec.name} from {low} to {high}: they are of another dataset"
         )
     if spec.transposed:
         images = images.transpose(0, 2, 1)

@@ -1,18 +1,20 @@
-"""A split of a data set in memory, and the fingerprint that says exactly which data it is."""
+"""A split of a dataset in memory, and the fingerprint that says exactly which data it is."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
 from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
-from jaxtyping import Int, Int32, UInt8
+from jaxtyping import Float32, Int, Int32, UInt8
 
 from jaxdigits.errors import DataError
 
 Split = Literal["train", "validation", "test", "train+validation"]
 SPLITS: tuple[Split, ...] = get_args(Split)
 
+FORM_NAMES = ("mnist", "emnist", "plain")
+"""What `Dataset.form` can be: see `jaxdigits.transforms.form`."""
 VALIDATION_FRACTION = 1 / 12
 """The share of the official training data that is held out: 5,000 of MNIST's 60,000."""
 
@@ -21,11 +23,13 @@ class Examples(NamedTuple):
     """Images and labels, and nothing else: a pytree that jitted functions take.
 
     Attributes:
-        images: uint8 [n, 28, 28], pixels 0..255, ink bright on a dark ground.
+        images: [n, height, width] or [n, height, width, channels]; uint8, pixels 0..255, or
+            float32, 0..1.
         labels: int32 [n], from 0.
     """
 
-    images: UInt8[Any, "n 28 28"]  # of numpy or, on a device, of jax
+    # Of numpy or, on a device, of jax.
+    images: UInt8[Any, "n height width *channels"] | Float32[Any, "n height width *channels"]
     labels: Int[Any, " n"]
 
 
@@ -34,9 +38,9 @@ class Fingerprint:
     """Says exactly which data a result was measured on.
 
     Attributes:
-        name: the data set.
+        name: the dataset.
         counts: the numbers of images in `train`, `validation` and `test`.
-        sha256: a sum, in hex, over every pixel and label of all splits.
+        sha256: a hash, in hex, of every pixel and label of all splits.
     """
 
     name: str
@@ -49,29 +53,50 @@ class Fingerprint:
         return f"{self.name} ({counts} images, sha256 {self.sha256[:12]})"
 
     def as_dict(self) -> dict[str, Any]:
-        """The same as plain values, for JSON."""
+        """Plain values, for JSON."""
         return {"name": self.name, "counts": dict(self.counts), "sha256": self.sha256}
 
 
-@dataclass(frozen=True, eq=False)
-class Dataset:
-    """One split of a data set.
+_Images = (
+    UInt8[np.ndarray, "n height width *channels"] | Float32[np.ndarray, "n height width *channels"]
+)
 
-    Attributes:
-        images: uint8 [n, 28, 28], pixels 0..255, upright, ink bright on a dark ground.
-        labels: int32 [n], from 0.
-        class_names: the name of each class, by label.
-        split: `train`, `validation`, `test` or `train+validation`.
-        fingerprint: of the whole data set; the same for each of its splits.
-    """
 
-    images: UInt8[np.ndarray, "n 28 28"]
-    labels: Int32[np.ndarray, " n"]
+@dataclass(frozen=True, eq=False, kw_only=True)
+class _Split:
+    """What a split knows apart from its images and labels."""
+
     class_names: tuple[str, ...]
     split: Split
     fingerprint: Fingerprint
     form: str = "plain"
     light_ground: bool = False
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """These, to make another split of the same dataset."""
+        return {field.name: getattr(self, field.name) for field in fields(_Split)}
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset(_Split):
+    """One split of a dataset.
+
+    Attributes:
+        images: uint8 [n, 28, 28], pixels 0..255, upright, in every named dataset; your own may be
+            [n, height, width] or [n, height, width, channels], uint8, 0..255, or float32, 0..1.
+        labels: int32 [n], from 0.
+        class_names: the name of each class, by label.
+        split: `train`, `validation`, `test` or `train+validation`.
+        fingerprint: of the whole dataset; the same for each of its splits.
+        form: how a picture of a character becomes an image like these; see
+            `jaxdigits.transforms.form`.
+        light_ground: whether strokes are dark on a light ground. In named datasets, and where image
+            files are read, they are bright on a dark one.
+    """
+
+    images: _Images
+    labels: Int32[np.ndarray, " n"]
 
     def __len__(self) -> int:
         """The number of images."""
@@ -82,31 +107,35 @@ class Dataset:
         """The images and labels alone, for jitted functions."""
         return Examples(self.images, self.labels)
 
+    @property
+    def image_shape(self) -> tuple[int, ...]:
+        """(height, width) or (height, width, channels)."""
+        return self.images.shape[1:]
+
 
 @dataclass(frozen=True, eq=False)
-class StoredSplit:
+class StoredSplit(_Split):
     """A split whose images stay in their file, to be read a few at a time.
 
     Attributes:
-        part: images and labels of the official part that it lies in, as arrays on the disk.
-        rows: which of them make the split, in its order: integers [n].
-        class_names: the name of each class, by label.
-        split: which one it is.
-        fingerprint: of the whole data set.
+        part: images and labels of the official part that the split lies in, memory-mapped.
+        rows: which of them make the split, in its order: integers [n]. Others: see `Dataset`.
     """
 
     part: Examples
     rows: Int[np.ndarray, " n"]
-    class_names: tuple[str, ...]
-    split: Split
-    fingerprint: Fingerprint
 
     def __len__(self) -> int:
         """The number of images."""
         return len(self.rows)
 
+    @property
+    def image_shape(self) -> tuple[int, ...]:
+        """(height, width) or (height, width, channels)."""
+        return self.part.images.shape[1:]
+
     def read(self, indices: Int[np.ndarray, "..."]) -> Examples:
-        """Some images and their labels: uint8 [..., 28, 28] and int32 [...].
+        """Read some images and their labels: [..., *image_shape] and int32 [...].
 
         Args:
             indices: 0..n-1, of any shape.
@@ -114,19 +143,87 @@ class StoredSplit:
         rows = self.rows[indices]
         return Examples(np.take(self.part.images, rows, axis=0), np.take(self.part.labels, rows))
 
+    def load(self) -> Dataset:
+        """Read the whole split."""
+        return Dataset(*self.read(np.arange(len(self))), **self.facts)
+
+
+def from_arrays(
+    name: str,
+    train: Examples,
+    test: Examples,
+    class_names: Sequence[str],
+    validation: Examples | None = None,
+    *,
+    form: str = "plain",
+    light_ground: bool = False,
+) -> dict[Split, Dataset]:
+    """Make a dataset of arrays: check them, hold out validation, take the fingerprint.
+
+    Args:
+        name: what to call the data in results.
+        train: the training part, of which a twelfth becomes the validation split.
+        test: the test part.
+        class_names: the name of each class, by label.
+        validation: the validation split; nothing else is held out then.
+        form, light_ground: see `Dataset`.
+
+    Returns:
+        The splits `train`, `validation`, `test` and `train+validation`, as `load` gives them.
+
+    Raises:
+        DataError: an array has the wrong shape or dtype, a label is out of range, a class name
+            appears twice, or there is only one training image, of which none can be held out.
+
+    Example:
+        >>> import numpy as np
+        >>> drawings = Examples(np.zeros((24, 28, 28), np.uint8), np.arange(24) % 2)
+        >>> shapes = from_arrays("shapes", drawings, drawings, ("box", "disc"))
+        >>> {split: len(dataset) for split, dataset in shapes.items()}
+        {'train': 22, 'validation': 2, 'test': 24, 'train+validation': 24}
+    """
+    class_names = check_class_names(class_names)
+    parts = [train, test] if validation is None else [train, test, validation]
+    for images, labels in parts:
+        check_examples(images, labels, num_classes=len(class_names))
+    _check_alike([images for images, _ in parts], form)
+    whole, test, *given = (Examples(_pixels(x), np.asarray(y, np.int32)) for x, y in parts)
+    if given:
+        held_out = np.repeat([False, True], [len(whole.labels), len(given[0].labels)])
+        whole = Examples(*map(np.concatenate, zip(whole, given[0], strict=True)))
+    elif len(whole.labels) < 2:
+        raise DataError("there must be two training images or more: one is held out")
+    else:
+        held_out = validation_mask(len(whole.labels))
+    counts = {
+        "train": int((~held_out).sum()),
+        "validation": int(held_out.sum()),
+        "test": len(test.labels),
+    }
+    fingerprint = Fingerprint(name, counts, combined_sum(map(array_sum, (*whole, *test))))
+    return {
+        split: StoredSplit(
+            part := test if split == "test" else whole,
+            split_rows(len(part.labels), split, held_out),
+            class_names=class_names,
+            split=split,
+            fingerprint=fingerprint,
+            form=form,
+            light_ground=light_ground,
+        ).load()
+        for split in SPLITS
+    }
+
 
 def check_examples(images: Any, labels: Any, num_classes: int) -> None:
-    """Refuses arrays that a training run could not use, before they reach a compiled program.
+    """Raise DataError for arrays that training could not use, before they reach a compiled program.
 
     A label out of range would make integer cross-entropy a silent `nan`.
 
     Args:
-        images: should be uint8 [n, 28, 28], pixels 0..255.
+        images: see `check_images`.
         labels: should be integers [n], 0..num_classes-1.
         num_classes: the number of classes.
-
-    Raises:
-        DataError: says what is wrong.
 
     Example:
         >>> import numpy as np
@@ -151,45 +248,62 @@ def check_examples(images: Any, labels: Any, num_classes: int) -> None:
         )
 
 
-def check_images(images: Any) -> None:
-    """Refuses arrays that are not uint8 [n, 28, 28] with at least one image.
+def check_images(images: Any, image_shape: tuple[int, ...] | None = None) -> None:
+    """Raise DataError for anything but arrays of one image or more.
 
-    Raises:
-        DataError: says what is wrong.
+    Args:
+        images: should be [n, height, width] or [n, height, width, channels]; uint8, pixels
+            0..255, or floats, 0..1.
+        image_shape: what each image must have; any if not given.
+
+    Example:
+        >>> check_images(np.zeros((2, 28, 27), np.uint8), image_shape=(28, 28))
+        Traceback (most recent call last):
+        jaxdigits.errors.DataError: images must be of shape [n, 28, 28], uint8 (pixels 0..255) or
+        floats (0..1); these are uint8 of shape [2, 28, 27]
     """
+    wanted = "[n, height, width] or [n, height, width, channels]"
+    if image_shape:
+        wanted = f"[n, {', '.join(map(str, image_shape))}]"
+    wanted = f"of shape {wanted}, uint8 (pixels 0..255) or floats (0..1)"
     if not hasattr(images, "dtype") or not hasattr(images, "shape"):
-        raise DataError(
-            "images must be an array, uint8 of shape [n, 28, 28] with pixels 0..255; "
-            f"this is {_kind_of(images)}"
-        )
+        kind = "None" if images is None else f"a {type(images).__name__}"
+        raise DataError(f"images must be an array, {wanted}; this is {kind}")
     dtype, shape = np.dtype(images.dtype), tuple(images.shape)
-    if dtype != np.uint8 or len(shape) != 3 or shape[1:] != (28, 28):
-        raise DataError(
-            "images must be uint8 of shape [n, 28, 28], pixels 0..255; "
-            f"these are {dtype} of shape {list(shape)}"
-        )
+    fits = shape[1:] == image_shape if image_shape else len(shape) in (3, 4) and 0 not in shape[1:]
+    whole = dtype == np.uint8
+    if not (whole or np.issubdtype(dtype, np.floating)) or not fits:
+        raise DataError(f"images must be {wanted}; these are {dtype} of shape {list(shape)}")
     if shape[0] == 0:
-        raise DataError("there is no image: the array has shape [0, 28, 28]")
+        raise DataError(f"there is no image: the array has shape {list(shape)}")
+    # Written so that a nan is refused too.
+    if not whole and not (images.min() >= 0 and images.max() <= 1):
+        found = f"{float(images.min()):g} to {float(images.max()):g}"
+        raise DataError(f"floats must be 0..1; these are {found}: divide them by their range")
 
 
-def _kind_of(value: Any) -> str:
-    """What a value is, in words."""
-    return "None" if value is None else f"a {type(value).__name__}"
+def _pixels(images: Any) -> np.ndarray:
+    """The images as uint8 or float32."""
+    array = np.asarray(images)
+    return array if array.dtype == np.uint8 else array.astype(np.float32)
+
+
+def _check_alike(parts: Sequence[np.ndarray], form: str) -> None:
+    """Raise DataError where images differ in shape or dtype, or are of another form."""
+    kinds = {f"{images.dtype} {list(images.shape[1:])}": None for images in parts}
+    if len(kinds) > 1:
+        raise DataError(f"all images must have one dtype and shape; these are {', '.join(kinds)}")
+    if form not in FORM_NAMES:
+        raise DataError(f"form must be one of {', '.join(FORM_NAMES)}, not {form!r}")
+    shape = tuple(parts[0].shape[1:])
+    if form != "plain" and shape[:2] != (28, 28):
+        raise DataError(f"the form {form} is of 28x28 pixels; for {shape} choose plain")
 
 
 def check_class_names(class_names: Sequence[str]) -> tuple[str, ...]:
-    """The names as a tuple, if each is a text and none stands twice.
-
-    Raises:
-        DataError: says which is not.
-
-    Example:
-        >>> check_class_names(["box", "disc", "box"])
-        Traceback (most recent call last):
-        jaxdigits.errors.DataError: class names must differ; 'box' appears twice
-    """
+    """Return names as a tuple; raise DataError if one is not a string, or appears twice."""
     if isinstance(class_names, str) or not all(isinstance(name, str) for name in class_names):
-        raise DataError(f"class_names must be a list of texts, one per class, not {class_names!r}")
+        raise DataError(f"class_names must be a list of strings, one a class, not {class_names!r}")
     names = tuple(class_names)
     for index, name in enumerate(names):
         if name in names[:index]:
@@ -198,30 +312,30 @@ def check_class_names(class_names: Sequence[str]) -> tuple[str, ...]:
 
 
 def array_sum(array: np.ndarray) -> str:
-    """The SHA-256 sum, in hex, of an array's dtype, shape and bytes."""
+    """Hash an array's dtype, shape and bytes: SHA-256, in hex."""
     digest = hashlib.sha256(f"{array.dtype.str}{array.shape}".encode())
     digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()
 
 
-def combined_sum(sums: Sequence[str]) -> str:
-    """One sum for several arrays: that of their sums in order."""
+def combined_sum(sums: Iterable[str]) -> str:
+    """Hash the hashes of several arrays, in order."""
     return hashlib.sha256(" ".join(sums).encode()).hexdigest()
 
 
-def held_out_count(train_count: int) -> int:
-    """How many official training images are held out for validation: a twelfth, at least one."""
-    return max(round(train_count * VALIDATION_FRACTION), 1)
-
-
 def split_counts(train_count: int, test_count: int) -> dict[str, int]:
-    """How many images each split has, given the counts of the official parts."""
-    held_out = held_out_count(train_count)
+    """Count the images of each split, given the counts of the official parts.
+
+    Example:
+        >>> split_counts(60_000, 10_000)
+        {'train': 55000, 'validation': 5000, 'test': 10000}
+    """
+    held_out = max(round(train_count * VALIDATION_FRACTION), 1)
     return {"train": train_count - held_out, "validation": held_out, "test": test_count}
 
 
 def validation_mask(count: int) -> np.ndarray:
-    """Which of `count` official training images are held out for validation: bool [count].
+    """Mark which of `count` official training images are held out for validation: bool [count].
 
     The same for every run and every version of numpy: `RandomState` is frozen by numpy's own
     compatibility policy.
@@ -231,12 +345,13 @@ def validation_mask(count: int) -> np.ndarray:
         5000
     """
     mask = np.zeros(count, bool)
-    mask[np.random.RandomState(0).permutation(count)[: held_out_count(count)]] = True
+    held_out = split_counts(count, 0)["validation"]
+    mask[np.random.RandomState(0).permutation(count)[:held_out]] = True
     return mask
 
 
 def split_rows(count: int, split: Split, held_out: np.ndarray | None = None) -> np.ndarray:
-    """Which images of the official part that it lies in make a split: integers, ascending.
+    """List which of the `count` images of its official part make a split: integers, ascending.
 
     Args:
         count: images in that part.
@@ -251,72 +366,3 @@ def split_rows(count: int, split: Split, held_out: np.ndarray | None = None) -> 
         return np.arange(count)
     mask = validation_mask(count) if held_out is None else held_out
     return np.flatnonzero(mask if split == "validation" else ~mask)
-
-
-def take_split(
-    part: Examples, split: Split, held_out: np.ndarray | None = None
-) -> tuple[np.ndarray, np.ndarray]:
-    """The images and labels of a split from the official part; arguments as of `split_rows`."""
-    rows = split_rows(len(part.labels), split, held_out)
-    return np.take(part.images, rows, axis=0), np.take(part.labels, rows)
-
-
-def from_arrays(
-    name: str,
-    train: Examples,
-    test: Examples,
-    class_names: Sequence[str],
-    validation: Examples | None = None,
-) -> dict[Split, Dataset]:
-    """A data set of your own: checks the arrays, holds out validation, takes the fingerprint.
-
-    Args:
-        name: what to call the data in results.
-        train: the training part, of which a twelfth becomes the validation split.
-        test: the test part.
-        class_names: the name of each class, by label.
-        validation: the validation split, if there is one already: nothing is held out then.
-
-    Returns:
-        The splits `train`, `validation`, `test` and `train+validation`, as `load` gives them.
-
-    Raises:
-        DataError: an array has the wrong shape or dtype, a label is out of range, a class name
-            appears twice, or there is only one training image, of which none can be held out.
-
-    Example:
-        >>> import numpy as np
-        >>> drawings = Examples(np.zeros((24, 28, 28), np.uint8), np.arange(24) % 2)
-        >>> shapes = from_arrays("shapes", drawings, drawings, ("box", "disc"))
-        >>> {split: len(dataset) for split, dataset in shapes.items()}
-        {'train': 22, 'validation': 2, 'test': 24, 'train+validation': 24}
-    """
-    class_names = check_class_names(class_names)
-    parts = []
-    for images, labels in (train, test) if validation is None else (train, test, validation):
-        check_examples(images, labels, num_classes=len(class_names))
-        parts.append(Examples(np.asarray(images), np.asarray(labels, np.int32)))
-    whole, test, *given = parts
-    if given:
-        held_out = np.repeat([False, True], [len(whole.labels), len(given[0].labels)])
-        whole = Examples(*map(np.concatenate, zip(whole, given[0], strict=True)))
-    elif len(whole.labels) < 2:
-        raise DataError("there must be two training images or more: one is held out")
-    else:
-        held_out = validation_mask(len(whole.labels))
-    counts = {
-        "train": int((~held_out).sum()),
-        "validation": int(held_out.sum()),
-        "test": len(test.labels),
-    }
-    sums = [array_sum(array) for array in (*whole, *test)]
-    fingerprint = Fingerprint(name, counts, combined_sum(sums))
-    return {
-        split: Dataset(
-            *take_split(test if split == "test" else whole, split, held_out),
-            class_names,
-            split,
-            fingerprint,
-        )
-        for split in SPLITS
-    }

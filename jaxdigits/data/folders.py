@@ -1,7 +1,7 @@
-"""A data set as a folder of images: `split/class/image.png`, or `class/image.png`.
+"""A dataset as a folder of images: `split/class/image.png`, or `class/image.png`.
 
-`load_folder` reads images of your own, whatever their size, colours and ground. `export_folder`
-writes a data set as such a folder, with an index by which exactly the same data are read again.
+`load_folder` reads images of your own, whatever their size, colors and ground. `export_folder`
+writes a dataset as such a folder, with an index from which exactly the same data are read again.
 """
 
 import dataclasses
@@ -11,19 +11,19 @@ import os
 import re
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from jaxdigits.data import embedded
-from jaxdigits.data.dataset import Dataset, Examples, Fingerprint, Split, from_arrays, take_split
+from jaxdigits.data.dataset import Dataset, Examples, Fingerprint, Split, from_arrays, split_rows
 from jaxdigits.data.sources import StrPath
 from jaxdigits.data.specs import SPECS
 from jaxdigits.errors import DataError, OutputError
 from jaxdigits.files import staged_directory
 
 INDEX = "jaxdigits.json"
-"""The file in an exported folder that says which data it holds, and the names of their classes."""
+"""The file in an exported folder that says which data it holds."""
 
 FORMAT = 1
 """Of the index: raised when an older reader could not read it."""
@@ -38,18 +38,18 @@ _PARTS = {
     **dict.fromkeys(("validation", "valid", "val"), "validation"),
     **dict.fromkeys(("test", "testing"), "test"),
 }
-"""What the folders of splits may be called, in small letters, and what they hold."""
+"""What the folders of splits may be called, in lower case, and what they hold."""
+
+_SHAPE = (28, 28)
+"""Of images, if nothing else is asked for or was exported."""
 
 _LAYOUT = "images belong in class/image.png or in split/class/image.png, split being train or test"
 
 
 def find_folder(name: str) -> Path | None:
-    """The folder that is meant where a data set is named.
+    """Find the folder that is meant where a dataset is named: its absolute path, or None.
 
-    A data set's name is never a folder: a folder `mnist` is named `./mnist`.
-
-    Returns:
-        Its absolute path, or None for a data set's name or if there is no such folder.
+    A dataset's name is never a folder: a folder `mnist` is named `./mnist`.
 
     Example:
         >>> find_folder("mnist") is None, find_folder("..") == Path.cwd().parent
@@ -61,23 +61,25 @@ def find_folder(name: str) -> Path | None:
     return path if os.path.isdir(path) else None  # pathlib would raise for a name too long
 
 
-def load_folder(path: StrPath) -> dict[Split, Dataset]:
-    """A data set from a folder of images, your own or exported ones.
+def load_folder(
+    path: StrPath, *, image_shape: tuple[int, ...] | None = None
+) -> dict[Split, Dataset]:
+    """Load a dataset from a folder of images, your own or exported ones.
 
     The tree is `split/class/image.png`, or `class/image.png` without a level of splits. Folders of
     splits are called train (or training), test (testing) and validation (valid, val), in any case;
-    only train must be there. Without test, a seventh of each class becomes the test split, the same
+    only train is required. Without test, a seventh of each class becomes the test split, the same
     images every time; without validation, a twelfth of the training images, as in `from_arrays`.
     Classes are in natural order (2 before 10), the images of a split in that of their file names.
-    Hidden files, and those that are no images by their names, are not looked at.
+    Hidden files, and files without the suffix of an image, are ignored.
 
-    Images are PNG, JPEG, BMP, GIF (the first frame), WebP or TIFF, of any size and colours.
-    `jaxdigits.data.images` says how they become 28x28 with bright ink on a dark ground. The images
-    of an exported folder are taken as they are, and their sum is compared. Files of more than 4 KB
-    on average are read in parallel; smaller ones are faster one by one.
+    `jaxdigits.data.images` says how files of any size and colors become images of one shape. Those
+    of an exported folder are taken as they are, and their hash is compared.
 
     Args:
         path: the folder; its own name becomes the name of the data.
+        image_shape: (height, width), or (height, width, 3) to keep colors. Default: 28x28, or what
+            was exported.
 
     Returns:
         The splits `train`, `validation`, `test` and `train+validation`, as `load` gives them.
@@ -104,23 +106,31 @@ def load_folder(path: StrPath) -> dict[Split, Dataset]:
     index = _read_index(root)
     classes = index.classes if index else {name: name for name in _natural_order(parts["train"])}
     _check_classes(root, parts, classes, INDEX if index else "train")
-    files = {part: _in_order(folders, list(classes)) for part, folders in parts.items()}
+    labels = {name: label for label, name in enumerate(classes)}
+    files = {
+        part: sorted(_File(path.name, labels[name], path) for name in found for path in found[name])
+        for part, found in parts.items()
+    }
     if "test" not in files:
         files["train"], files["test"] = _hold_out_test(files["train"])
 
+    shape = index.image_shape if index else image_shape or _SHAPE
+    if image_shape not in (None, shape):
+        raise DataError(f"{root} holds images of shape {shape}, as exported, not {image_shape}")
     paths = [file.path for part in files.values() for file in part]
-    images = read_images(paths, exact=index is not None)
-    examples, start = {}, 0
-    for part, listed in files.items():
-        labels = np.array([file.label for file in listed], np.int32)
-        examples[part] = Examples(images[start : start + len(listed)], labels)
-        start += len(listed)
+    images = read_images(paths, exact=index is not None, image_shape=shape)
+    cuts = np.cumsum([len(part) for part in files.values()])[:-1]
+    examples = {
+        part: Examples(pixels, np.array([file.label for file in listed], np.int32))
+        for (part, listed), pixels in zip(files.items(), np.split(images, cuts), strict=True)
+    }
     splits = from_arrays(
         root.name,
         examples["train"],
         examples["test"],
         tuple(classes.values()),
         examples.get("validation"),
+        **(index.facts if index else {}),
     )
     found = splits["test"].fingerprint
     if index and found != dataclasses.replace(index.fingerprint, name=root.name):
@@ -132,20 +142,21 @@ def load_folder(path: StrPath) -> dict[Split, Dataset]:
 
 
 def export_folder(splits: Mapping[Split, Dataset], folder: StrPath) -> Path:
-    """Writes a data set as a folder of PNG images, from which `load_folder` reads it unchanged.
+    """Write a dataset as a folder of PNG images, from which `load_folder` reads it unchanged.
 
     The official training images are `train/CLASS/00000.png` and so on, numbered in their order,
     with the usual twelfth of them that `load_folder` holds out again. Another validation split, of
     a folder of your own, is written as `validation`. `jaxdigits.json` lists the classes.
 
     Args:
-        splits: of a data set, as `from_arrays` and `load_folder` give them.
-        folder: a new folder, or an empty one. It is made when all is written.
+        splits: of a dataset, as `from_arrays` and `load_folder` give them.
+        folder: a new folder, or an empty one. It appears when all is written.
 
     Returns:
-        The absolute path of the folder.
+        Its absolute path.
 
     Raises:
+        DataError: the images are floats, or have other than 1 or 3 channels.
         OutputError: the folder is taken, or cannot be written.
     """
     from PIL import Image
@@ -154,21 +165,17 @@ def export_folder(splits: Mapping[Split, Dataset], folder: StrPath) -> Path:
     final = _absolute(folder)
     if final.exists() and not (final.is_dir() and next(final.iterdir(), None) is None):
         raise OutputError(f"{final} is taken; choose a folder that is new or empty")
-    parts: dict[str, Dataset] = {"train": splits["train+validation"], "test": splits["test"]}
-    usual, _ = take_split(splits["train+validation"].examples, "validation")
-    if not np.array_equal(usual, splits["validation"].images):
+    test = splits["test"]
+    if test.images.dtype != np.uint8 or test.image_shape[2:] not in ((), (1,), (3,)):
+        raise DataError(
+            f"PNG files hold uint8 images of 1 or 3 channels; these are {test.images.dtype} of "
+            f"shape {list(test.image_shape)}"
+        )
+    parts: dict[str, Dataset] = {"train": splits["train+validation"], "test": test}
+    usual = split_rows(len(parts["train"]), "validation")
+    if not np.array_equal(parts["train"].images[usual], splits["validation"].images):
         parts |= {"train": splits["train"], "validation": splits["validation"]}
-    class_names, fingerprint = splits["test"].class_names, splits["test"].fingerprint
-    folders = _folder_names(class_names)
-    index = {
-        "format": FORMAT,
-        "ink": "bright",
-        "classes": [
-            {"folder": folder, "name": name}
-            for folder, name in zip(folders, class_names, strict=True)
-        ],
-        "data": fingerprint.as_dict(),
-    }
+    folders = _folder_names(test.class_names)
     known = (INDEX, *_PARTS.values())
     total = sum(map(len, parts.values()))
     with (
@@ -176,21 +183,70 @@ def export_folder(splits: Mapping[Split, Dataset], folder: StrPath) -> Path:
         tqdm(desc="writing", total=total, unit="image", disable=None, leave=False) as bar,
     ):
         # First, so that a folder with only some of the images can be told from a whole one.
-        (new.work / INDEX).write_text(json.dumps(index, indent=1))
+        (new.work / INDEX).write_text(json.dumps(_make_index(test, folders), indent=1))
         for part, dataset in parts.items():
             for label in np.unique(dataset.labels):
                 (new.work / part / folders[label]).mkdir(parents=True)
             width = max(len(str(len(dataset) - 1)), 5)
             for number, (image, label) in enumerate(zip(*dataset.examples, strict=True)):
                 path = new.work / part / folders[label] / f"{number:0{width}}.png"
+                pixels = image[..., 0] if image.shape[2:] == (1,) else image
                 # Threads would only wait for each other: most of the time is spent in Python.
-                Image.fromarray(image).save(path, compress_level=1)
+                Image.fromarray(pixels).save(path, compress_level=1)
                 bar.update()
     return final
 
 
+class _Index(NamedTuple):
+    """What the index of an exported folder says; `facts` are other arguments of `from_arrays`."""
+
+    classes: dict[str, str]  # names by folder, in the order of the labels
+    fingerprint: Fingerprint
+    image_shape: tuple[int, ...]
+    facts: dict[str, Any]
+
+
+def _make_index(dataset: Dataset, folders: Sequence[str]) -> dict[str, Any]:
+    return {
+        "format": FORMAT,
+        "ink": "dark" if dataset.light_ground else "bright",
+        "form": dataset.form,
+        "image_shape": dataset.image_shape,
+        "classes": [
+            {"folder": folder, "name": name}
+            for folder, name in zip(folders, dataset.class_names, strict=True)
+        ],
+        "data": dataset.fingerprint.as_dict(),
+    }
+
+
+def _read_index(root: Path) -> _Index | None:
+    path = root / INDEX
+    try:
+        document = json.loads(path.read_text())
+        if document["format"] != FORMAT or document["ink"] not in ("bright", "dark"):
+            raise ValueError("it is of another version of jaxdigits")
+        return _Index(
+            {str(entry["folder"]): str(entry["name"]) for entry in document["classes"]},
+            Fingerprint(**document["data"]),
+            tuple(map(int, document.get("image_shape", _SHAPE))),
+            {"form": document.get("form", "plain"), "light_ground": document["ink"] == "dark"},
+        )
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(
+            f"{path} cannot be read ({error}); export the dataset again, or delete that file to "
+            "read the images without it"
+        ) from None
+
+
+def _absolute(path: StrPath) -> Path:
+    return Path(os.path.abspath(os.path.expanduser(path)))  # pathlib would raise for `~nobody`
+
+
 def _natural_order(names: Collection[str]) -> list[str]:
-    """Names sorted as people do: by the numbers in them, and without regard to case.
+    """Sort names as people do: by the numbers in them, and without regard to case.
 
     Example:
         >>> _natural_order(["b", "A", "10", "2"])
@@ -204,32 +260,8 @@ def _natural_order(names: Collection[str]) -> list[str]:
     return sorted(names, key=key)
 
 
-class _File(NamedTuple):
-    """An image file. They are sorted by their fields: first by name, then by label."""
-
-    name: str
-    label: int
-    path: Path
-
-
-class _Index(NamedTuple):
-    """What the index of an exported folder says.
-
-    Attributes:
-        classes: names of classes by folder, in the order of the labels.
-        fingerprint: of the data that were exported.
-    """
-
-    classes: dict[str, str]
-    fingerprint: Fingerprint
-
-
-def _absolute(path: StrPath) -> Path:
-    return Path(os.path.abspath(os.path.expanduser(path)))  # pathlib would raise for `~nobody`
-
-
 def _find_parts(root: Path) -> dict[str, dict[str, list[Path]]]:
-    """The images by part (`train` is always one) and by class folder."""
+    """Find the images by part (`train` is always one) and by class folder."""
     folders, images = _list(root)
     if not folders:
         raise DataError(f"there is no class folder in {root}: {_LAYOUT}")
@@ -249,7 +281,7 @@ def _find_parts(root: Path) -> dict[str, dict[str, list[Path]]]:
 
 
 def _find_classes(folder: Path) -> dict[str, list[Path]]:
-    """The images by class folder, of which each has some."""
+    """Find the images by class folder, of which each has some."""
     folders, images = _list(folder)
     if images:
         raise _astray(images[0])
@@ -268,7 +300,7 @@ def _find_classes(folder: Path) -> dict[str, list[Path]]:
 
 
 def _list(folder: Path) -> tuple[list[Path], list[Path]]:
-    """The visible folders in a folder and its images, each in order of their names."""
+    """List the visible folders in a folder and its images, each in order of their names."""
     try:
         with os.scandir(folder) as scan:
             entries = sorted((entry.name, entry.is_dir()) for entry in scan)
@@ -282,7 +314,7 @@ def _list(folder: Path) -> tuple[list[Path], list[Path]]:
 
 
 def _is_image(name: str) -> bool:
-    """Whether a file is an image by its name, and visible."""
+    """Tell by its name whether a file is an image, and visible."""
     return name[0] != "." and os.path.splitext(name)[1].lower() in _SUFFIXES
 
 
@@ -296,7 +328,7 @@ def _check_classes(
     classes: Collection[str],
     known_from: str,
 ) -> None:
-    """Refuses class folders that are too few, too alike, or not among the known `classes`."""
+    """Refuse class folders that are too few, too alike, or not among the known `classes`."""
     for name in (root.name, *classes):
         if not name.isprintable():  # a run would fail at its end, when its pictures are drawn
             raise DataError(f"{str(root)!r}: {name!r} cannot be printed; rename that folder")
@@ -317,53 +349,37 @@ def _check_classes(
                     f"{root} has a class {name} in {part} that is not in {known_from}; rename or "
                     "delete that class folder"
                 )
-    for name, paths in parts["train"].items():
-        if "test" not in parts and len(paths) < 2:
+    for name, paths in parts["train"].items() if "test" not in parts else ():
+        if len(paths) < 2:
             raise DataError(
                 f"the class {name} of {root} has only one image, but a seventh of each class "
                 "becomes the test split; add images, or a folder test beside a folder train"
             )
 
 
-def _in_order(folders: Mapping[str, Sequence[Path]], classes: Sequence[str]) -> list[_File]:
-    labels = {name: label for label, name in enumerate(classes)}
-    return sorted(
-        _File(path.name, labels[name], path) for name, paths in folders.items() for path in paths
-    )
+class _File(NamedTuple):
+    """An image file. They are sorted by their fields: first by name, then by label."""
+
+    name: str
+    label: int
+    path: Path
 
 
 def _hold_out_test(files: Sequence[_File]) -> tuple[list[_File], list[_File]]:
-    """What remains for training, and the test split: some of each class, the same every time."""
+    """Hold out a test split, some of each class, the same every time; what remains comes first."""
     labels = np.array([file.label for file in files])
-    held_out = np.zeros(len(files), bool)
+    held_out: set[int] = set()
     for label in np.unique(labels):
         members = np.flatnonzero(labels == label)
         count = max(round(len(members) * TEST_FRACTION), 1)
         # Frozen by numpy, as in `validation_mask`.
-        held_out[np.random.RandomState(0).permutation(members)[:count]] = True
-    pairs = list(zip(files, held_out, strict=True))
-    return [file for file, held in pairs if not held], [file for file, held in pairs if held]
-
-
-def _read_index(root: Path) -> _Index | None:
-    path = root / INDEX
-    try:
-        document = json.loads(path.read_text())
-        if (document["format"], document["ink"]) != (FORMAT, "bright"):
-            raise ValueError("it is of another version of jaxdigits")
-        classes = {str(entry["folder"]): str(entry["name"]) for entry in document["classes"]}
-        return _Index(classes, Fingerprint(**document["data"]))
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(
-            f"{path} cannot be read ({error}); export the data set again, or delete that file to "
-            "read the images without it"
-        ) from None
+        held_out.update(np.random.RandomState(0).permutation(members)[:count].tolist())
+    train = [file for place, file in enumerate(files) if place not in held_out]
+    return train, [files[place] for place in sorted(held_out)]
 
 
 def _folder_names(class_names: Sequence[str]) -> list[str]:
-    """A folder name for each class; no two are the same where case does not count.
+    """Make a folder name for each class; no two are the same where case does not count.
 
     Example:
         >>> _folder_names(("T-shirt/top", "A", "a", ".."))
@@ -372,9 +388,7 @@ def _folder_names(class_names: Sequence[str]) -> list[str]:
     names: list[str] = []
     for class_name in class_names:
         plain = re.sub(r'[<>:"/\\|?*\x00-\x1f]', "_", class_name).strip(". ") or "_"
-        candidates = (f"{plain}-{number}" for number in itertools.count(2))
+        candidates = itertools.chain([plain], (f"{plain}-{n}" for n in itertools.count(2)))
         taken = {name.casefold() for name in names}
-        names.append(
-            next(n for n in itertools.chain([plain], candidates) if n.casefold() not in taken)
-        )
+        names.append(next(name for name in candidates if name.casefold() not in taken))
     return names

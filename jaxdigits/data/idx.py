@@ -1,4 +1,4 @@
-"""Reading the IDX format of MNIST and EMNIST, gzipped, from a file or from inside an archive.
+"""Read the IDX format of MNIST and EMNIST, gzipped, from a file or from inside an archive.
 
 An IDX file is a big-endian header (two zero bytes, a type code, the number of dimensions, each
 dimension as 32 bits) and then the numbers. The counts are taken from the header.
@@ -20,7 +20,7 @@ _UNSIGNED_BYTE = 8
 
 
 def read_idx(file: Path | io.BufferedIOBase, rank: int, name: str = "") -> UInt8[np.ndarray, "..."]:
-    """Reads a gzipped IDX file of unsigned bytes.
+    """Read a gzipped IDX file of unsigned bytes.
 
     Args:
         file: a path, or an open binary file that holds the gzipped bytes.

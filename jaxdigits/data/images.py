@@ -1,20 +1,21 @@
-"""Image files of any kind, brought to the form of MNIST's: 28x28, bright ink on a dark ground.
+"""Image files of any kind, brought to one shape, bright strokes on a dark ground.
 
-- They are turned as their EXIF data say and become grey, of 8 bits. 16 bits are scaled to 8; 32
-  bits and floats, of which nobody knows the range, are stretched from their own to 0..255.
-  Transparent images are laid on white if their ink is dark, or else on black.
-- An image is on a light ground if at least three quarters of the pixels of its border are above
-  the middle between its darkest and its brightest value, and on a dark one if at most a quarter
-  are. (If there is only one value, that says it.) Where the border does not say it, most of the
-  images that are read together do. What is on a light ground is inverted.
-- An image of 28x28 pixels stays as it is then. Another one is resized to fit in there (Hamming),
-  its ground is continued around it, and its values are stretched to 0..255. The ink is not moved
-  to the centre, as it is in MNIST.
+- EXIF rotation is applied. Images become gray, of 8 bits: 16 bits are scaled to 8; 32 bits and
+  floats, whose range is unknown, are stretched from their own to 0..255. Transparent images are
+  laid on white if their strokes are dark, otherwise on black.
+- The ground is light if at least three quarters of the border's pixels are above the middle
+  between the image's darkest and brightest value, and dark if at most a quarter are. (A single
+  value speaks for itself.) Where the border does not tell, the majority of the images that are read
+  together does. Images on a light ground are inverted.
+- An image of the wanted shape stays as it is then. Another one is resized to fit in there
+  (Hamming), its ground is continued around it, and its values are stretched to 0..255. It is not
+  centered, as MNIST's are.
+- With three channels, colors stay as they are: nothing is inverted or stretched.
 """
 
 import stat
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -27,6 +28,8 @@ from tqdm import tqdm
 
 from jaxdigits.errors import DataError
 
+Gray = UInt8[np.ndarray, "height width"]
+
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF")
 
 _LARGE = 4096
@@ -37,38 +40,36 @@ Pillow decodes large images side by side; with small ones threads only wait for 
 
 
 class _Reading(NamedTuple):
-    """An image file, brought to 28x28.
+    """An image file, brought to the wanted shape."""
 
-    Attributes:
-        light: whether it is on a light ground; None if its border does not say.
-        if_dark: the image, uint8 [28, 28], if that None is taken for a dark ground.
-        if_light: if it is taken for a light one.
-    """
-
-    light: bool | None
-    if_dark: UInt8[np.ndarray, "28 28"]
-    if_light: UInt8[np.ndarray, "28 28"]
+    light: bool | None  # whether it is on a light ground; None if its border does not tell
+    if_dark: UInt8[np.ndarray, "..."]  # the image, if None is taken for a dark ground
+    if_light: UInt8[np.ndarray, "..."]
 
 
-def read_images(paths: Sequence[Path], *, exact: bool) -> UInt8[np.ndarray, "n 28 28"]:
-    """Reads image files, with a progress bar where standard error is a terminal.
+def read_images(
+    paths: Sequence[Path], *, exact: bool, image_shape: tuple[int, ...] = (28, 28)
+) -> UInt8[np.ndarray, "n height width *channels"]:
+    """Read image files to pixels 0..255, with a progress bar on a terminal.
 
     Args:
-        paths: one or more files, PNG, JPEG, BMP, GIF, WebP or TIFF.
-        exact: whether their ink is known to be bright, so that none is inverted.
-
-    Returns:
-        Pixels 0..255, ink bright on a dark ground.
+        paths: one or more files, PNG, JPEG, BMP, GIF (the first frame), WebP or TIFF.
+        exact: whether to take them as they are, and invert none.
+        image_shape: (height, width), (height, width, 1), or (height, width, 3) for color.
 
     Raises:
         DataError: a file is not an image, is damaged, too large, or cannot be read.
     """
+    height, width, *channels = image_shape
+    if channels not in ([], [1], [3]):
+        raise DataError(f"image files have 1 or 3 channels, not those of the shape {image_shape}")
+    read = _read_color if channels == [3] else partial(_read_gray, exact=exact)
     with warnings.catch_warnings(), ThreadPoolExecutor() as pool:
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         parallel = sum(map(_file_size, paths)) > _LARGE * len(paths)
         readings = list(
             tqdm(
-                (pool.map if parallel else map)(partial(_read, exact=exact), paths),
+                (pool.map if parallel else map)(partial(read, shape=(height, width)), paths),
                 desc="reading",
                 total=len(paths),
                 unit="image",
@@ -78,7 +79,8 @@ def read_images(paths: Sequence[Path], *, exact: bool) -> UInt8[np.ndarray, "n 2
         )
     votes = [reading.light for reading in readings if reading.light is not None]
     light = sum(votes) > len(votes) / 2
-    return np.stack([reading.if_light if light else reading.if_dark for reading in readings])
+    images = np.stack([reading.if_light if light else reading.if_dark for reading in readings])
+    return images.reshape(-1, *image_shape)
 
 
 def _file_size(path: Path) -> int:
@@ -91,49 +93,60 @@ def _file_size(path: Path) -> int:
     return status.st_size
 
 
-def _read(path: Path, exact: bool) -> _Reading:
-    grey = _read_grey(path)
-    light = False if exact else on_light_ground(grey)
+def _read_gray(path: Path, shape: tuple[int, int], exact: bool) -> _Reading:
+    gray = _open(path, _to_gray)
+    light = False if exact else on_light_ground(gray)
     if light is None:
-        return _Reading(None, fit(grey), fit(255 - grey))
-    image = fit(255 - grey if light else grey)
+        return _Reading(None, fit(gray, shape), fit(255 - gray, shape))
+    image = fit(255 - gray if light else gray, shape)
     return _Reading(light, image, image)
 
 
-def _read_grey(path: Path) -> UInt8[np.ndarray, "height width"]:
+def _read_color(path: Path, shape: tuple[int, int]) -> _Reading:
+    height, width = shape
+
+    def convert(image: Image.Image) -> np.ndarray:
+        colors = image.convert("RGB")
+        return np.asarray(ImageOps.pad(colors, (width, height), Image.Resampling.HAMMING))
+
+    image = _open(path, convert)
+    return _Reading(False, image, image)
+
+
+def _open(path: Path, convert: Callable[[Image.Image], np.ndarray]) -> np.ndarray:
     try:
         with Image.open(path, formats=FORMATS) as image:
             ImageOps.exif_transpose(image, in_place=True)
-            return _to_grey(image)
+            return convert(image)
     except Exception as error:  # Pillow's decoders raise all kinds of them for damaged files
         raise unreadable(path, error) from None
 
 
 def unreadable(path: Path, error: Exception) -> DataError:
-    """What is raised for an image file that `error` says something about."""
+    """Make the error for an image file that cannot be read because of `error`."""
     reason = str(getattr(error, "strerror", None) or error).rstrip(".")
     if isinstance(error, UnidentifiedImageError):
         reason = "it is not an image, or is of another format than " + ", ".join(FORMATS)
     return DataError(f"{path} cannot be read: {reason}; replace or delete it")
 
 
-def _to_grey(image: Image.Image) -> UInt8[np.ndarray, "height width"]:
-    """Grey of 8 bits from an image of any mode, laid on white or black where it is transparent."""
+def _to_gray(image: Image.Image) -> Gray:
+    """Gray of 8 bits from an image of any mode, laid on white or black where it is transparent."""
     if image.mode.startswith("I;16"):
         return ((np.asarray(image).astype(np.uint32) + 128) // 257).astype(np.uint8)
     if image.mode in ("I", "F"):
         return stretch(np.asarray(image))
     if "A" not in image.getbands() and "transparency" not in image.info:
         return np.asarray(image.convert("L"))
-    colours = image.convert("RGBA")
-    grey, alpha = colours.convert("L"), colours.getchannel("A")
-    dark_ink = np.sum((np.asarray(grey) - 127.5) * np.asarray(alpha)) < 0
-    ground = Image.new("L", grey.size, 255 if dark_ink else 0)
-    return np.asarray(Image.composite(grey, ground, alpha))
+    colors = image.convert("RGBA")
+    gray, alpha = colors.convert("L"), colors.getchannel("A")
+    dark_strokes = np.sum((np.asarray(gray) - 127.5) * np.asarray(alpha)) < 0
+    ground = Image.new("L", gray.size, 255 if dark_strokes else 0)
+    return np.asarray(Image.composite(gray, ground, alpha))
 
 
-def on_light_ground(grey: UInt8[np.ndarray, "height width"]) -> bool | None:
-    """Whether dark ink is on a light ground, as the border says; None where it does not.
+def on_light_ground(gray: Gray) -> bool | None:
+    """Tell by the border whether strokes are dark on a light ground; None where it does not tell.
 
     Example:
         >>> page = np.full((5, 5), 200, np.uint8)
@@ -141,15 +154,19 @@ def on_light_ground(grey: UInt8[np.ndarray, "height width"]) -> bool | None:
         >>> on_light_ground(page), on_light_ground(255 - page)
         (True, False)
     """
-    low, high = int(grey.min()), int(grey.max())
+    low, high = int(gray.min()), int(gray.max())
     if low == high:
         return low > 127
-    light = float(np.mean(_border(grey) > (low + high) / 2))
+    light = float(np.mean(_border(gray) > (low + high) / 2))
     return None if 0.25 < light < 0.75 else light >= 0.75
 
 
-def fit(grey: UInt8[np.ndarray, "height width"]) -> UInt8[np.ndarray, "28 28"]:
-    """An image with bright ink, brought to 28x28 without distortion.
+def fit(gray: Gray, shape: tuple[int, int] = (28, 28)) -> UInt8[np.ndarray, "rows columns"]:
+    """Bring an image with bright strokes to a shape, without distortion.
+
+    Args:
+        gray: of any size.
+        shape: (height, width).
 
     Example:
         >>> stroke = np.full((100, 30), 20, np.uint8)
@@ -158,23 +175,24 @@ def fit(grey: UInt8[np.ndarray, "height width"]) -> UInt8[np.ndarray, "28 28"]:
         >>> image[[0, 14, 14], [14, 0, 14]].tolist()    # above, beside and on the stroke
         [0, 0, 255]
     """
-    if grey.shape == (28, 28):
-        return grey
+    if gray.shape == shape:
+        return gray
     # Of the border at least a quarter is ground: an image with less was inverted.
-    ground = int(np.percentile(_border(grey), 25))
-    height, width = (max(round(28 * side / max(grey.shape)), 1) for side in grey.shape)
+    ground = int(np.percentile(_border(gray), 25))
+    side, longest = min(zip(shape, gray.shape, strict=True), key=lambda pair: pair[0] / pair[1])
+    height, width = (max(round(side * given / longest), 1) for given in gray.shape)
     # A filter without negative weights: with others, clean ground beside ink would not stay clean.
-    small = Image.fromarray(grey).resize((width, height), Image.Resampling.HAMMING)
-    top, left = (28 - height) // 2, (28 - width) // 2
-    around = ((top, 28 - height - top), (left, 28 - width - left))
+    small = Image.fromarray(gray).resize((width, height), Image.Resampling.HAMMING)
+    top, left = (shape[0] - height) // 2, (shape[1] - width) // 2
+    around = ((top, shape[0] - height - top), (left, shape[1] - width - left))
     return stretch(np.pad(np.asarray(small), around, constant_values=ground))
 
 
-def _border(grey: UInt8[np.ndarray, "height width"]) -> UInt8[np.ndarray, " n"]:
-    return np.concatenate([grey[0], grey[-1], grey[1:-1, 0], grey[1:-1, -1]])
+def _border(gray: Gray) -> UInt8[np.ndarray, " n"]:
+    return np.concatenate([gray[0], gray[-1], gray[1:-1, 0], gray[1:-1, -1]])
 
 
-def stretch(values: Real[np.ndarray, "height width"]) -> UInt8[np.ndarray, "height width"]:
-    """The range of the values becomes 0..255; a single value becomes 0."""
+def stretch(values: Real[np.ndarray, "height width"]) -> Gray:
+    """Stretch the range of values to 0..255; a single value becomes 0."""
     low, high = float(values.min()), float(values.max())
     return np.round((values - low) * (255 / ((high - low) or 1))).astype(np.uint8)

@@ -1,4 +1,4 @@
-"""Preparing a data set once, with tensorflow-datasets, so that it loads in no time after that."""
+"""Prepare a dataset once, with tensorflow-datasets, so that it loads in no time after that."""
 
 import contextlib
 import os
@@ -13,25 +13,26 @@ from jaxdigits.errors import DataError, DataUnavailableError
 
 
 def data_root(data_dir: StrPath | None) -> Path:
-    """Where prepared data sets are kept: `data_dir`, or where tensorflow-datasets keeps its own.
+    """Return where prepared datasets are kept.
 
-    That is what the environment variable `TFDS_DATA_DIR` names, or else `~/tensorflow_datasets`.
+    That is `data_dir`, or what the environment variable `TFDS_DATA_DIR` names, or
+    `~/tensorflow_datasets`, as for tensorflow-datasets.
     """
     place = data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
     return Path(place).expanduser().absolute()
 
 
 def prepared_folder(spec: DatasetSpec, data_dir: StrPath | None = None) -> Path:
-    """Where a data set lies when it is prepared (whether it is or not)."""
+    """Return where a dataset lies when it is prepared (whether it is or not)."""
     name, _, config = spec.name.partition("/")
     return data_root(data_dir) / f"jaxdigits_{name}" / config / arrays.VERSION
 
 
 def is_prepared(name: str, data_dir: StrPath | None = None) -> bool:
-    """Whether a data set that comes from files can be loaded without preparing it.
+    """Tell whether a dataset that comes from files can be loaded without preparing it.
 
     Raises:
-        DataError: there is no such data set, or its folder cannot be looked into.
+        DataError: there is no such dataset, or its folder cannot be looked into.
 
     Example:
         >>> is_prepared("emnist/letters", data_dir="nowhere")
@@ -45,25 +46,25 @@ def is_prepared(name: str, data_dir: StrPath | None = None) -> bool:
 
 
 def prepare(name: str, data_dir: StrPath | None = None, manual_dir: StrPath | None = None) -> Path:
-    """Prepares a data set, unless it is prepared already.
+    """Prepare a dataset, unless it is prepared already.
 
-    The files come from `manual_dir` (or the folder that the environment variable
-    `JAXDIGITS_MANUAL_DIR` names), else from the host that tensorflow-datasets knows. Whether the
-    host answers is found out in two seconds. Nothing half-prepared is ever used: the folder gets
-    its name when it is complete. A second process that prepares the same waits for the first.
+    The files come from `manual_dir`, or else are downloaded. Nothing half-prepared is ever used:
+    the folder gets its name when it is complete. A second process that prepares the same waits for
+    the first.
 
     Args:
         name: `mnist`, `fashion_mnist`, `kmnist` or `emnist/...`; see `jaxdigits.data.names`.
-        data_dir: where to keep it; `$TFDS_DATA_DIR` or `~/tensorflow_datasets` if not given.
-        manual_dir: a folder with files downloaded by hand.
+        data_dir: where to keep it; see `data_root`.
+        manual_dir: a folder with files downloaded by hand; default: what the environment variable
+            `JAXDIGITS_MANUAL_DIR` names.
 
     Returns:
         The folder with the prepared data.
 
     Raises:
         DataError: unknown name, a damaged or wrong file, a folder that cannot be written, or the
-            data set is prepared from other files than those in `manual_dir`.
-        DataUnavailableError: files are missing and the host does not answer.
+            dataset is prepared from other files than those in `manual_dir`.
+        DataUnavailableError: files are missing, and the host does not answer within two seconds.
     """
     spec = find_spec(name)
     folder = prepared_folder(spec, data_dir)
@@ -94,10 +95,10 @@ def prepare(name: str, data_dir: StrPath | None = None, manual_dir: StrPath | No
 
 
 def _check_same_files(spec: DatasetSpec, folder: Path, local: dict[str, Path]) -> None:
-    """Refuses files other than those that the data set was prepared from."""
+    """Refuse files other than those that the dataset was prepared from."""
     recorded = arrays.read_source_sums(folder)
     for name, path in local.items():
-        # A file with a known sum has been verified: it cannot be another one.
+        # A file with a known hash has been verified: it cannot be another one.
         known = name in spec.remote or name not in recorded
         if not known and sources.file_sum(path) != recorded[name]:
             raise DataError(
@@ -107,7 +108,7 @@ def _check_same_files(spec: DatasetSpec, folder: Path, local: dict[str, Path]) -
 
 
 def _build(spec: DatasetSpec, folder: Path, data_dir: Path, local: dict[str, Path]) -> None:
-    """Runs the builder of tensorflow-datasets; the caller holds the lock."""
+    """Run the builder of tensorflow-datasets; the caller holds the lock."""
     import requests
     import tensorflow_datasets as tfds
 
@@ -132,14 +133,14 @@ def _build(spec: DatasetSpec, folder: Path, data_dir: Path, local: dict[str, Pat
 
 
 def find_spec(name: str) -> DatasetSpec:
-    """The data set of a name.
+    """Look a dataset up by name.
 
     Raises:
         DataError: there is none; the message lists those there are.
     """
     if name not in SPECS:
         raise DataError(
-            f"there is no data set {name!r}; there are digits (inside, no download), "
+            f"there is no dataset {name!r}; there are digits (included, no download), "
             + ", ".join(SPECS)
             + "; or give the path of a folder of images, class/image.png in it"
         )

@@ -1,4 +1,4 @@
-"""Where the files of a data set are: in a folder of the user's, or on a host that answers."""
+"""Where the files of a dataset are: in a folder of the user's, or on a host that answers."""
 
 import hashlib
 import os
@@ -12,28 +12,24 @@ from jaxdigits.errors import DataError
 StrPath = str | os.PathLike[str]
 
 MANUAL_DIR_VARIABLE = "JAXDIGITS_MANUAL_DIR"
-"""Environment variable: a folder with files that the user copied over by hand."""
+"""Environment variable: a folder with files that the user copied there by hand."""
 
 PROBE_SECONDS = 2.0
 """How long a host may take to answer before it counts as out of reach."""
 
 
 def local_files(spec: DatasetSpec, manual_dir: StrPath | None) -> dict[str, Path]:
-    """Those files of a data set that lie in the user's folder, verified.
+    """Find and verify those files of a dataset that are in the user's folder, if one is given.
 
-    A file is looked for in `manual_dir` itself and in a folder there of the data set's name, as
+    A file is looked for in `manual_dir` itself and in a folder there of the dataset's name, as
     MNIST, Fashion-MNIST and KMNIST use the same file names. EMNIST is taken from its archive, or
     from the four files of the one split.
-
-    Args:
-        spec: the data set.
-        manual_dir: the folder; nothing is looked for if it is not given.
 
     Returns:
         Paths by file name.
 
     Raises:
-        DataError: the folder is none, or a file in it is truncated, corrupted or another one.
+        DataError: there is no such folder, or a file in it is truncated, corrupted or another one.
     """
     if not manual_dir:
         return {}
@@ -61,14 +57,14 @@ def local_files(spec: DatasetSpec, manual_dir: StrPath | None) -> dict[str, Path
 
 
 def missing_files(spec: DatasetSpec, local: Mapping[str, Path]) -> list[RemoteFile]:
-    """The files that would have to be downloaded."""
+    """List the files that would have to be downloaded."""
     if set(spec.files.values()) <= set(local):
         return []
     return [remote for name, remote in spec.remote.items() if name not in local]
 
 
 def verify(path: Path, remote: RemoteFile) -> None:
-    """Compares a file's size and SHA-256 sum with what they must be.
+    """Compare a file's size and SHA-256 hash with what they must be.
 
     Raises:
         DataError: names the file, what was expected and what was found.
@@ -86,22 +82,21 @@ def verify(path: Path, remote: RemoteFile) -> None:
         raise DataError(f"{path} cannot be read: {error.strerror}") from None
     if found != remote.sha256:
         raise DataError(
-            f"{path} is corrupted or another file: expected the SHA-256 sum {remote.sha256}, "
+            f"{path} is corrupted or another file: expected the SHA-256 hash {remote.sha256}, "
             f"found {found}; copy it again from {remote.url}"
         )
 
 
 def file_sum(path: Path) -> str:
-    """The SHA-256 sum of a file, in hex."""
+    """Hash a file: SHA-256, in hex."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def host_answers(remote: RemoteFile, seconds: float = PROBE_SECONDS) -> bool:
-    """Whether the file can be downloaded, found out within `seconds`.
+def host_answers(remote: RemoteFile) -> bool:
+    """Find out within `PROBE_SECONDS` whether a file can be downloaded.
 
-    The question is asked in a thread that is left behind if it does not return: looking up a name
-    has no time limit of its own.
+    A thread asks, and is left behind if it does not return: looking up a name has no time limit.
     """
     import requests
 
@@ -109,7 +104,7 @@ def host_answers(remote: RemoteFile, seconds: float = PROBE_SECONDS) -> bool:
 
     def ask() -> None:
         try:
-            response = requests.head(remote.url, timeout=seconds, allow_redirects=True)
+            response = requests.head(remote.url, timeout=PROBE_SECONDS, allow_redirects=True)
         except requests.RequestException:
             return  # no answer is the answer
         # A page that asks to log in, or to pay, has another size.
@@ -118,12 +113,12 @@ def host_answers(remote: RemoteFile, seconds: float = PROBE_SECONDS) -> bool:
 
     thread = threading.Thread(target=ask, daemon=True)
     thread.start()
-    thread.join(seconds)
+    thread.join(PROBE_SECONDS)
     return bool(answers and answers[0])
 
 
 def how_to_get(spec: DatasetSpec, missing: list[RemoteFile]) -> str:
-    """What to do when files are missing: their names, sizes, sums and addresses, in lines."""
+    """Say what to do when files are missing, with their names, sizes, hashes and addresses."""
     lines = [
         "download the following on another machine, put it into a folder here, and name that "
         f"folder with --manual-dir or {MANUAL_DIR_VARIABLE}:"

@@ -7,14 +7,15 @@ every time, so that networks can be compared.
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from statistics import fmean
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, Key, UInt8
+from jaxtyping import Array, Float, Float32, Int, Key, UInt8
 
-from jaxdigits.transforms import augment
+from jaxdigits.evaluation.calibration import Calibration, Reliability, reliability
+from jaxdigits.transforms import augment, warp
 
 Images = Float[Array, "n height width"]
 Strength = Float[Array, ""] | Int[Array, ""]
@@ -30,7 +31,7 @@ def _shift(key: Key[Array, ""], images: Images, pixels: Strength) -> Images:
     """Shift in one of eight directions, as a king moves."""
     ways = jnp.array([(r, c) for r in (-1, 0, 1) for c in (-1, 0, 1) if (r, c) != (0, 0)])
     moves = pixels * ways[jax.random.randint(key, (len(images),), 0, len(ways))]
-    return augment.translate(images, moves, _MAX_SHIFT)
+    return warp.translate(images, moves, _MAX_SHIFT)
 
 
 def _rotate(key: Key[Array, ""], images: Images, degrees: Strength) -> Images:
@@ -38,11 +39,11 @@ def _rotate(key: Key[Array, ""], images: Images, degrees: Strength) -> Images:
     angles = jnp.deg2rad(degrees) * jax.random.rademacher(key, (len(images),), jnp.float32)
     cosines, sines = jnp.cos(angles), jnp.sin(angles)
     matrices = jnp.stack([cosines, sines, -sines, cosines], axis=-1).reshape(-1, 2, 2)
-    return augment.affine(images, matrices)
+    return warp.affine(images, matrices)
 
 
 def _scale(_: Key[Array, ""], images: Images, factor: Strength) -> Images:
-    return augment.affine(images, jnp.broadcast_to(jnp.eye(2) / factor, (len(images), 2, 2)))
+    return warp.affine(images, jnp.broadcast_to(jnp.eye(2) / factor, (len(images), 2, 2)))
 
 
 def _thicken(_: Key[Array, ""], images: Images, share: Strength) -> Images:
@@ -58,7 +59,7 @@ def _blur(_: Key[Array, ""], images: Images, deviation: Strength) -> Images:
 
 
 def _invert(key: Key[Array, ""], images: Images, _: Strength, *, count: int) -> Images:
-    return augment.invert(key, images, count)
+    return augment.AUGMENTATIONS["invert"](key, images, count)
 
 
 class Condition(NamedTuple):
@@ -85,7 +86,7 @@ def _conditions(
 
 CONDITIONS = (
     Condition("clean", "", lambda _, images, strength: images),
-    Condition("moved", "as in post C", lambda key, images, _: augment.moved(key, images)),
+    Condition("jitter", "as in post C", lambda key, images, _: augment.jitter(key, images)),
     *_conditions("shift", "{} pixels", _shift, range(1, _MAX_SHIFT + 1)),
     *_conditions("rotation", "{:g} degrees", _rotate, map(float, range(5, 31, 5))),
     *_conditions("scale", "{:g}x", _scale, (0.7, 0.8, 0.9, 1.1, 1.2, 1.3)),
@@ -95,7 +96,7 @@ CONDITIONS = (
     *_conditions("contrast", "{:g}x", lambda _, images, factor: factor * images, (0.75, 0.5, 0.25)),
     *(Condition("inverted", f"{n} pixels", partial(_invert, count=n)) for n in (5, 10, 20, 40)),
 )
-"""Each kind's weaker conditions first; the strokes' strength is that of `augment.thickness`."""
+"""Each kind's weaker conditions first; the strokes' strength is that of `augment.thicken`."""
 
 
 class ConditionAccuracy(NamedTuple):
@@ -104,6 +105,39 @@ class ConditionAccuracy(NamedTuple):
     kind: str
     strength: str
     accuracy: float
+
+
+class Robustness(NamedTuple):
+    """How a network does on changed images, and how far to trust its probabilities.
+
+    Attributes:
+        conditions: the accuracy under each.
+        uncalibrated: the reliability of the softmax of its logits.
+        calibrated: that of its probabilities at the temperature.
+        temperature: divides the logits there.
+    """
+
+    conditions: Sequence[ConditionAccuracy]
+    uncalibrated: Reliability
+    calibrated: Reliability
+    temperature: float
+
+    @property
+    def mean(self) -> float:
+        """The mean accuracy on changed images: all but the clean ones."""
+        return fmean(c.accuracy for c in self.conditions if c.kind != "clean")
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON."""
+        return {
+            "robustness": [condition._asdict() for condition in self.conditions],
+            "robustness_mean": self.mean,
+            "calibration": {
+                "error": self.uncalibrated.error,
+                "temperature": self.temperature,
+                "error_at_temperature": self.calibrated.error,
+            },
+        }
 
 
 def changed(condition: Condition, images: UInt8[Array, "n 28 28"]) -> UInt8[Array, "n 28 28"]:
@@ -126,13 +160,13 @@ def _changed(
     return jnp.round(255 * found).astype(jnp.uint8)
 
 
-def measure(
+def accuracies(
     predict: Predict,
     images: UInt8[np.ndarray, "n 28 28"],
     labels: Int[np.ndarray, " n"],
     conditions: Sequence[Condition] = CONDITIONS,
 ) -> list[ConditionAccuracy]:
-    """Measure a network's accuracy under each condition.
+    """Measure the accuracy under each condition.
 
     Args:
         predict: from images to labels.
@@ -143,7 +177,8 @@ def measure(
     Example:
         >>> import jaxdigits as jd
         >>> test = jd.data.load("digits", "test")
-        >>> results = measure(jd.load("digits").predict, test.images, test.labels, CONDITIONS[:1])
+        >>> predict = jd.load("digits").predict
+        >>> results = accuracies(predict, test.images, test.labels, CONDITIONS[:1])
         >>> results[0].kind, results[0].accuracy > 0.8
         ('clean', True)
     """
@@ -154,26 +189,40 @@ def measure(
     ]
 
 
-def mean(results: Sequence[ConditionAccuracy]) -> float:
-    """Return the mean accuracy on changed images: all but the clean ones.
+def measure(
+    predict: Predict,
+    images: UInt8[np.ndarray, "n 28 28"],
+    labels: Int[np.ndarray, " n"],
+    logits: Float32[np.ndarray, "n classes"],
+    calibration: Calibration,
+) -> Robustness:
+    """Measure robustness and calibration on a split.
 
-    Example:
-        >>> mean([ConditionAccuracy("clean", "", 0.99), ConditionAccuracy("blur", "1", 0.5)])
-        0.5
+    Args:
+        predict: from images to labels.
+        images: pixels 0..255.
+        labels: the right ones.
+        logits: of these images.
+        calibration: of the network, from other images.
     """
-    return fmean(result.accuracy for result in results if result.kind != "clean")
+    return Robustness(
+        accuracies(predict, images, labels),
+        reliability(Calibration().probabilities(logits), labels),
+        reliability(calibration.probabilities(logits), labels),
+        calibration.temperature,
+    )
 
 
-def accuracies_moved(
+def accuracies_jittered(
     predict: Predict,
     images: UInt8[np.ndarray, "n 28 28"],
     labels: Int[np.ndarray, " n"],
     draws: int = 10,
 ) -> list[float]:
-    """Measure the accuracy on slightly moved images, once per draw: post C row C5.
+    """Measure the accuracy on jittered images, once per draw: post C row C5, "slightly moved".
 
     Rows and columns shift by -2..2 pixels each, then five pixels are inverted, with the same keys
-    for every network. Arguments: see `measure`.
+    for every network. Arguments: see `accuracies`.
     """
-    moved = augment.moved_otherwise(jnp.asarray(images), draws)
-    return [float(np.mean(predict(batch) == labels)) for batch in moved]
+    copies = augment.jittered_copies(jnp.asarray(images), draws)
+    return [float(np.mean(predict(copy) == labels)) for copy in copies]

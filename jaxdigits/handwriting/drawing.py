@@ -1,24 +1,22 @@
-"""A picture with what was read in it."""
+"""Draw a picture with what was read in it."""
 
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import UInt8
 from PIL import Image, ImageDraw, ImageFont
 
 from jaxdigits.files import atomic_write
+from jaxdigits.handwriting.ink import Picture
 from jaxdigits.handwriting.reading import UNSURE, Reading
 
 _SURE, _UNSURE, _GROUND = "#0a7d32", "#c2500a", "white"
-_SMALLEST = 600
-"""Pixels of the longer side to which a small picture is enlarged."""
-
+_SMALLEST = 600  # pixels of the longer side to which a small picture is enlarged
 _SEEN, _MARGIN, _LABEL = 84, 10, 18
-"""Pixels of an image that the network saw (three times its own), around it, and of its label."""
+"""Pixels of an image that the network saw (enlarged 3x), around it, and of its label."""
 
 
-def draw_reading(picture: UInt8[np.ndarray, "height width 3"], reading: Reading) -> Image.Image:
-    """The picture with a box and its reading for each character; below, what the network saw.
+def draw_reading(picture: Picture, reading: Reading) -> Image.Image:
+    """Draw a box and the reading of each character, and below what the network saw.
 
     Args:
         picture: pixels 0..255.
@@ -26,10 +24,9 @@ def draw_reading(picture: UInt8[np.ndarray, "height width 3"], reading: Reading)
 
     Example:
         >>> import jaxdigits as jd
-        >>> from jaxdigits.handwriting import read
         >>> page = np.full((100, 60, 3), 250, np.uint8)
         >>> page[20:80, 28:34] = 30
-        >>> draw_reading(page, read(page, jd.load("digits"))).size
+        >>> draw_reading(page, jd.handwriting.read(page, jd.load("digits"))).size
         (386, 722)
     """
     factor = max(round(_SMALLEST / max(picture.shape)), 1)
@@ -43,39 +40,26 @@ def draw_reading(picture: UInt8[np.ndarray, "height width 3"], reading: Reading)
     page.paste(shown.resize((factor * shown.width, factor * shown.height)), (0, 0))
     brush = ImageDraw.Draw(page)
     size = max(page.width // 60, 14)
-    over, small = ImageFont.load_default(size), ImageFont.load_default(14)
-    found = zip(
-        reading.characters,
-        reading.images,
-        reading.names,
-        reading.confidences,
-        reading.sure,
-        strict=True,
-    )
-    for number, (character, image, name, confidence, sure) in enumerate(found):
-        colour = _SURE if sure else _UNSURE
-        box = [
-            factor * side
-            for side in (character.left, character.top, character.right, character.bottom)
-        ]
-        brush.rectangle([box[0] - 2, box[1] - 2, box[2] + 2, box[3] + 2], outline=colour, width=2)
-        place = (box[0], max(box[1] - 4, size))
-        brush.text(
-            place, name, fill=colour, font=over, anchor="lb", stroke_width=2, stroke_fill=_GROUND
-        )
+    large, small = ImageFont.load_default(size), ImageFont.load_default(14)
+    outlined = {"font": large, "anchor": "lb", "stroke_width": 2, "stroke_fill": _GROUND}
+    names, confidences, sure = reading.names, reading.confidences, reading.sure
+    for number, character in enumerate(reading.characters):
+        name, color = names[number], _SURE if sure[number] else _UNSURE
+        left, top = factor * character.left, factor * character.top
+        right, bottom = factor * character.right, factor * character.bottom
+        brush.rectangle([left - 2, top - 2, right + 2, bottom + 2], outline=color, width=2)
+        brush.text((left, max(top - 4, size)), name, fill=color, **outlined)
         left = _MARGIN + number % columns * (_SEEN + _MARGIN)
         top = height + _MARGIN + number // columns * (_SEEN + _LABEL + _MARGIN)
-        enlarged = Image.fromarray(image).resize((_SEEN, _SEEN), Image.Resampling.NEAREST)
-        page.paste(enlarged, (left, top))
-        label = f"{name if sure else name + UNSURE} {100 * confidence:.1f} %"
-        brush.text((left, top + _SEEN + 2), label, fill=colour, font=small)
+        seen = Image.fromarray(np.squeeze(reading.images[number]))
+        page.paste(seen.resize((_SEEN, _SEEN), Image.Resampling.NEAREST), (left, top))
+        label = f"{name if sure[number] else name + UNSURE} {confidences[number]:.1%}"
+        brush.text((left, top + _SEEN + 2), label, fill=color, font=small)
     return page
 
 
-def save_reading(
-    path: Path, picture: UInt8[np.ndarray, "height width 3"], reading: Reading
-) -> None:
-    """Writes that picture as a PNG file, whole or not at all.
+def save_reading(path: Path, picture: Picture, reading: Reading) -> None:
+    """Write that drawing as a PNG file, whole or not at all.
 
     Raises:
         OutputError: the file cannot be written.

@@ -1,34 +1,35 @@
-"""Opening a picture of any kind, however large, in little time and memory."""
+"""Open a picture of any kind, however large, in little time and memory."""
 
 import stat
 import warnings
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import UInt8
 from PIL import Image, ImageOps
 
 from jaxdigits.data.images import FORMATS, stretch, unreadable
 from jaxdigits.errors import DataError
+from jaxdigits.files import StrPath
+from jaxdigits.handwriting.ink import Picture
 
 MOST_PIXELS = 120_000_000
-"""More than a scanner gives for a page; such a picture takes 0.5 GB while it is made smaller."""
+"""More than a scanned page has; such a picture takes 0.5 GB while it is reduced."""
 
 SIDE = 1200
-"""Pixels that the longer side of a picture is brought down to: enough for a page of writing."""
+"""Pixels that the longer side of a picture is reduced to: enough for a page of writing."""
 
 
-def open_picture(path: Path) -> UInt8[np.ndarray, "height width 3"]:
-    """Reads a picture: upright, in colour, its longer side at most `SIDE` pixels.
+def open_picture(path: StrPath) -> Picture:
+    """Read a picture: upright, in color, its longer side at most `SIDE` pixels.
 
-    Of several frames it is the first. A transparent picture is laid on white if its ink is dark,
-    or else on black.
+    Of several frames, this is the first. A transparent picture is laid on white if its ink is dark,
+    otherwise on black.
 
     Args:
         path: PNG, JPEG, WebP, GIF, BMP, TIFF, or HEIC (with the extra `heic`).
 
     Raises:
-        DataError: it is not there, is not a picture, is damaged or has more than `MOST_PIXELS`.
+        DataError: it does not exist, is not a picture, is damaged or has more than `MOST_PIXELS`.
 
     Example:
         >>> import tempfile
@@ -38,23 +39,18 @@ def open_picture(path: Path) -> UInt8[np.ndarray, "height width 3"]:
         >>> picture.shape, int(picture.min())
         ((900, 1200, 3), 255)
     """
-    formats = (*FORMATS, *_formats_of(path))
+    path = Path(path)
+    formats = (*FORMATS, *_other_formats(path))
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             with Image.open(path, formats=formats) as image:
-                width, height = image.size
-                if width * height > MOST_PIXELS:
-                    raise DataError(
-                        f"{path} has {width * height / 1e6:,.0f} megapixels, more than "
-                        f"{MOST_PIXELS // 10**6}; make it smaller"
-                    )
+                if image.width * image.height > MOST_PIXELS:
+                    raise Image.DecompressionBombError
                 image.draft("RGB", (SIDE, SIDE))  # a JPEG can be decoded smaller
-                small = _smaller(image)
+                small = _reduce(image)
                 ImageOps.exif_transpose(small, in_place=True)
                 return np.asarray(_opaque(small))
-    except DataError:
-        raise
     except Image.DecompressionBombError:
         raise DataError(
             f"{path} has more than {MOST_PIXELS // 10**6} megapixels; make it smaller"
@@ -63,8 +59,8 @@ def open_picture(path: Path) -> UInt8[np.ndarray, "height width 3"]:
         raise unreadable(path, error) from None
 
 
-def _formats_of(path: Path) -> tuple[str, ...]:
-    """Formats that need another library, if the file is of such a one; what is no picture fails."""
+def _other_formats(path: Path) -> tuple[str, ...]:
+    """Return the formats that need another library, if the file has one; refuse what is none."""
     try:
         kind = path.stat().st_mode
         if stat.S_ISDIR(kind):
@@ -93,15 +89,14 @@ def _formats_of(path: Path) -> tuple[str, ...]:
     return ()
 
 
-def _smaller(image: Image.Image) -> Image.Image:
-    """The picture with at most `SIDE` pixels a side, in a mode that can be averaged."""
+def _reduce(image: Image.Image) -> Image.Image:
+    """Return a picture of at most `SIDE` pixels a side, in a mode that can be averaged."""
     if image.mode.startswith("I") or image.mode == "F":
-        values = np.asarray(image)
-        image = Image.fromarray(stretch(values.astype(np.float32)))
-    elif image.mode == "P" or "transparency" in image.info:
-        image = image.convert("RGBA" if "transparency" in image.info else "RGB")
-    elif image.mode in ("1", "LA", "PA", "La"):
-        image = image.convert("L" if image.mode == "1" else "RGBA")
+        image = Image.fromarray(stretch(np.asarray(image).astype(np.float32)))
+    elif "transparency" in image.info or image.mode in ("LA", "PA", "La"):
+        image = image.convert("RGBA")
+    elif image.mode == "1":
+        image = image.convert("L")
     elif image.mode not in ("L", "RGB", "RGBA"):
         image = image.convert("RGB")
     longest = max(image.size)

@@ -1,29 +1,23 @@
-"""Taking the lines of ruled and squared paper away, and leaving what is written over them."""
+"""Remove the lines of ruled and squared paper, but not what is written over them."""
 
 import numpy as np
-from jaxtyping import Bool, Int
 from scipy import ndimage
 
-from jaxdigits.handwriting.ink import connected
+from jaxdigits.handwriting.ink import Labels, Marks, connected
 
-_SPAN = 0.6
-"""A line of the paper goes this share of the way through the picture, or further."""
-
-_BRIDGE = 3.0
-"""Stroke widths of a gap in a line that a crossing stroke may leave."""
+_SPAN = 0.6  # the least length of the paper's lines, as a share of the picture's side
+_BRIDGE = 3.0  # the gap that a crossing stroke may leave in a line, in stroke widths
 
 
-def without_ruling(
-    strokes: Bool[np.ndarray, "height width"], width: float
-) -> Bool[np.ndarray, "height width"]:
-    """The strokes without the lines that go through the picture, level or upright.
+def without_ruling(strokes: Marks, width: float) -> Marks:
+    """Remove the lines that go through the picture, horizontal or vertical.
 
-    Where a stroke crosses a line, ink stands on both sides of it too, and stays. A line alone is
-    taken for one only if it is thin beside the strokes: it might be the bar of a 7.
+    Where a stroke crosses a line, there is ink on both sides, and it stays. A single line is
+    removed only if it is thinner than the strokes: it might be the bar of a 7.
 
     Args:
         strokes: where ink is.
-        width: of the strokes, in pixels.
+        width: of strokes, in pixels.
 
     Example:
         >>> page = np.zeros((200, 300), bool)
@@ -33,14 +27,12 @@ def without_ruling(
         >>> left[100].nonzero()[0].tolist()
         [150, 151, 152, 153, 154, 155]
     """
-    level = strokes & ~_level_lines(strokes, width)
-    return level & ~_level_lines(strokes.T, width).T
+    rest = strokes & ~_horizontal_lines(strokes, width)
+    return rest & ~_horizontal_lines(strokes.T, width).T
 
 
-def _level_lines(
-    strokes: Bool[np.ndarray, "height width"], width: float
-) -> Bool[np.ndarray, "height width"]:
-    """Where lines are that go from left to right, perhaps bent, or turned a little."""
+def _horizontal_lines(strokes: Marks, width: float) -> Marks:
+    """Mark lines from left to right, perhaps bent or a little rotated."""
     length = strokes.shape[1]
     thickness = _vertical_runs(strokes)
     thin = strokes & (thickness <= max(1.6 * width, 3))
@@ -63,8 +55,8 @@ def _level_lines(
     return found
 
 
-def _vertical_runs(strokes: Bool[np.ndarray, "height width"]) -> Int[np.ndarray, "height width"]:
-    """For each pixel of ink, how many are joined with it in its column; elsewhere 0."""
+def _vertical_runs(strokes: Marks) -> Labels:
+    """Count the pixels connected with each one in its column; 0 where there is no ink."""
     height = len(strokes)
     rows = np.arange(height)[:, None]
     above = np.maximum.accumulate(np.where(strokes, -1, rows), axis=0)

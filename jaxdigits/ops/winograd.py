@@ -138,8 +138,5 @@ def _product(g: Float[Array, "36 i o"], d: Float[Array, "36 x i"]) -> Float[Arra
 
 _product.defvjp(
     lambda g, d: (_contract(d, g, 2, 1), (g, d)),
-    lambda residuals, dy: (
-        _contract(residuals[1], dy, 1, 1),
-        _contract(dy, residuals[0], 2, 2),
-    ),
+    lambda residuals, dy: (_contract(residuals[1], dy, 1, 1), _contract(dy, residuals[0], 2, 2)),
 )

@@ -3,12 +3,13 @@
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Float, Int, Num, UInt8
 from scipy.special import log_softmax, softmax
 
 from jaxdigits.plots.figures import Figure, new_figure, plain
 
 RIGHT, WRONG = "#1a7f37", "#cf222e"
+Images = Num[np.ndarray, "n ..."]
 _GAP, _ONE_LINE, _TWO_LINES = 8, 11, 17
 """Room beside an image, and above it for a title, in pixels of the image."""
 _INCHES = 0.027
@@ -16,7 +17,7 @@ _INCHES = 0.027
 
 
 def image_grid(
-    images: UInt8[np.ndarray, "n height width"],
+    images: Images,
     titles: Sequence[str],
     colors: Sequence[str] | None = None,
     heading: str = "",
@@ -25,7 +26,8 @@ def image_grid(
     """Draw images in rows, each with its title above it.
 
     Args:
-        images: pixels 0..255, drawn as dark ink on white.
+        images: [n, height, width] or [n, height, width, channels]; uint8, 0..255, or floats, 0..1.
+            Gray ones are drawn as dark ink on white, those with three channels in color.
         titles: one for each image, of one line or two.
         colors: of the titles. Default: black.
         heading: above them all.
@@ -38,17 +40,18 @@ def image_grid(
     """
     lines = [line for title in titles for line in title.splitlines()]
     # In pixels of an image: as wide as the longest line needs, as high as the number of lines.
-    high, wide = images.shape[1:]
+    pixels, paper = _drawable(images)
+    high, wide = pixels.shape[1:3]
     width = max(wide + _GAP, 3 * max(map(len, lines), default=0))
     height = high + (_TWO_LINES if any("\n" in title for title in titles) else _ONE_LINE)
     columns = max(min(columns, len(images)), 1)
     rows = max(-(-len(images) // columns), 1)
     figure = new_figure(max(columns * width * _INCHES, 4), rows * height * _INCHES + 0.4, heading)
     # All images in one: a set of axes for each would take 10 times as long to draw.
-    canvas = np.zeros((rows * height, columns * width), np.uint8)
+    canvas = np.full((rows * height, columns * width, *pixels.shape[3:]), paper, np.uint8)
     axes = figure.add_subplot()
     axes.axis("off")
-    for index, (image, title) in enumerate(zip(images, titles, strict=True)):
+    for index, (image, title) in enumerate(zip(pixels, titles, strict=True)):
         bottom = (index // columns + 1) * height
         left = index % columns * width + (width - wide) // 2
         canvas[bottom - high : bottom, left : left + wide] = image
@@ -71,7 +74,7 @@ def spread(count: int, wanted: int) -> Int[np.ndarray, " shown"]:
 
 
 def predictions(
-    images: UInt8[np.ndarray, "n height width"],
+    images: Images,
     labels: Int[np.ndarray, " n"],
     logits: Float[np.ndarray, "n classes"],
     class_names: Sequence[str],
@@ -82,7 +85,7 @@ def predictions(
     """Draw images with their predictions: green where right, red with the true class where wrong.
 
     Args:
-        images: pixels 0..255.
+        images: see `image_grid`.
         labels: the true classes.
         logits: of each image.
         class_names: by label.
@@ -101,7 +104,7 @@ def predictions(
 
 
 def worst_mistakes(
-    images: UInt8[np.ndarray, "n height width"],
+    images: Images,
     labels: Int[np.ndarray, " n"],
     logits: Float[np.ndarray, "n classes"],
     class_names: Sequence[str],
@@ -122,6 +125,16 @@ def worst_mistakes(
     return predictions(
         images[worst], labels[worst], logits[worst], class_names, heading, confidence=confidence
     )
+
+
+def _drawable(images: Images) -> tuple[UInt8[np.ndarray, "n ..."], int]:
+    """Pixels of 0..255, with three channels or without any; and what stands for white."""
+    pixels = images
+    if not np.issubdtype(images.dtype, np.integer):
+        pixels = np.round(255 * np.clip(images, 0, 1)).astype(np.uint8)
+    if pixels.ndim == 4 and pixels.shape[-1] == 3:
+        return pixels, 255
+    return (pixels if pixels.ndim == 3 else pixels.mean(axis=-1).astype(np.uint8)), 0
 
 
 def weights(images: Float[np.ndarray, "n height width"], titles: Sequence[str]) -> Figure:

@@ -10,7 +10,8 @@ Expect: the same digits. There is no chance in it.
 import jax
 import numpy as np
 
-from jaxdigits.posts.study import Comparison, Study
+from jaxdigits.posts.comparison import Comparison
+from jaxdigits.posts.study import Study
 from jaxdigits.transforms.scaling import pixel_statistics, scale_pixels
 
 SETUP = "mean and deviation of the training pixels, in 0..1"

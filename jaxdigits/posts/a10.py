@@ -12,7 +12,8 @@ from matplotlib.figure import Figure
 
 import jaxdigits as jd
 from jaxdigits import plots
-from jaxdigits.posts.study import Comparison, Study
+from jaxdigits.posts.comparison import Comparison
+from jaxdigits.posts.study import Study
 
 from . import a9
 

@@ -13,7 +13,8 @@ clamp is flat, so that nothing is learned from the images that are most wrong.
 import jax.numpy as jnp
 
 import jaxdigits as jd
-from jaxdigits.posts.study import Comparison, Study
+from jaxdigits.posts.comparison import Comparison
+from jaxdigits.posts.study import Study
 
 SETUP = "cross-entropy, probabilities clamped to at least 1e-10"
 

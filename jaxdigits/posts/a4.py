@@ -14,7 +14,8 @@ trains its last network (A9: 0.001 with the loss summed over batches of 64).
 from dataclasses import replace
 
 import jaxdigits as jd
-from jaxdigits.posts.study import Comparison, Study
+from jaxdigits.posts.comparison import Comparison
+from jaxdigits.posts.study import Study
 
 SETUP = "linear 784-10, N(0, 1), gradient by hand, mean loss, learning rate 1"
 

@@ -16,7 +16,8 @@ with both of these, it is A4 again, step by step. As posted, but with the learni
 from dataclasses import replace
 
 import jaxdigits as jd
-from jaxdigits.posts.study import Comparison, Study
+from jaxdigits.posts.comparison import Comparison
+from jaxdigits.posts.study import Study
 
 SETUP = "linear 784-10, N(0, 1), autodiff, summed loss through a clamp, learning rate 1"
 

@@ -13,7 +13,8 @@ from dataclasses import replace
 import jax
 import optax
 
-from jaxdigits.posts.study import Comparison, Study, Trained
+from jaxdigits.posts.comparison import Comparison
+from jaxdigits.posts.study import Study, Trained
 
 from . import a5
 

@@ -16,7 +16,8 @@ from dataclasses import replace
 from matplotlib.figure import Figure
 
 from jaxdigits import plots
-from jaxdigits.posts.study import Comparison, Study, Trained
+from jaxdigits.posts.comparison import Comparison
+from jaxdigits.posts.study import Study, Trained
 
 from . import a6
 

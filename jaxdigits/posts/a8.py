@@ -10,7 +10,8 @@ Expect: the same.
 import jax
 
 import jaxdigits as jd
-from jaxdigits.posts.study import Comparison, Study
+from jaxdigits.posts.comparison import Comparison
+from jaxdigits.posts.study import Study
 
 from . import a4, a9
 

@@ -15,7 +15,8 @@ from matplotlib.figure import Figure
 
 import jaxdigits as jd
 from jaxdigits import plots
-from jaxdigits.posts.study import Comparison, Study, Trained
+from jaxdigits.posts.comparison import Comparison
+from jaxdigits.posts.study import Study, Trained
 from jaxdigits.training.batches import steps_per_epoch
 
 SETUP = "784-30-10, ReLU, PyTorch's start, summed loss, learning rate 0.001"

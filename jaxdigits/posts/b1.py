@@ -13,7 +13,8 @@ from matplotlib.figure import Figure
 
 import jaxdigits as jd
 from jaxdigits import plots
-from jaxdigits.posts.study import Comparison, Study, Trained
+from jaxdigits.posts.comparison import Comparison
+from jaxdigits.posts.study import Study, Trained
 
 SETUP = "nearest mean image, mean absolute error"
 

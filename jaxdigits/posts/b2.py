@@ -8,7 +8,8 @@ Expect: the same digits. This is the baseline that the trained networks have to 
 
 from dataclasses import replace
 
-from jaxdigits.posts.study import Comparison, Study
+from jaxdigits.posts.comparison import Comparison
+from jaxdigits.posts.study import Study
 
 from . import b1
 

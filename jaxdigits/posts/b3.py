@@ -9,7 +9,8 @@ gradient vanishes, so how fast a network learns hangs on the weights that it hap
 """
 
 import jaxdigits as jd
-from jaxdigits.posts.study import Comparison, Study
+from jaxdigits.posts.comparison import Comparison
+from jaxdigits.posts.study import Study
 
 from . import b2
 

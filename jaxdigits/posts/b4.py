@@ -9,7 +9,8 @@ in ten or so does get past the baseline.
 
 from dataclasses import replace
 
-from jaxdigits.posts.study import Comparison, Study
+from jaxdigits.posts.comparison import Comparison
+from jaxdigits.posts.study import Study
 
 from . import b2, b3
 

@@ -9,7 +9,8 @@ Expect: the same, above the baseline from the first epoch on.
 
 from dataclasses import replace
 
-from jaxdigits.posts.study import Comparison, Study
+from jaxdigits.posts.comparison import Comparison
+from jaxdigits.posts.study import Study
 
 from . import b3
 

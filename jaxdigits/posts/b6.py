@@ -8,7 +8,8 @@ Expect: the same: behind the linear network at first, ahead of it at the end.
 
 from dataclasses import replace
 
-from jaxdigits.posts.study import Comparison, Study
+from jaxdigits.posts.comparison import Comparison
+from jaxdigits.posts.study import Study
 
 from . import b5
 

@@ -14,15 +14,17 @@ is too much for Adam. With 0.001, fastai's own default, 99.4 % and hardly any lu
 import optax
 
 import jaxdigits as jd
-from jaxdigits.posts.study import Comparison, Study, Trained
+from jaxdigits.posts.comparison import Comparison
+from jaxdigits.posts.study import Study, Trained
 from jaxdigits.training.batches import steps_per_epoch
-from jaxdigits.training.optimizers import decays
+from jaxdigits.training.optimizers import is_weight
 
 SETUP = "ResNet-18 in fastai's form, one-cycle, learning rate up to 0.1, 4 epochs"
 SEEDS = 4
 
+EPOCHS = 4
 CONFIG = jd.TrainConfig(
-    model="resnet18", stem="7x7", dropout=0.5, scale="unit", batch_size=64, epochs=4
+    model="resnet18", stem="7x7", dropout=0.5, scale="unit", batch_size=64, epochs=EPOCHS
 )
 POSTED = ("0.9148", "0.9686", "0.9881", "0.9941")
 PEAK, DEFAULT_PEAK, RISING = 0.1, 0.001, 0.25
@@ -47,13 +49,13 @@ def fastai_adam(steps: int, highest: float) -> optax.GradientTransformation:
         b2=0.99,
         eps=1e-5,
         weight_decay=0.01,
-        mask=decays,
+        mask=is_weight,
     )
 
 
 def train(study: Study, name: str, highest: float) -> Trained:
     """The networks of this row, with a peak of the learning rate."""
-    steps = CONFIG.count_epochs(0) * steps_per_epoch(len(study.train_set), CONFIG.batch_size)
+    steps = EPOCHS * steps_per_epoch(len(study.train_set), CONFIG.batch_size)
     return study.train(name, CONFIG, optimizer=fastai_adam(steps, highest), vectorize=False)
 
 

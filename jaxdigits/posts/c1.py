@@ -10,7 +10,8 @@ Expect: more than that in the first epoch, within half a minute.
 """
 
 import jaxdigits as jd
-from jaxdigits.posts.study import Comparison, Study, Trained
+from jaxdigits.posts.comparison import Comparison
+from jaxdigits.posts.study import Study, Trained
 
 DATA = "letters"
 SETUP = "letters network, SGD with momentum, learning rate 0.01, dropout 0.5"
@@ -22,7 +23,7 @@ CONFIG = jd.TrainConfig(
     scale="image",
     dropout=0.5,
     augment=(),
-    optimizer="momentum",
+    optimizer="sgd",
     momentum=0.9,
     schedule="constant",
     learning_rate=0.01,

@@ -10,7 +10,8 @@ Expect: about 98 %.
 import jax.numpy as jnp
 
 from jaxdigits.evaluation.metrics import top_k_accuracy
-from jaxdigits.posts.study import Comparison, Study
+from jaxdigits.posts.comparison import Comparison
+from jaxdigits.posts.study import Study
 
 from . import c1
 

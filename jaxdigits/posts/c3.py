@@ -12,7 +12,8 @@ from matplotlib.figure import Figure
 
 from jaxdigits import plots
 from jaxdigits.evaluation.metrics import confusion_matrix, most_confused
-from jaxdigits.posts.study import Comparison, Study
+from jaxdigits.posts.comparison import Comparison
+from jaxdigits.posts.study import Study
 
 from . import c1
 

@@ -9,7 +9,8 @@ Expect: about so much, from as many images; less from one pass over fewer.
 """
 
 import jaxdigits as jd
-from jaxdigits.posts.study import Comparison, Study, Trained
+from jaxdigits.posts.comparison import Comparison
+from jaxdigits.posts.study import Study, Trained
 
 DATA = "emnist/digits"
 SETUP = "784-128-64-10, ReLU, SGD, learning rate 0.01"

@@ -9,10 +9,9 @@ four times. Trained on digits moved in the same way, the same network reads most
 convolutional network nearly all.
 """
 
-from dataclasses import replace
-
 import jaxdigits as jd
-from jaxdigits.posts.study import Comparison, Study
+from jaxdigits.posts.comparison import Comparison
+from jaxdigits.posts.study import Study
 
 from . import c4
 
@@ -23,19 +22,21 @@ SEEDS = 4
 MOVED = jd.TrainConfig(
     model="mlp", hidden=(128, 64), scale="unit", augment=("shift", "invert"), epochs=20
 )
-CONVNET = replace(MOVED, model="convnet", epochs=3)
+CONVNET = jd.TrainConfig(scale="unit", augment=MOVED.augment, epochs=3)
 
 
 def run(study: Study) -> list[Comparison]:
     """The network of C4, then networks trained on moved digits."""
     fallen = [
-        Comparison(f"C4's network, {length}", study.accuracy_moved(plain), "about 0.50", digits=4)
+        Comparison(
+            f"C4's network, {length}", study.jittered_accuracy(plain), "about 0.50", digits=4
+        )
         for length, plain in c4.train(study).items()
     ]
     moved = study.train("C5, trained on moved digits", MOVED)
     convolutional = study.train("C5, convolutional", CONVNET, vectorize=False)
     return [
         *fallen,
-        Comparison("trained on moved digits, 20 epochs", study.accuracy_moved(moved)),
-        Comparison("the letters network so, 3 epochs", study.accuracy_moved(convolutional)),
+        Comparison("trained on moved digits, 20 epochs", study.jittered_accuracy(moved)),
+        Comparison("the letters network so, 3 epochs", study.jittered_accuracy(convolutional)),
     ]

@@ -8,7 +8,8 @@ Expect: more than that after one epoch.
 
 from dataclasses import replace
 
-from jaxdigits.posts.study import Comparison, Study
+from jaxdigits.posts.comparison import Comparison
+from jaxdigits.posts.study import Study
 
 from . import c1
 
@@ -16,7 +17,9 @@ DATA = "letters"
 SETUP = "letters network, Adam, learning rate 0.001"
 SEEDS = c1.SEEDS
 
-CONFIG = replace(c1.CONFIG, optimizer="adam", learning_rate=0.001, dropout=0.0, epochs=4)
+CONFIG = replace(
+    c1.CONFIG, optimizer="adam", momentum=0.0, learning_rate=0.001, dropout=0.0, epochs=4
+)
 
 
 def run(study: Study) -> list[Comparison]:

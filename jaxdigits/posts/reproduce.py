@@ -1,32 +1,60 @@
-"""`jaxdigits reproduce`: the figures of the posts beside ours."""
+"""Measure the results of the posts again: the figures of the posts beside ours."""
 
 import dataclasses
 import datetime
 import importlib
 import inspect
+import logging
 import pkgutil
 import re
 import shlex
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 from tqdm import tqdm
 
 from jaxdigits import data
-from jaxdigits.cli.output import is_official, note, note_counts, report
+from jaxdigits.data import choose_dataset
+from jaxdigits.data.specs import is_official
 from jaxdigits.environment import environment, usable_cores
 from jaxdigits.errors import ConfigError
-from jaxdigits.files import staged_directory, write_json
-from jaxdigits.posts import report as reports
-from jaxdigits.posts.study import LETTERS, MNIST, Comparison, Study
-from jaxdigits.runs.fit import choose_dataset
+from jaxdigits.files import StrPath, staged_directory, write_json
+from jaxdigits.posts import report
+from jaxdigits.posts.comparison import Comparison
+from jaxdigits.posts.study import Study
+
+logger = logging.getLogger("jaxdigits")
 
 EXPERIMENTS = "jaxdigits.posts"
-EMNIST_DIGITS = "emnist/digits"
+DIGITS, LETTERS, EMNIST_DIGITS = "digits", "emnist/letters", "emnist/digits"
+"""What a row is about: MNIST, letters (this dataset, if no other is named), or EMNIST's digits."""
+
+MNIST = "039f08633ffed019e1a7730847252cf3c05e6c6c4b4ccc31994c09ef6a5b07ad"
+"""The hash of MNIST's images and labels, as in its `Fingerprint`."""
+
 REPORT_FILES = ("report.md", "report.html", "report.json")
+
+
+class Row(NamedTuple):
+    """An experiment.
+
+    Attributes:
+        name: such as `A4`.
+        setup: in a few words.
+        run: gives the comparisons.
+        about: `digits`, `letters`, or `emnist/digits`.
+        most_seeds: that it is run with; None for no limit.
+        pictures: functions of the study, by file name; their docstrings are the captions.
+    """
+
+    name: str
+    setup: str
+    run: Callable[[Study], list[Comparison]]
+    about: str
+    most_seeds: int | None
+    pictures: Mapping[str, Callable[[Study], Any]]
 
 
 def reproduce(
@@ -35,111 +63,77 @@ def reproduce(
     seeds: int = 10,
     dataset: str = "auto",
     letters: str = LETTERS,
-    out: Path | None = None,
+    folder: StrPath | None = None,
     overwrite: bool = False,
-    data_dir: Path | None = None,
-    manual_dir: Path | None = None,
-    as_json: bool = False,
+    progress: bool = False,
+    data_dir: StrPath | None = None,
+    manual_dir: StrPath | None = None,
 ) -> dict[str, Any]:
-    """Runs the experiments of rows, prints the table and writes the report.
+    """Run the experiments of some rows, and write the report if a folder is given.
 
     Args:
-        rows: such as `A4`; all of them if none is given.
+        rows: such as `A4`. Default: all.
         seeds: how often to repeat what has chance in it.
-        dataset: `auto` is MNIST, or the digits inside where it cannot be had.
-        letters: the data set for the rows that are about letters. They are left out where it is not
-            prepared, unless they, it, or `manual_dir` were given.
-        out: a folder for the report; if not given, it is only printed.
-        overwrite: whether an older report there may be replaced, when the new one is complete.
-        data_dir: where prepared data sets are kept.
-        manual_dir: a folder with data files downloaded by hand.
-        as_json: whether to print one JSON object.
+        dataset: `auto` is MNIST, or the digits inside without it.
+        letters: the dataset for the rows that are about letters. They are left out if it is not
+            prepared, unless these rows, it, or `manual_dir` were given.
+        folder: for the report. Default: none is written.
+        overwrite: replace an older report there, when the new one is complete.
+        progress: show a progress bar on standard error.
+        data_dir, manual_dir: see `jaxdigits.data.load`.
+
+    Returns:
+        What `report.json` holds; `jaxdigits.posts.report` puts it in words.
 
     Raises:
         ConfigError: a row is unknown, or the number of seeds impossible.
-        DataError: the data set is unknown, damaged or not to be had.
+        DataError: a dataset is unknown, damaged, or unavailable.
         OutputError: the folder cannot be written, or is taken.
     """
-    began = time.perf_counter()
-    names = choose_rows(rows)
     if not 1 <= seeds <= 1000:
         raise ConfigError(f"seeds must be 1 to 1000, not {seeds}")
-    wanted = {"dataset": dataset, "letters": letters}
-    missing: list[str] = []
-    asked = bool(rows) or letters != LETTERS or manual_dir is not None
-    if not asked and not data.is_prepared(LETTERS, data_dir):
-        missing = [name for name in names if _about(name) == "letters"]
-        note(
-            f"{LETTERS} is not prepared, so rows {', '.join(missing)} are left out; "
-            f"`jaxdigits data prepare {LETTERS}` gets it."
+    start = time.perf_counter()
+    chosen = [_row(name) for name in choose_rows(rows)]
+    given = bool(rows) or letters != LETTERS or manual_dir is not None
+    if not given and not data.is_prepared(LETTERS, data_dir):
+        missing = ", ".join(row.name for row in chosen if row.about == "letters")
+        logger.warning(
+            "%s is not prepared, so rows %s are left out; `jaxdigits data prepare %s` gets it.",
+            *(LETTERS, missing, LETTERS),
         )
-    names = [name for name in names if name not in missing]
-    studies = _load(wanted, names, seeds, data_dir, manual_dir)
-    for study in studies.values():
-        note_counts(study.train_set.fingerprint)
+        chosen = [row for row in chosen if row.about != "letters"]
+    folders = {"data_dir": data_dir, "manual_dir": manual_dir}
+    studies = {
+        about: _study(about, name, seeds, folders)
+        for about, name in _datasets({row.about for row in chosen}, dataset, letters, folders)
+    }
     if not all(study.compares for study in studies.values()):
-        note(reports.OTHER_DATA)
-    if out is None:
-        document = _run(studies, names, wanted, rows, began)
-        report(reports.text(document), document, as_json=as_json)
-        return document
-    pictures = [file for row in choose_rows(()) for file in _pictures(row)]
-    with staged_directory(
-        out, numbered=False, overwrite=overwrite, known=(*REPORT_FILES, *pictures, *_pictures())
-    ) as folder:
-        document = _run(studies, names, wanted, rows, began)
-        _write(document, studies, names, folder.work)
-    where = f"written to {folder.final}: {', '.join(REPORT_FILES)} and pictures"
-    report(f"{reports.text(document)}\n\n{where}", document, as_json=as_json)
+        logger.warning(report.OTHER_DATA)
+
+    def run() -> dict[str, Any]:
+        words = [*(row.name for row in chosen if rows), *_given(dataset, letters)]
+        return {
+            "command": shlex.join(["jaxdigits", "reproduce", *words, "--seeds", str(seeds)]),
+            "date": datetime.date.today().isoformat(),
+            "seeds": seeds,
+            "cores": usable_cores(),
+            **environment(),
+            **_run(chosen, studies, seeds, progress),
+            "seconds": time.perf_counter() - start,
+        }
+
+    if folder is None:
+        return run()
+    known = {file for name in choose_rows(()) for file in _row(name).pictures}
+    known |= {*REPORT_FILES, *_joint_pictures()}
+    with staged_directory(Path(folder), numbered=False, overwrite=overwrite, known=known) as new:
+        document = run()
+        _write(document, chosen, studies, new.work)
     return document
 
 
-def _load(
-    wanted: Mapping[str, str],
-    names: Sequence[str],
-    seeds: int,
-    data_dir: Path | None,
-    manual_dir: Path | None,
-) -> dict[str, Study]:
-    """The data that rows are about, by what `_about` calls them."""
-    about = {_about(name) for name in names}
-    chosen = {}
-    if EMNIST_DIGITS in about:
-        if wanted["dataset"] == "auto" and data.is_prepared(EMNIST_DIGITS, data_dir):
-            chosen[EMNIST_DIGITS] = EMNIST_DIGITS
-        else:
-            about.add("digits")
-    if "digits" in about:
-        chosen["digits"] = choose_dataset(wanted["dataset"], data_dir, manual_dir)
-    if "letters" in about:
-        chosen["letters"] = wanted["letters"]
-    return {role: _study(role, name, seeds, data_dir, manual_dir) for role, name in chosen.items()}
-
-
-def _study(
-    role: str, name: str, seeds: int, data_dir: Path | None, manual_dir: Path | None
-) -> Study:
-    train_set, test_set = data.load_splits(
-        name, ("train+validation", "test"), data_dir=data_dir, manual_dir=manual_dir
-    )
-    found = train_set.fingerprint
-    posted = {"letters": LETTERS, EMNIST_DIGITS: EMNIST_DIGITS}.get(role)
-    compares = found.sha256 == MNIST if posted is None else name == posted and is_official(found)
-    return Study(train_set, test_set, seeds, compares)
-
-
-def _about(row: str) -> str:
-    """What a row is about: `digits` (MNIST), `letters`, or EMNIST's digits."""
-    return getattr(_module(row), "DATA", "digits")
-
-
-def _data(row: str, studies: Mapping[str, Study]) -> str:
-    """Which of the studies a row takes: others may stand in for EMNIST's digits."""
-    return _about(row) if _about(row) in studies else "digits"
-
-
 def choose_rows(rows: Sequence[str]) -> list[str]:
-    """The names of the rows to run, in the order of the posts; all of them if none is asked for.
+    """The names of the rows to run, in the order of the posts; all of them if none is given.
 
     Raises:
         ConfigError: there is no such row.
@@ -159,47 +153,77 @@ def choose_rows(rows: Sequence[str]) -> list[str]:
     return [name for name in known if name in wanted or not wanted]
 
 
-def _module(name: str) -> ModuleType:
-    return importlib.import_module(f"{EXPERIMENTS}.{name.lower()}")
+def _row(name: str) -> Row:
+    module = importlib.import_module(f"{EXPERIMENTS}.{name.lower()}")
+    about, most = getattr(module, "DATA", DIGITS), getattr(module, "SEEDS", None)
+    return Row(name, module.SETUP, module.run, about, most, getattr(module, "PICTURES", {}))
 
 
-def _pictures(name: str = "pictures") -> dict[str, Callable[[Study], Any]]:
-    """The pictures of a row, or those of several rows together, by file name."""
-    return getattr(_module(name), "PICTURES", {})
+def _joint_pictures() -> Mapping[str, Callable[[Study], Any]]:
+    """The pictures of several rows together."""
+    return importlib.import_module(f"{EXPERIMENTS}.pictures").PICTURES
+
+
+def _given(dataset: str, letters: str) -> list[str]:
+    words = [] if dataset == "auto" else ["--dataset", dataset]
+    return words if letters == LETTERS else [*words, "--letters", letters]
+
+
+def _datasets(
+    about: set[str], dataset: str, letters: str, folders: Mapping[str, Any]
+) -> list[tuple[str, str]]:
+    """The names of the datasets that rows need, by what the rows are about."""
+    found = []
+    if EMNIST_DIGITS in about:
+        if dataset == "auto" and data.is_prepared(EMNIST_DIGITS, folders["data_dir"]):
+            found.append((EMNIST_DIGITS, EMNIST_DIGITS))
+        else:
+            about = {*about, DIGITS}
+    if DIGITS in about:
+        found.append((DIGITS, choose_dataset(dataset, **folders)))
+    return found + [("letters", letters)] * ("letters" in about)
+
+
+def _study(about: str, name: str, seeds: int, folders: Mapping[str, Any]) -> Study:
+    train_set, test_set = data.load_splits(name, ("train+validation", "test"), **folders)
+    found = train_set.fingerprint
+    if about == DIGITS:
+        return Study(train_set, test_set, seeds, found.sha256 == MNIST)
+    posted = LETTERS if about == "letters" else about
+    return Study(train_set, test_set, seeds, name == posted and is_official(found))
+
+
+def _data(row: Row, studies: Mapping[str, Study]) -> str:
+    """Which study a row takes: MNIST may stand in for EMNIST's digits."""
+    return row.about if row.about in studies else DIGITS
 
 
 def _run(
-    studies: Mapping[str, Study],
-    names: Sequence[str],
-    wanted: Mapping[str, str],
-    rows_given: Sequence[str],
-    began: float,
+    rows: Sequence[Row], studies: Mapping[str, Study], seeds: int, progress: bool
 ) -> dict[str, Any]:
-    """Runs the rows; gives the report as plain values."""
-    rows = []
-    seeds = max(study.seeds for study in studies.values())
-    # tqdm is silent where standard error is not a terminal.
-    with tqdm(names, unit="row", disable=None, leave=False) as bar:
-        for name in bar:
-            bar.set_description(name)
-            module, about = _module(name), _data(name, studies)
+    """Run the rows; return their part of the report."""
+    entries = []
+    # With None, tqdm is silent where standard error is not a terminal.
+    with tqdm(rows, unit="row", disable=None if progress else True, leave=False) as bar:
+        for row in bar:
+            bar.set_description(row.name)
+            about = _data(row, studies)
             study = studies[about]
-            study.set_seeds(min(seeds, getattr(module, "SEEDS", seeds)))
-            comparisons: list[Comparison] = module.run(study)
-            compares = study.compares and about == _about(name)
+            study.set_seeds(min(seeds, row.most_seeds or seeds))
+            comparisons = row.run(study)
+            compares = study.compares and about == row.about
             if not compares:
                 comparisons = [
                     dataclasses.replace(one, posted=None, digits=one.decimals)
                     for one in comparisons
                 ]
-            figures = [comparison.as_dict() for comparison in comparisons]
-            rows.append(
+            entries.append(
                 {
-                    "row": name,
-                    "setup": module.SETUP,
+                    "row": row.name,
+                    "setup": row.setup,
                     "data": about,
                     "compares": compares,
-                    "figures": figures,
+                    "figures": [comparison.as_dict() for comparison in comparisons],
                 }
             )
     speed = [
@@ -214,40 +238,30 @@ def _run(
         for training, trained in study.trained.items()
         if trained.accuracy.shape[1]
     ]
-    words = [*(names if rows_given else ())]
-    for option, usual in (("dataset", "auto"), ("letters", LETTERS)):
-        if wanted[option] != usual:
-            words += [f"--{option}", wanted[option]]
     return {
-        "command": shlex.join(["jaxdigits", "reproduce", *words, "--seeds", str(seeds)]),
-        "date": datetime.date.today().isoformat(),
         "data": {about: study.train_set.fingerprint.as_dict() for about, study in studies.items()},
-        "compares": all(row["compares"] for row in rows),
-        "seeds": seeds,
-        "seconds": time.perf_counter() - began,
-        "cores": usable_cores(),
-        **environment(),
-        "rows": rows,
+        "compares": all(entry["compares"] for entry in entries),
+        "rows": entries,
         "speed": speed,
     }
 
 
 def _write(
-    document: dict[str, Any], studies: Mapping[str, Study], names: Sequence[str], folder: Path
+    document: dict[str, Any], rows: Sequence[Row], studies: Mapping[str, Study], folder: Path
 ) -> None:
-    """Draws the pictures and writes the report in its three forms."""
+    """Draw the pictures, and write the report in its three forms."""
     from jaxdigits import plots
 
     captions = {}
-    drawn = [(name, _data(name, studies)) for name in names]
-    if "digits" in studies:
-        drawn.append(("pictures", "digits"))
-    for name, about in drawn:
-        for file, draw in _pictures(name).items():
-            figure = draw(studies[about])
+    drawn = [(row.pictures, studies[_data(row, studies)]) for row in rows]
+    if DIGITS in studies:
+        drawn.append((_joint_pictures(), studies[DIGITS]))
+    for pictures, study in drawn:
+        for file, draw in pictures.items():
+            figure = draw(study)
             if figure is not None:
                 plots.save(figure, folder / file)
                 captions[file] = inspect.getdoc(draw) or ""
-    (folder / "report.md").write_text(reports.markdown(document, captions))
-    (folder / "report.html").write_text(reports.html_page(document, captions, folder))
+    (folder / "report.md").write_text(report.markdown(document, captions))
+    (folder / "report.html").write_text(report.html_page(document, captions, folder))
     write_json(folder / "report.json", document)

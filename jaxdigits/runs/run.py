@@ -155,7 +155,7 @@ class Run:
             DataError: the data have other classes than the network.
         """
         self.check_classes(dataset)
-        return robustness.accuracies_moved(self.predict, dataset.images, dataset.labels, draws)
+        return robustness.accuracies_jittered(self.predict, dataset.images, dataset.labels, draws)
 
     def check_classes(self, dataset: Dataset) -> None:
         """Raise DataError where data have other classes than the network."""

@@ -16,7 +16,6 @@ from jaxdigits.data import Dataset
 from jaxdigits.errors import ConfigError
 from jaxdigits.files import StrPath, staged_directory, unfinished
 from jaxdigits.runs.checkpoints import CHECKPOINT_FILES, write_manifest
-from jaxdigits.runs.fit import Data, choose_dataset
 from jaxdigits.runs.folder import MEMBERS, RUN_FILE, SWEEP_FILE, load, save_new
 from jaxdigits.runs.inputs import Members
 from jaxdigits.runs.loop import Progress, progress_bar, train_loop
@@ -33,6 +32,7 @@ from jaxdigits.runs.resume import (
     resumed_devices,
 )
 from jaxdigits.runs.run import Run, make_run, measure
+from jaxdigits.runs.session import Data
 from jaxdigits.sweeps import grid as grids
 from jaxdigits.sweeps.summary import PICTURES, SweepResult, summarize, write
 from jaxdigits.training.members import VectorizedTrainer, make_vectorized_trainer, members_mesh
@@ -123,7 +123,9 @@ def sweep(
         devices = resumed_devices(manifest, devices)
     folders = {"data_dir": data_dir, "manual_dir": manual_dir}
     if data is None:
-        config = config.replace(dataset=choose_dataset(config.dataset, data_dir, manual_dir))
+        config = config.replace(
+            dataset=datasets.choose_dataset(config.dataset, data_dir, manual_dir)
+        )
         names = ("train", "validation", "test")
         data = {s.split: s for s in datasets.load_splits(config.dataset, names, **folders)}
     plan = make_plan(config, grid or {}, seeds)

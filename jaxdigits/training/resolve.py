@@ -160,8 +160,8 @@ def count_epochs(config: TrainConfig, hints: Hints, num_examples: int) -> int:
 
 def fit_scaling(scale: str, images: Any) -> Scaling:
     """The scaling of pixels for `TrainConfig.scale`: fitted to the images, or none."""
-    if scale == "standardized":
-        return pixel_statistics(jnp.asarray(images))
+    if scale == "standardized":  # jitted, as one program takes a third of the time
+        return jax.jit(pixel_statistics)(jnp.asarray(images))
     return Scaling(*map(jnp.float32, UNIT))
 
 

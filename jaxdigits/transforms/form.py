@@ -1,46 +1,48 @@
-"""A drawn character of any size, brought to the form of the images that a network was trained on.
+"""Bring a drawn character to the form of the images that a network was trained on.
 
-| | MNIST | EMNIST |
-|---|---|---|
-| height and width of the ink, the larger one | 20 of 28 pixels | 20 to 26 of 28 pixels |
-| in the middle is | the centre of mass | the box around the ink |
-| edges | grey by averaging | softened by a Gaussian, bicubic |
-| from | LeCun, Bottou, Bengio and Haffner (1998) | Cohen, Afshar, Tapson and van Schaik (2017) |
+A character is uint8 of any size, pixels 0..255, with bright strokes on a ground of 0. A blank one
+raises DataError.
 
-A pen's strokes, much thinner or thicker beside the height of a character than all but a few of the
-data set's, are brought to a usual width first.
+| form | `mnist` | `emnist` | `plain` |
+|---|---|---|---|
+| larger side of the strokes | 20 of 28 pixels | 20 to 26 of 28 | the image's, of any size |
+| in the middle | the center of mass | the bounding box | the bounding box |
+| edges | gray by averaging | a Gaussian, bicubic | Hamming |
+
+`mnist` is that of LeCun, Bottou, Bengio and Haffner (1998), `emnist` that of Cohen, Afshar, Tapson
+and van Schaik (2017). For both, strokes much thinner or thicker than the dataset's, compared with
+the height of a character, are brought to a usual width first. `plain` is what
+`jaxdigits.data.load_folder` does with image files.
 
 Measured on 800 validation images, each enlarged four times and moved on a larger ground: where the
-pixels were repeated, `to_mnist` gives the image back with a mean difference of 0.2 grey levels of
+pixels were repeated, `to_mnist` gives the image back with a mean difference of 0.2 gray levels of
 255 a pixel (three of four exactly), and of 7 where the enlarging was bicubic, half of which it has
 blurred away. `to_emnist` gives it back with 13 to 15: how large a letter is among its like was lost
 when EMNIST was made.
 """
 
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+
 import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
+from jaxdigits.data.images import fit
 from jaxdigits.errors import DataError
 from jaxdigits.transforms.skeleton import skeletonize
 
 _SIDE = 28
 _MNIST_BOX = 20
 _INK = 0.1
-"""Of the largest value: what is brighter belongs to the ink."""
+"""Of the largest value: what is brighter belongs to the strokes."""
 
 _EMNIST_BOX = 36
 """Pixels of a frame of 128x128 that a typical letter fills, before it is blurred there."""
 
 
 def to_mnist(image: UInt8[np.ndarray, "height width"]) -> UInt8[np.ndarray, "28 28"]:
-    """A character in the form of MNIST: in a box of 20x20, its centre of mass in the middle.
-
-    Args:
-        image: of any size, pixels 0..255; ink bright on a ground of 0. Nothing but one character.
-
-    Raises:
-        DataError: there is no ink.
+    """Bring a character to the form of MNIST: in a box of 20x20, its center of mass in the middle.
 
     Example:
         >>> page = np.zeros((300, 200), np.uint8)
@@ -64,17 +66,11 @@ def to_mnist(image: UInt8[np.ndarray, "height width"]) -> UInt8[np.ndarray, "28 
 
 
 def to_emnist(image: UInt8[np.ndarray, "height width"]) -> UInt8[np.ndarray, "28 28"]:
-    """A character in the form of EMNIST: blurred, its box in the middle, bicubic.
+    """Bring a character to the form of EMNIST: blurred, its box in the middle, bicubic.
 
     EMNIST's own steps, from a binary image of 128x128: a Gaussian of deviation 1; the region of
-    the ink, put into the middle of a square; two pixels around it; bicubic to 28x28; the values
+    the strokes, put into the middle of a square; two pixels around it; bicubic to 28x28; the values
     stretched to 0..255.
-
-    Args:
-        image: of any size, pixels 0..255; ink bright on a ground of 0. Nothing but one character.
-
-    Raises:
-        DataError: there is no ink.
 
     Example:
         >>> page = np.zeros((300, 200), np.uint8)
@@ -92,20 +88,60 @@ def to_emnist(image: UInt8[np.ndarray, "height width"]) -> UInt8[np.ndarray, "28
     soft = np.round(gaussian_filter(np.pad(binary, 4), 1)).astype(np.uint8)
     region = _cut(soft, 0.0)
     side = max(region.shape) + 2 * 2
-    above, left = ((side - size) // 2 for size in region.shape)
-    around = [
-        (before, side - size - before)
-        for before, size in zip((above, left), region.shape, strict=True)
-    ]
+    around = [((side - size) // 2, (side - size + 1) // 2) for size in region.shape]
     small = Image.fromarray(np.pad(region, around)).resize((_SIDE, _SIDE), Image.Resampling.BICUBIC)
     values = np.asarray(small).astype(np.float32)
     return np.round(values * (255 / values.max())).astype(np.uint8)
 
 
+def to_plain(
+    image: UInt8[np.ndarray, "height width"], shape: tuple[int, int] = (_SIDE, _SIDE)
+) -> UInt8[np.ndarray, "rows columns"]:
+    """Fit a character into an image of a given height and width, without distortion.
+
+    Example:
+        >>> rows, columns = to_plain(np.full((200, 50), 90, np.uint8), (32, 32)).nonzero()
+        >>> set(rows.tolist()) == set(range(32)), set(columns.tolist()) == set(range(12, 20))
+        (True, True)
+    """
+    return fit(np.pad(_cut(image, 0.0), 1), shape)
+
+
+FORMS: Mapping[str, Callable[..., UInt8[np.ndarray, "rows columns"]]] = MappingProxyType(
+    {"mnist": to_mnist, "emnist": to_emnist, "plain": to_plain}
+)
+"""By the name that `Dataset.form` has."""
+
+
+def to_form(
+    image: UInt8[np.ndarray, "height width"],
+    form: str,
+    image_shape: tuple[int, ...] = (_SIDE, _SIDE),
+    *,
+    light_ground: bool = False,
+) -> UInt8[np.ndarray, "..."]:
+    """Make an image like a dataset's of a character, all channels alike.
+
+    Args:
+        image: the character.
+        form, image_shape, light_ground: what the `Dataset` has that a network was trained on.
+
+    Example:
+        >>> stroke = np.full((200, 50), 90, np.uint8)
+        >>> found = to_form(stroke, "plain", (32, 32, 3), light_ground=True)
+        >>> found.shape, found[1, [0, 16]].tolist()
+        ((32, 32, 3), [[255, 255, 255], [0, 0, 0]])
+    """
+    height, width, *channels = image_shape
+    made = to_plain(image, (height, width)) if form == "plain" else FORMS[form](image)
+    made = 255 - made if light_ground else made
+    return np.repeat(made[..., None], channels[0], axis=2) if channels else made
+
+
 def _cut(
     image: UInt8[np.ndarray, "height width"], share: float
 ) -> UInt8[np.ndarray, "rows columns"]:
-    """The box around what is brighter than this share of the largest value; that becomes 255."""
+    """Cut to the box around what is brighter than this share of the largest value, made 255."""
     largest = int(image.max(initial=0))
     if not largest:
         raise DataError("there is no ink: the image has no pixel above 0")
@@ -118,7 +154,7 @@ def _cut(
 def _resized(
     image: UInt8[np.ndarray, "height width"], longest: int
 ) -> UInt8[np.ndarray, "rows columns"]:
-    """The image with its longer side of so many pixels; smaller by averages, larger bicubic."""
+    """Resize the longer side to this many pixels: to fewer by averages, to more bicubic."""
     factor = longest / max(image.shape)
     height, width = (max(round(side * factor), 1) for side in image.shape)
     method = Image.Resampling.BOX if factor < 1 else Image.Resampling.BICUBIC
@@ -126,10 +162,10 @@ def _resized(
 
 
 def stroke_width(ink: UInt8[np.ndarray, "height width"]) -> float:
-    """How wide the strokes of a character are, in pixels: its area by the length of its skeleton.
+    """Measure how wide strokes are, in pixels: their area over the length of their skeleton.
 
     Args:
-        ink: pixels 0..255; what is above half of the largest value counts.
+        ink: pixels 0..255; those above half of the largest value count.
 
     Example:
         >>> bar = np.zeros((40, 20), np.uint8)
@@ -149,7 +185,7 @@ def _with_strokes(
     usual: float,
     widest: float,
 ) -> UInt8[np.ndarray, "rows columns"]:
-    """The character with strokes of the usual width where they were narrower, or far wider.
+    """Give strokes the usual width where they are narrower, or far wider.
 
     The widths are in pixels of a character whose longer side has `longest`.
     """

@@ -1,4 +1,4 @@
-"""Data sets from files: what is loaded, and what happens to files that are not right."""
+"""Datasets from files: what is loaded, and what happens to files that are not right."""
 
 import dataclasses
 import http.server
@@ -145,7 +145,7 @@ def test_a_truncated_file_is_named_with_expected_and_found(tmp_path):
 
 def test_a_corrupted_file_is_named_with_expected_and_found(tmp_path):
     (tmp_path / "t10k-labels-idx1-ubyte.gz").write_bytes(b"x" * 4542)
-    with pytest.raises(DataError, match=r"t10k-labels.*expected the SHA-256 sum f7ae60f9.*found "):
+    with pytest.raises(DataError, match=r"t10k-labels.*expected the SHA-256 hash f7ae60f9.*found "):
         data.prepare("mnist", manual_dir=tmp_path)
 
 
@@ -153,7 +153,7 @@ def test_files_of_the_same_name_are_told_apart_by_folder(tmp_path):
     for name, size in (("mnist", 4542), ("kmnist", 5120)):
         (tmp_path / name).mkdir()
         (tmp_path / name / "t10k-labels-idx1-ubyte.gz").write_bytes(b"x" * size)
-    with pytest.raises(DataError, match=r"/kmnist/t10k.*SHA-256 sum 20bb9a0e"):
+    with pytest.raises(DataError, match=r"/kmnist/t10k.*SHA-256 hash 20bb9a0e"):
         data.prepare("kmnist", manual_dir=tmp_path)
 
 
@@ -198,14 +198,14 @@ def test_the_environment_names_the_folder(emnist_files, monkeypatch):
 
 
 def test_unknown_names(tmp_path):
-    with pytest.raises(DataError, match="there is no data set 'minst'; there are digits"):
+    with pytest.raises(DataError, match="there is no dataset 'minst'; there are digits"):
         data.load("minst")
     with pytest.raises(DataError, match="nowhere is not a folder"):
         data.prepare("mnist", manual_dir=tmp_path / "nowhere")
 
 
 def with_remote(monkeypatch, spec, url, files: Path):
-    """Makes a data set's files come one by one from another address."""
+    """Makes a dataset's files come one by one from another address."""
     import hashlib
 
     remote = {
@@ -352,7 +352,7 @@ def test_damaged_arrays_are_found(emnist_files):
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
     path.write_bytes(content)
-    with pytest.raises(DataError, match=r"test-images.npy should have the sum .* prepare again"):
+    with pytest.raises(DataError, match=r"test-images.npy should have the hash .* prepare again"):
         data.load("emnist/letters", "test")
     path.write_bytes(content[:-100])
     with pytest.raises(DataError, match=r"test-images.npy cannot be read"):
@@ -436,14 +436,61 @@ def test_arrays_of_your_own_are_checked():
     refuse("label -1 of image 0", images, np.array([-1, 0, 1]))
     refuse(r"integers of shape \[3\]", images, np.array([0, 1]))
     refuse("integers", images, np.array([0.0, 1.0, 2.0]))
-    refuse("pixels 0..255; these are float32", images.astype(np.float32), labels)
-    refuse(r"shape \[3, 28, 27\]", images[:, :, :27], labels)
+    refuse("these are int64 of shape", images.astype(np.int64), labels)
+    refuse(r"one dtype and shape; these are uint8 \[28, 27\], uint8", images[:, :, :27], labels)
+    refuse(r"one dtype and shape; these are float32 .*, uint8", images.astype(np.float32), labels)
+    refuse("floats must be 0..1; these are 200 to 200: divide", images + np.float32(200), labels)
+    refuse("floats must be 0..1; these are -1 to -1", images - np.float32(1), labels)
+    refuse("floats must be 0..1; these are nan", images + np.float32(np.nan), labels)
+    refuse(r"\[n, height, width, channels\], .* uint8 of shape \[3, 28\]", images[0, :3], labels)
+    refuse(r"uint8 of shape \[3, 0, 28\]", images[:, :0], labels)
     refuse("there is no image", images[:0], labels[:0])
     refuse("two training images or more", images[:1], labels[:1])
     few = data.from_arrays("own", good, good, ("a", "b", "c"))
     assert {split: len(part) for split, part in few.items()} == {
         "train": 2, "validation": 1, "test": 3, "train+validation": 3,
     }  # fmt: skip
+
+
+def test_named_datasets_have_a_form():
+    forms = {name: spec.form for name, spec in SPECS.items()}
+    assert {name for name, form in forms.items() if form == "emnist"} == {
+        name for name in forms if name.startswith("emnist/")
+    }
+    assert set(forms.values()) == {"mnist", "emnist"}
+    digits = data.load("digits", "test")
+    assert (digits.form, digits.light_ground, digits.image_shape) == ("mnist", False, (28, 28))
+
+
+def test_a_prepared_dataset_has_its_form(emnist_files):
+    loaded = data.load("emnist/letters", "test", manual_dir=emnist_files)
+    stored = data.open_split("emnist/letters", "test")
+    for split in (loaded, stored):
+        assert (split.form, split.light_ground, split.image_shape) == ("emnist", False, (28, 28))
+
+
+@pytest.mark.parametrize("shape", [(28, 28), (32, 20), (8, 8, 3)])
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32, np.float64])
+def test_images_of_any_size(rng, shape, dtype):
+    """Floats of any kind become float32."""
+    images = rng.integers(0, 256, (24, *shape), dtype=np.uint8)
+    if dtype != np.uint8:
+        images = (images / 255).astype(dtype)
+    part = data.Examples(images, np.arange(24) % 2)
+    splits = data.from_arrays("own", part, part, ("a", "b"), light_ground=True)
+    kept = np.uint8 if dtype == np.uint8 else np.float32
+    for dataset in splits.values():
+        assert (dataset.form, dataset.light_ground) == ("plain", True)
+        assert (dataset.image_shape, dataset.images.dtype) == (shape, kept)
+    np.testing.assert_array_equal(splits["test"].images, images.astype(kept))
+
+
+def test_forms_that_do_not_fit():
+    part = data.Examples(np.zeros((4, 32, 32), np.uint8), np.arange(4) % 2)
+    with pytest.raises(DataError, match=r"mnist is of 28x28 pixels; for \(32, 32\) choose plain"):
+        data.from_arrays("own", part, part, ("a", "b"), form="mnist")
+    with pytest.raises(DataError, match="form must be one of mnist, emnist, plain, not 'round'"):
+        data.from_arrays("own", part, part, ("a", "b"), form="round")
 
 
 def test_mnist_is_the_official_one(mnist_dir):

@@ -136,6 +136,66 @@ def test_mnist_comes_back(mnist_dir, tmp_path):
     assert found["test"].fingerprint == expected["test"].fingerprint
 
 
+@pytest.mark.parametrize("shape", [(28, 28), (20, 31), (28, 28, 1), (9, 12, 3)])
+def test_form_ground_and_shape_come_back(tmp_path, rng, shape):
+    train, test = (
+        Examples(rng.integers(0, 256, (count, *shape), dtype=np.uint8), np.arange(count) % 2)
+        for count in (24, 6)
+    )
+    form = "emnist" if shape[:2] == (28, 28) else "plain"
+    expected = data.from_arrays("own", train, test, ("x", "y"), form=form, light_ground=True)
+    assert expected["test"].image_shape == shape
+    folder = data.export_folder(expected, tmp_path / "own")
+    found = data.load_folder(folder)
+    assert_same(found, expected)
+    for split in SPLITS:
+        for dataset in (found[split], expected[split], data.open_split(folder, split)):
+            assert (dataset.form, dataset.light_ground) == (form, True)
+            assert dataset.image_shape == shape
+    with pytest.raises(DataError, match=r"holds images of shape .*, as exported, not \(5, 5\)"):
+        data.load_folder(folder, image_shape=(5, 5))
+    # Without the index, light images are inverted, and nothing is known of the form.
+    (folder / INDEX).unlink()
+    plain = data.load_folder(folder, image_shape=shape)["test"]
+    assert (plain.form, plain.light_ground, plain.image_shape) == ("plain", False, shape)
+
+
+def test_an_older_export_is_of_plain_form(exported):
+    document = json.loads((exported / INDEX).read_text())
+    del document["form"], document["image_shape"]
+    (exported / INDEX).write_text(json.dumps(document))
+    found = data.load_folder(exported)["test"]
+    assert (found.form, found.light_ground, found.image_shape) == ("plain", False, (28, 28))
+
+
+@pytest.mark.parametrize(
+    ("images", "found"),
+    [
+        (np.full((24, 28, 28), 9, np.float32), r"float32 of shape \[28, 28\]"),
+        (np.zeros((24, 8, 8, 4), np.uint8), r"uint8 of shape \[8, 8, 4\]"),
+    ],
+)
+def test_what_no_png_holds_is_not_exported(tmp_path, images, found):
+    part = Examples(images, np.arange(24) % 2)
+    splits = data.from_arrays("own", part, part, ("x", "y"))
+    with pytest.raises(DataError, match=f"uint8 images of 1 or 3 channels; these are {found}"):
+        data.export_folder(splits, tmp_path / "own")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_read_in_another_shape(tmp_path):
+    root = write_tree(tmp_path / "own")
+    large = data.load_folder(root, image_shape=(40, 30))["train"].images
+    assert large.shape == (5, 40, 30)
+    assert (large.reshape(5, -1).max(axis=1) == 255).all()
+    assert not large[:, :5].any()  # fitted into the width
+    save(root / "train" / "a" / "red.png", np.full((50, 50, 3), [200, 10, 10], np.uint8))
+    colors = data.load_folder(root, image_shape=(20, 20, 3))["train+validation"].images
+    np.testing.assert_array_equal(colors[-1], np.tile([200, 10, 10], (20, 20, 1)))
+    with pytest.raises(DataError, match=r"image files have 1 or 3 channels, not .* 28, 2"):
+        data.load_folder(root, image_shape=(28, 28, 2))
+
+
 @pytest.fixture
 def exported(tmp_path) -> Path:
     splits = data.from_arrays("own", drawings(24, 2), drawings(6, 2), ("x", "y"))
@@ -164,7 +224,7 @@ def test_an_exported_folder_that_is_not_whole(exported):
         ({"format": 2}, "another version of jaxdigits"),
         ({"classes": ["x"]}, "cannot be read"),
         ({"data": {"name": "own"}}, "cannot be read"),
-        (None, r"jaxdigits.json cannot be read .*export the data set again, or delete that file"),
+        (None, r"jaxdigits.json cannot be read .*export the dataset again, or delete that file"),
     ],
 )
 def test_a_damaged_index(exported, change, message):
@@ -221,23 +281,23 @@ def test_a_taken_folder_is_kept(tmp_path):
 
 def transparent(mode: str, value: int, alpha: np.ndarray) -> Image.Image:
     """Ink of one value that covers as much as `alpha` says, in LA or RGBA."""
-    colours = [np.full_like(alpha, value)] * (len(mode) - 1)
-    return Image.fromarray(np.dstack([*colours, alpha]))
+    colors = [np.full_like(alpha, value)] * (len(mode) - 1)
+    return Image.fromarray(np.dstack([*colors, alpha]))
 
 
 def palette() -> Image.Image:
-    """A picture whose palette runs from white to black: its values are not its greys."""
+    """A picture whose palette runs from white to black: its values are not its grays."""
     picture = Image.fromarray(255 - ink())
-    picture.putpalette([value for grey in range(255, -1, -1) for value in (grey,) * 3])
+    picture.putpalette([value for gray in range(255, -1, -1) for value in (gray,) * 3])
     return picture
 
 
 EXACT = {
-    "grey.png": (lambda: Image.fromarray(ink()), {}),
+    "gray.png": (lambda: Image.fromarray(ink()), {}),
     "palette.png": (palette, {}),
     "palette.GIF": (palette, {}),
-    "colour.bmp": (lambda: Image.fromarray(ink()).convert("RGB"), {}),
-    "colour.WebP": (lambda: Image.fromarray(ink()).convert("RGB"), {"lossless": True}),
+    "color.bmp": (lambda: Image.fromarray(ink()).convert("RGB"), {}),
+    "color.WebP": (lambda: Image.fromarray(ink()).convert("RGB"), {"lossless": True}),
     "opaque.png": (lambda: Image.fromarray(ink()).convert("RGBA"), {}),
     "sixteen.png": (lambda: Image.fromarray(ink().astype(np.uint16) * 257), {}),
     "sixteen.tif": (
@@ -271,7 +331,7 @@ def test_bits(tmp_path):
     np.testing.assert_array_equal(read(save(tmp_path / "bits.png", picture)), expected)
 
 
-def test_colours_of_print(tmp_path):
+def test_colors_of_print(tmp_path):
     smooth = np.zeros((28, 28), np.uint8)
     smooth[8:20, 8:20] = 200
     picture = Image.fromarray(smooth).convert("RGB").convert("CMYK")
@@ -279,8 +339,8 @@ def test_colours_of_print(tmp_path):
     np.testing.assert_allclose(found.astype(int), smooth, atol=8)
 
 
-def test_a_transparent_colour(tmp_path):
-    """A GIF in which the paper is the transparent colour, and the ink dark."""
+def test_a_transparent_color(tmp_path):
+    """A GIF in which the paper is the transparent color, and the ink dark."""
     picture = Image.fromarray(np.where(ink() > 127, 1, 0).astype(np.uint8))
     picture = picture.convert("P")
     picture.putpalette([0, 0, 0, 30, 30, 30])
@@ -552,7 +612,7 @@ def test_without_permission(tmp_path, read_only):
         data.export_folder(splits, read_only / "own")
 
 
-# Where a data set is named.
+# Where a dataset is named.
 
 
 def test_a_known_name_wins(tmp_path):
@@ -561,7 +621,7 @@ def test_a_known_name_wins(tmp_path):
     assert data.load("./digits").class_names == ("a", "b")
     assert data.find_folder("nowhere") is None
     for name in ("", "~nobody", "x" * 5000):
-        with pytest.raises(DataError, match=r"there is no data set .*path of a folder of images"):
+        with pytest.raises(DataError, match=r"there is no dataset .*path of a folder of images"):
             data.load(name)
 
 
@@ -623,5 +683,5 @@ def test_export(cli, tmp_path):
     assert_same(data.load_folder("new/own"), expected)
     code, _, err = cli("data", "export", "nowhere", "new/nowhere")
     assert code == 2
-    assert "there is no data set 'nowhere'" in err
+    assert "there is no dataset 'nowhere'" in err
     assert not Path("new/nowhere.unfinished").exists()

@@ -115,18 +115,18 @@ def test_figures_of_an_evaluation(scored_run):
     assert plain["most_confused"] == [list(pair) for pair in found.confused]
 
 
-def test_accuracy_on_moved_images(scored_run):
-    """Row C5: other movements in each draw, the same ones each time."""
+def test_accuracy_on_jittered_images(scored_run):
+    """Row C5: another jitter in each draw, the same ones each time."""
     run, test = scored_run
     before = test.images.copy()
-    found = run.accuracy_moved(test, draws=4)
+    found = run.accuracies_jittered(test, draws=4)
     assert len(set(found)) > 1
-    assert run.accuracy_moved(test, draws=4) == found
-    assert run.accuracy_moved(test, draws=2) == found[:2]
+    assert run.accuracies_jittered(test, draws=4) == found
+    assert run.accuracies_jittered(test, draws=2) == found[:2]
     np.testing.assert_array_equal(test.images, before)
     assert max(found) < run.evaluate(test).accuracy
     assert min(found) > 0.2
     letters = jd.data.Examples(np.zeros((30, 28, 28), np.uint8), np.arange(30) % 2)
     other = jd.data.from_arrays("other", letters, letters, ("a", "b"))["test"]
     with pytest.raises(jd.errors.DataError, match="the network knows the classes 0, 1"):
-        run.accuracy_moved(other)
+        run.accuracies_jittered(other)

@@ -9,7 +9,8 @@ import scipy.ndimage
 
 import jaxdigits as jd
 from jaxdigits.evaluation import robustness
-from jaxdigits.evaluation.robustness import CONDITIONS, ConditionAccuracy, changed
+from jaxdigits.evaluation.calibration import reliability
+from jaxdigits.evaluation.robustness import CONDITIONS, ConditionAccuracy, Robustness, changed
 
 DIGITS = jd.data.load("digits", "test")
 
@@ -26,7 +27,7 @@ def test_all_that_is_asked_for_is_there():
     assert strengths["shift"] == [f"{n} pixels" for n in range(1, 6)]
     assert strengths["rotation"] == [f"{n} degrees" for n in range(5, 31, 5)]
     assert set(strengths) == {
-        *("clean", "moved", "shift", "rotation", "scale", "strokes"),
+        *("clean", "jitter", "shift", "rotation", "scale", "strokes"),
         *("noise", "blur", "contrast", "inverted"),
     }
 
@@ -68,7 +69,8 @@ def test_the_mean_leaves_the_clean_images_out():
         ConditionAccuracy("blur", "1", 0.25),
         ConditionAccuracy("blur", "2", 0.75),
     ]
-    assert robustness.mean(found) == 0.5
+    sure = reliability(np.eye(2, dtype=np.float32), np.arange(2, dtype=np.int32))
+    assert Robustness(found, sure, sure, 1.0).mean == 0.5
 
 
 def test_any_function_from_images_to_labels():
@@ -81,7 +83,7 @@ def test_any_function_from_images_to_labels():
 
     labels = np.array([0, 0, 0, 1], np.int32)
     chosen = [condition for condition in CONDITIONS if condition.kind == "contrast"]
-    found = robustness.measure(predict, DIGITS.images[:4], labels, chosen)
+    found = robustness.accuracies(predict, DIGITS.images[:4], labels, chosen)
     assert [result.accuracy for result in found] == [0.75] * 3
     assert [images.max() for images in seen] == [191, 128, 64]
     assert seen[0].dtype == np.uint8

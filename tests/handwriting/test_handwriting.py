@@ -30,13 +30,13 @@ def letters_run():
     return jd.load("letters")
 
 
-def coloured(grey):
-    return np.repeat(grey[..., None], 3, axis=2)
+def colored(gray):
+    return np.repeat(gray[..., None], 3, axis=2)
 
 
 def read_text(picture, run):
     try:
-        return read(picture if picture.ndim == 3 else coloured(picture), run).text
+        return read(picture if picture.ndim == 3 else colored(picture), run).text
     except DataError as error:
         return str(error)
 
@@ -82,7 +82,7 @@ def test_letters_drawn_with_a_mouse(style, letters_run):
         {"ruled": True},
         {"squared": True},
         {"shadow": 0.8, "pen": 0.03},
-        {"colour": (190, 40, 40)},
+        {"color": (190, 40, 40)},
     ],
     ids=str,
 )
@@ -109,7 +109,7 @@ def test_words_are_parted():
 
 def test_light_and_ground_make_no_difference():
     """The same strokes on white, in a gradient of light, and inverted: the same ink, nearly."""
-    page = coloured(canvas("3", 0)).astype(np.float32)
+    page = colored(canvas("3", 0)).astype(np.float32)
     light = np.linspace(0.4, 1, page.shape[1])[None, :, None]
     plain, dim = (find_ink(np.round(p).astype(np.uint8)) for p in (page, page * light))
     assert np.abs(plain - dim).mean() < 0.005
@@ -173,7 +173,7 @@ def test_touching_characters_are_parted(monkeypatch, digits_run):
         assert not second.after_space
 
 
-def test_a_neighbours_ink_is_not_taken_along():
+def test_a_neighbors_ink_is_not_taken_along():
     page = np.full((100, 100, 3), 255, np.uint8)
     page[20:80, 20:26] = 0
     page[74:80, 20:42] = 0  # an L
@@ -186,7 +186,7 @@ def test_a_neighbours_ink_is_not_taken_along():
 
 
 def blank_photo(seed):
-    return photo(["1"], seed, colour=(235, 232, 222), shadow=0.8)  # the pen writes paper's colour
+    return photo(["1"], seed, color=(235, 232, 222), shadow=0.8)  # the pen writes paper's color
 
 
 @pytest.mark.parametrize(
@@ -215,7 +215,7 @@ def save(picture, path, **options):
 def test_kinds_of_files(tmp_path, kind, digits_run):
     if kind == "heic":
         pytest.importorskip("pillow_heif").register_heif_opener()
-    path = save(coloured(canvas("7", 1)), tmp_path / f"seven.{kind}")
+    path = save(colored(canvas("7", 1)), tmp_path / f"seven.{kind}")
     assert read(open_picture(path), digits_run).text == "7"
 
 
@@ -223,11 +223,11 @@ def test_kinds_of_files(tmp_path, kind, digits_run):
     "mode", ["1", "L", "P", "LA", "RGBA", "CMYK", "I;16", "I", "F"], ids=lambda mode: f"mode {mode}"
 )
 def test_modes(tmp_path, mode, digits_run):
-    grey = canvas("7", 1)
+    gray = canvas("7", 1)
     if mode == "I;16":
-        image = Image.fromarray(grey.astype(np.uint16) * 257)
+        image = Image.fromarray(gray.astype(np.uint16) * 257)
     else:
-        image = Image.fromarray(grey).convert(mode)
+        image = Image.fromarray(gray).convert(mode)
     image.save(tmp_path / "seven.tiff")
     assert read(open_picture(tmp_path / "seven.tiff"), digits_run).text == "7"
 
@@ -278,7 +278,7 @@ def test_files_that_are_no_pictures(tmp_path):
         open_picture(tmp_path / "nothing.png")
     side = int(MOST_PIXELS**0.5) + 1
     Image.new("1", (side, side)).save(tmp_path / "large.png")
-    with pytest.raises(DataError, match="has 120 megapixels, more than 120; make it smaller"):
+    with pytest.raises(DataError, match="has more than 120 megapixels; make it smaller"):
         open_picture(tmp_path / "large.png")
     Image.new("1", (30_000, 30_000)).save(tmp_path / "bomb.png")
     with pytest.raises(DataError, match="has more than 120 megapixels"):
@@ -292,7 +292,7 @@ def test_thin_and_thick_pens_come_to_usual_widths():
     """
     widths = []
     for pen in (1, 4, 14, 40):
-        image = jd.data.to_mnist(canvas("3", 0, pen=pen, dark=True))
+        image = jd.transforms.to_mnist(canvas("3", 0, pen=pen, dark=True))
         widths.append(stroke_width(np.kron(image, np.ones((4, 4), np.uint8))))
     *fine, broad, brush = (width / 4 for width in widths)
     assert fine == pytest.approx([2.2, 2.2], abs=0.4)

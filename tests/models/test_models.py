@@ -355,7 +355,9 @@ def test_dropout():
 
 @pytest.mark.parametrize("model", ["mlp", "convnet"])
 def test_dropout_is_for_training_only(model, rng):
-    base = TrainConfig(model=model, **({"hidden": (30, 20)} if model == "mlp" else {}))
+    base = TrainConfig(model=model)
+    if model == "mlp":
+        base = base.replace(hidden=(30, 20))
     net, without = make_model(base.replace(dropout=0.5), 10), make_model(base, 10)
     assert without.apply_train is None
     assert net.apply_train is not None

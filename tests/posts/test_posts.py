@@ -21,9 +21,11 @@ from PIL import Image
 
 import jaxdigits as jd
 from jaxdigits.evaluation.metrics import mean_interval, prediction_interval
+from jaxdigits.posts import report
+from jaxdigits.posts.comparison import Comparison
 from jaxdigits.posts.reproduce import EXPERIMENTS, choose_rows, reproduce
-from jaxdigits.posts.study import Comparison
-from jaxdigits.transforms import scaling as scaling_module
+from jaxdigits.training.trainer import make_trainer
+from jaxdigits.transforms.scaling import UNIT, Scaling, pixel_statistics
 
 a4, a5, a6, a7, a9, b3, b4, b5, b6 = (
     import_module(f"{EXPERIMENTS}.{row}")
@@ -33,15 +35,21 @@ a4, a5, a6, a7, a9, b3, b4, b5, b6 = (
 
 def in_steps(config, data, steps, *, optimizer=None, params=None):
     """Trains on one batch after another; gives each step's loss and parameters."""
-    trainer = jd.make_trainer(config, data.num_classes, optimizer=optimizer)
-    state = trainer.init(jax.random.key(0), data, params)
-    step = jax.jit(trainer.epoch)  # an epoch of one batch
+    trainer = batch_trainer(config, data, optimizer=optimizer)
+    state = trainer.init(jax.random.key(0), params=params)
+    step = jax.jit(trainer.train_epoch)
     size, count = config.batch_size, len(data.train.labels)
     starts = itertools.islice(itertools.cycle(range(0, count - size + 1, size)), steps)
     for start in starts:
         batch = jd.Examples(*(array[start : start + size] for array in data.train))
-        state, measured = step(state, replace(data, train=batch))
-        yield float(measured.train.loss), state.params
+        state, measured = step(state, batch)
+        yield float(measured.loss), state.params
+
+
+def batch_trainer(config, data, **parts):
+    """A trainer whose epochs are of one batch; the scaling is that of all the data."""
+    spec = jd.DataSpec.of(data, config.scale)._replace(num_examples=config.batch_size)
+    return make_trainer(config, spec, **parts)
 
 
 def test_autodiff_replaces_the_gradient_by_hand(digits):
@@ -132,9 +140,9 @@ def test_200_steps_against_torch(row, digits):
     functional = torch.nn.functional
     config = {"A9": a9, "B6": b6}[row].CONFIG
     params = jd.models.make_model(config, 10).init(jax.random.key(1))
-    scaling = scaling_module.Scaling(jnp.float32(0), jnp.float32(1))
+    scaling = Scaling(*map(jnp.float32, UNIT))
     if row == "A9":
-        scaling = scaling_module.pixel_statistics(jnp.asarray(digits.train.images))
+        scaling = pixel_statistics(jnp.asarray(digits.train.images))
     layers = [torch.nn.Flatten()]
     for layer in params:
         linear = torch.nn.Linear(*layer["weight"].shape[::-1])
@@ -144,11 +152,10 @@ def test_200_steps_against_torch(row, digits):
     net = torch.nn.Sequential(*layers[:-1])
     optimizer = torch.optim.SGD(net.parameters(), lr=config.learning_rate)
 
-    # `init` takes the scaling from the training data, the steps keep it.
-    trainer = jd.make_trainer(config, 10)
-    state = trainer.init(jax.random.key(0), digits, params)
-    np.testing.assert_allclose(state.scaling, scaling)
-    step = jax.jit(trainer.epoch)
+    trainer = batch_trainer(config, digits)
+    state = trainer.init(jax.random.key(0), params=params)
+    np.testing.assert_allclose(trainer.spec.scaling, scaling, rtol=1e-6)
+    step = jax.jit(trainer.train_epoch)
     random, size = np.random.default_rng(2), config.batch_size
     losses = []
     for _ in range(200):
@@ -162,8 +169,8 @@ def test_200_steps_against_torch(row, digits):
         optimizer.zero_grad()
         (loss if row == "A9" else loss / size).backward()
         optimizer.step()
-        state, measured = step(state, replace(digits, train=jd.Examples(images, labels)))
-        losses.append((float(measured.train.loss), loss.item() / size))
+        state, measured = step(state, jd.Examples(images, labels))
+        losses.append((float(measured.loss), loss.item() / size))
     ours, theirs = np.array(losses).T
     np.testing.assert_allclose(ours, theirs, rtol=1e-4)
     assert ours[-1] < ours[0] / 2
@@ -363,10 +370,9 @@ def test_a7_goes_on_from_a6(digits_report):
     assert np.abs(change).max() < 0.05
 
 
-def test_pixel_rows_agree_to_all_digits(mnist_dir, capsys):
+def test_pixel_rows_agree_to_all_digits(mnist_dir):
     """B1 and B2 on the real MNIST: there is no chance in them. A1 too."""
-    reproduce(("A1", "A3", "B1", "B2"), seeds=1, data_dir=mnist_dir, as_json=True)
-    document = json.loads(capsys.readouterr().out)
+    document = reproduce(("A1", "A3", "B1", "B2"), seeds=1, data_dir=mnist_dir)
     assert document["compares"] is True
     for row in document["rows"]:
         for figure in row["figures"]:
@@ -374,17 +380,15 @@ def test_pixel_rows_agree_to_all_digits(mnist_dir, capsys):
     assert document["rows"][2]["figures"][0]["posted"].startswith("0.8153 0.9982")
 
 
-def test_a_trained_row_on_mnist(mnist_dir, capsys):
-    """B5: within 0.7 points of the 91.5 % that are posted."""
-    reproduce(("b5",), seeds=2, data_dir=mnist_dir)
-    out = capsys.readouterr().out
+def test_a_trained_row_on_mnist(mnist_dir):
+    """B5: within 0.7 points of the 91.5% that are posted."""
+    out = report.text(reproduce(("b5",), seeds=2, data_dir=mnist_dir))
     match = re.search(r"after 41 epochs +0\.915 +(0\.\d+) ", out)
     assert match
     assert abs(float(match[1]) - 0.915) < 0.007
     assert re.search(r"^B5 +41 +2 +[\d.]+ s", out, re.MULTILINE)
 
 
-def test_one_seed_has_no_interval(capsys):
-    reproduce(("A8", "B5"), seeds=1, dataset="digits", as_json=True)
-    document = json.loads(capsys.readouterr().out)
+def test_one_seed_has_no_interval():
+    document = reproduce(("A8", "B5"), seeds=1, dataset="digits")
     assert "interval_95" not in document["rows"][1]["figures"][0]

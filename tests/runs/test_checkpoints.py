@@ -42,7 +42,7 @@ MANIFEST = {"format": checkpoints.FORMAT, "config": {"epochs": 3}, "data": {"nam
 @pytest.fixture(autouse=True)
 def _no_pictures(monkeypatch):
     """They take longer than all else here."""
-    monkeypatch.setattr("jaxdigits.runs.fit.draw", lambda *_: None)
+    monkeypatch.setattr("jaxdigits.runs.session.draw", lambda *_: None)
 
 
 @pytest.fixture(scope="module")

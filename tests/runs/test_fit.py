@@ -26,7 +26,7 @@ CONFIG = jd.TrainConfig(
 @pytest.fixture(autouse=True)
 def _no_pictures(monkeypatch):
     """They take longer than all else here."""
-    monkeypatch.setattr("jaxdigits.runs.fit.draw", lambda *_: None)
+    monkeypatch.setattr("jaxdigits.runs.session.draw", lambda *_: None)
 
 
 @pytest.fixture(scope="module")

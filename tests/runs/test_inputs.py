@@ -33,7 +33,7 @@ CHUNKS = 14
 @pytest.fixture(autouse=True)
 def _small_chunks(monkeypatch):
     monkeypatch.setattr(pipelines, "CHUNK_IMAGES", 100)
-    monkeypatch.setattr("jaxdigits.runs.fit.draw", lambda *_: None)
+    monkeypatch.setattr("jaxdigits.runs.session.draw", lambda *_: None)
 
 
 def streamed(trainer: Trainer, digits: jd.TrainingData) -> pipelines.Streamed:

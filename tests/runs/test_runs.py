@@ -131,8 +131,9 @@ def test_any_number_of_images(trained, rng, count):
 
 @pytest.mark.parametrize("model", ["linear", "pixel", "mlp"])
 def test_every_model_is_kept(model, tmp_path):
-    hidden = {"hidden": (8, 8)} if model == "mlp" else {}
-    config = jd.TrainConfig(dataset="digits", model=model, epochs=1, **hidden)
+    config = jd.TrainConfig(dataset="digits", model=model, epochs=1)
+    if model == "mlp":
+        config = config.replace(hidden=(8, 8))
     run = jd.fit(config, folder=tmp_path / "run")
     images = jd.data.load("digits", "test").images
     np.testing.assert_array_equal(
@@ -148,7 +149,7 @@ def test_images_that_are_none_are_refused(python, trained):
         "    except jd.errors.DataError as error: print(error)"
     )
     lines = python("-c", code, str(trained[1])).stdout.splitlines()
-    wanted = "images must be uint8 of shape [n, 28, 28], pixels 0..255; these are "
+    wanted = "images must be uint8 or float32 of shape [n, 28, 28], pixels 0..255; these are "
     assert lines == [wanted + "float64 of shape [2, 28, 28]", wanted + "uint8 of shape [28, 28]"]
     with pytest.raises(DataError, match="there is no image"):
         trained[0].predict(np.zeros((0, 28, 28), np.uint8))

@@ -12,31 +12,37 @@ from jaxdigits.config import AUGMENT
 from jaxdigits.errors import ConfigError
 from jaxdigits.transforms.augment import (
     AUGMENTATIONS,
-    GRID,
-    _bends,
-    _resampled,
-    affine,
-    blur,
-    contrast,
-    elastic,
-    erase,
-    invert,
+    jitter,
+    jittered_copies,
     make_augment,
-    moved,
-    noise,
-    rotate,
-    scale,
-    shear,
-    shift,
     soften,
     thicken,
-    thickness,
 )
+from jaxdigits.transforms.warp import GRID, Warp, affine, resample, translate
 
 KEY = jax.random.key(7)
 ALL = make_augment(tuple(AUGMENTATIONS))
-EVERY = [*AUGMENTATIONS.values(), moved, ALL]
-EVERY_NAME = [*AUGMENTATIONS, "moved", "all"]
+
+
+def named(name):
+    """An augmentation as a function, at its default strength or another one."""
+
+    def change(key, images, strength=AUGMENT[name].default):
+        return AUGMENTATIONS[name](key, images, strength)
+
+    return change
+
+
+CHANGES = {name: named(name) for name in AUGMENTATIONS}
+shift, rotate, scale, shear, invert, elastic, thickness, blur, contrast, noise, erase = (
+    CHANGES[name] for name in AUGMENT
+)
+EVERY = {**CHANGES, "jitter": jitter, "all": ALL}
+
+
+def bends_of(key, shape, pixels):
+    """What `elastic` draws with this key."""
+    return AUGMENTATIONS["elastic"].draw(key, shape, pixels).bends
 
 
 def ink(count, height=28, width=28, seed=0):
@@ -95,11 +101,11 @@ def matrices(function, key, count, size=13):
 
 def resampled(image, matrix):
     """As `affine` should, by SciPy, in float64."""
-    centre = (np.array(image.shape) - 1) / 2
+    center = (np.array(image.shape) - 1) / 2
     return scipy.ndimage.affine_transform(
         image.astype(np.float64),
         matrix,
-        centre - matrix @ centre,
+        center - matrix @ center,
         order=1,
         mode="grid-constant",
     )
@@ -113,7 +119,7 @@ def test_shift_is_a_roll_with_zeros():
 
 def test_shift_by_more_than_the_image():
     images = ink(200, 2, 2)
-    results = run(shift, KEY, images, pixels=3)
+    results = run(shift, KEY, images, strength=3)
     inside = list(itertools.product(range(-1, 2), repeat=2))
     for image, result in zip(images, results, strict=True):
         fitting = [move for move in inside if np.array_equal(shifted(image, *move), result)]
@@ -138,11 +144,11 @@ def test_inverted_pixels_are_inverted_and_few():
 def test_pixels_are_drawn_with_replacement():
     """Of two draws from 6 pixels, 1 in 6 hits the same one again, which is then as before."""
     images = ink(10_000, 2, 3)
-    changed = run(invert, KEY, images, count=2) != images
+    changed = run(invert, KEY, images, strength=2) != images
     numbers = changed.sum(axis=(1, 2))
     assert set(numbers) == {0, 2}
     assert 0.001 < binom.cdf((numbers == 0).sum(), 10_000, 1 / 6) < 0.999
-    once = run(invert, KEY, images, count=1) != images
+    once = run(invert, KEY, images, strength=1) != images
     assert once.sum() == 10_000
     assert chisquare(once.sum(axis=0).ravel()).pvalue > 0.001
 
@@ -159,7 +165,7 @@ def test_affine_is_scipys():
 
 @pytest.mark.parametrize("name", ["rotate", "scale", "shear"])
 def test_the_result_is_scipys_with_the_drawn_matrix(name):
-    function = AUGMENTATIONS[name]
+    function = CHANGES[name]
     images = ink(50)
     drawn = matrices(function, KEY, 50)
     assert len(np.unique(drawn.round(5), axis=0)) == 50
@@ -174,7 +180,7 @@ def test_angles():
     expected = np.moveaxis(np.array([[cosines, sines], [-sines, cosines]]), -1, 0)
     np.testing.assert_allclose(drawn, expected, atol=1e-5)
     assert kstest(np.degrees(angles), "uniform", (-10, 20)).pvalue > 0.001
-    wider = matrices(partial(rotate, degrees=20.0), KEY, 2000)
+    wider = matrices(partial(rotate, strength=20.0), KEY, 2000)
     np.testing.assert_allclose(np.arctan2(wider[:, 0, 1], wider[:, 0, 0]), 2 * angles, atol=1e-5)
 
 
@@ -227,12 +233,12 @@ def test_inversion_comes_last():
     np.testing.assert_allclose(after[changed], 1 - before[changed], atol=1e-6)
 
 
-def test_moved_is_a_shift_and_five_inverted_pixels():
-    blank = run(moved, KEY, np.zeros((50, 28, 28), np.float32))
+def test_jitter_is_a_shift_and_five_inverted_pixels():
+    blank = run(jitter, KEY, np.zeros((50, 28, 28), np.float32))
     assert set(blank.sum(axis=(1, 2))) <= {1.0, 3.0, 5.0}
     # The same key inverts the same pixels, of whatever is there: take that back.
     images = ink(50)
-    result = run(moved, KEY, images)
+    result = run(jitter, KEY, images)
     found = set()
     for image, after, flipped in zip(images, result, blank == 1, strict=True):
         fitting = [
@@ -250,21 +256,21 @@ def test_moved_is_a_shift_and_five_inverted_pixels():
 def test_no_strength_no_change():
     for height, width in ((28, 28), (5, 8)):
         images = ink(50, height, width)
-        np.testing.assert_array_equal(run(shift, KEY, images, pixels=0), images)
-        np.testing.assert_array_equal(run(invert, KEY, images, count=0), images)
-        np.testing.assert_allclose(run(rotate, KEY, images, degrees=0.0), images, atol=1e-6)
-        np.testing.assert_allclose(run(scale, KEY, images, share=0.0), images, atol=1e-6)
-        np.testing.assert_allclose(run(shear, KEY, images, share=0.0), images, atol=1e-6)
-        np.testing.assert_allclose(run(elastic, KEY, images, pixels=0.0), images, atol=1e-6)
-        np.testing.assert_allclose(run(blur, KEY, images, deviation=0.0), images, atol=1e-6)
-        np.testing.assert_array_equal(run(thickness, KEY, images, share=0.0), images)
-        np.testing.assert_array_equal(run(contrast, KEY, images, share=0.0), images)
-        np.testing.assert_array_equal(run(noise, KEY, images, deviation=0.0), images)
-        np.testing.assert_array_equal(run(erase, KEY, images, pixels=0), images)
+        np.testing.assert_array_equal(run(shift, KEY, images, strength=0), images)
+        np.testing.assert_array_equal(run(invert, KEY, images, strength=0), images)
+        np.testing.assert_allclose(run(rotate, KEY, images, strength=0.0), images, atol=1e-6)
+        np.testing.assert_allclose(run(scale, KEY, images, strength=0.0), images, atol=1e-6)
+        np.testing.assert_allclose(run(shear, KEY, images, strength=0.0), images, atol=1e-6)
+        np.testing.assert_allclose(run(elastic, KEY, images, strength=0.0), images, atol=1e-6)
+        np.testing.assert_allclose(run(blur, KEY, images, strength=0.0), images, atol=1e-6)
+        np.testing.assert_array_equal(run(thickness, KEY, images, strength=0.0), images)
+        np.testing.assert_array_equal(run(contrast, KEY, images, strength=0.0), images)
+        np.testing.assert_array_equal(run(noise, KEY, images, strength=0.0), images)
+        np.testing.assert_array_equal(run(erase, KEY, images, strength=0), images)
         np.testing.assert_array_equal(run(make_augment([]), KEY, images), images)
 
 
-@pytest.mark.parametrize("function", EVERY, ids=EVERY_NAME)
+@pytest.mark.parametrize("function", EVERY.values(), ids=EVERY)
 def test_what_holds_for_all(function):
     # Ink to the edges, from 0 to 1; the first 20 images are the same.
     images = ink(50).round()
@@ -301,7 +307,7 @@ def test_the_draws_do_not_depend_on_the_float_type():
 @pytest.mark.parametrize("name", [n for n in AUGMENTATIONS if n not in ("invert", "noise")])
 def test_nothing_is_drawn_on_an_empty_ground(name):
     blank = np.zeros((50, 28, 28), np.float32)
-    np.testing.assert_array_equal(run(AUGMENTATIONS[name], KEY, blank), blank)
+    np.testing.assert_array_equal(run(CHANGES[name], KEY, blank), blank)
 
 
 def test_neither_order_nor_number_of_the_names_matters():
@@ -312,9 +318,9 @@ def test_neither_order_nor_number_of_the_names_matters():
 
 def test_one_name_does_as_the_function_does():
     images = jnp.asarray(ink(50))
-    keys = jax.random.split(KEY, len(AUGMENTATIONS))
-    for key, (name, function) in zip(keys, AUGMENTATIONS.items(), strict=True):
-        np.testing.assert_array_equal(make_augment([name])(KEY, images), function(key, images))
+    keys = jax.random.split(KEY, len(AUGMENT))
+    for key, name in zip(keys, AUGMENT, strict=True):
+        np.testing.assert_array_equal(make_augment([name])(KEY, images), CHANGES[name](key, images))
 
 
 def test_an_unknown_name_is_refused():
@@ -329,7 +335,7 @@ def test_strengths(name):
     images = jnp.asarray(ink(3))
     np.testing.assert_allclose(make_augment([f"{name}=0"])(KEY, images), images, atol=1e-6)
     strength = 2 if isinstance(AUGMENT[name].default, int) else 0.25
-    key = dict(zip(AUGMENTATIONS, jax.random.split(KEY, len(AUGMENTATIONS)), strict=True))[name]
+    key = dict(zip(AUGMENT, jax.random.split(KEY, len(AUGMENT)), strict=True))[name]
     np.testing.assert_array_equal(
         make_augment([f"{name}={strength}"])(KEY, images),
         AUGMENTATIONS[name](key, images, strength),
@@ -357,10 +363,10 @@ def test_blur_is_scipys():
     np.testing.assert_allclose(run(soften, images, deviations), expected, atol=1e-6)
 
 
-def test_asoften_dot_keeps_its_ink_and_widens_as_drawn():
+def test_a_blurred_dot_keeps_its_ink_and_widens_as_drawn():
     dots = np.zeros((2_000, 41, 41), np.float32)
     dots[:, 20, 20] = 1
-    result = run(blur, KEY, dots, deviation=2.0)
+    result = run(blur, KEY, dots, strength=2.0)
     np.testing.assert_allclose(result.sum(axis=(1, 2)), 1, atol=1e-5)
     away = (np.arange(41) - 20) ** 2
     deviations = np.sqrt((result.sum(axis=1) * away).sum(axis=1))
@@ -370,7 +376,7 @@ def test_asoften_dot_keeps_its_ink_and_widens_as_drawn():
 
 def test_a_bend_is_resampled_as_scipy_does():
     images = ink(5, 12, 20)
-    bends = np.asarray(_bends(KEY, images.shape, 1.5))
+    bends = np.asarray(bends_of(KEY, images.shape, 1.5))
     rows, columns = np.mgrid[:12, :20]
     expected = [
         scipy.ndimage.map_coordinates(image, [rows + bend[0], columns + bend[1]], order=1)
@@ -379,18 +385,18 @@ def test_a_bend_is_resampled_as_scipy_does():
     inside = np.stack([rows + bends[:, 0], columns + bends[:, 1]])
     inside = (inside > 0).all(axis=0) & (inside[0] < 11) & (inside[1] < 19)
     assert inside.mean() > 0.7
-    result = run(elastic, KEY, images, pixels=1.5)
+    result = run(elastic, KEY, images, strength=1.5)
     np.testing.assert_allclose(result[inside], np.array(expected)[inside], atol=1e-5)
 
 
 def test_bends_are_as_wide_as_asked_for_and_smooth():
     """Over many draws: in the middle and in the corners alike; by rows and columns independent."""
-    bends = np.asarray(_bends(KEY, (4_000, 28, 28), 1.5))
+    bends = np.asarray(bends_of(KEY, (4_000, 28, 28), 1.5))
     np.testing.assert_allclose(bends.std(axis=0), 1.5, rtol=0.05)
     np.testing.assert_allclose(bends.mean(axis=0), 0, atol=0.1)
     assert abs(np.corrcoef(bends[:, 0, 14, 14], bends[:, 1, 14, 14])[0, 1]) < 0.05
-    neighbours = np.corrcoef(bends[:, 0, 14, 14], bends[:, 0, 14, 15])[0, 1]
-    assert neighbours > 0.95
+    neighbors = np.corrcoef(bends[:, 0, 14, 14], bends[:, 0, 14, 15])[0, 1]
+    assert neighbors > 0.95
     assert abs(np.corrcoef(bends[:, 0, 2, 2], bends[:, 0, 25, 25])[0, 1]) < 0.05
     assert GRID == 7
 
@@ -398,28 +404,28 @@ def test_bends_are_as_wide_as_asked_for_and_smooth():
 def test_a_bend_comes_before_the_matrix():
     """In one resampling they do what they do in two, where the image is smooth."""
     images = soften(jnp.asarray(ink(5)), jnp.full(5, 3.0))
-    bends = _bends(KEY, images.shape, 0.5)
+    bends = bends_of(KEY, images.shape, 0.5)
     turn = jnp.tile(jnp.array([[0.98, 0.2], [-0.2, 0.98]], jnp.float32), (5, 1, 1))
-    at_once = np.asarray(_resampled(images, bends, turn))
-    in_two = np.asarray(_resampled(affine(images, turn), bends))
+    at_once = np.asarray(resample(images, Warp(turn, bends)))
+    in_two = np.asarray(resample(affine(images, turn), Warp(bends=bends)))
     np.testing.assert_allclose(at_once[:, 8:20, 8:20], in_two[:, 8:20, 8:20], atol=0.01)
 
 
 def test_contrast_and_noise_are_as_strong_as_drawn():
     images = np.full((3_000, 28, 28), 0.5, np.float32)
-    factors = 2 * run(contrast, KEY, images, share=0.5)
+    factors = 2 * run(contrast, KEY, images, strength=0.5)
     assert np.ptp(factors, axis=(1, 2)).max() < 1e-6
     assert kstest(factors[:, 0, 0], "uniform", (0.5, 0.5)).pvalue > 0.01
-    deviations = run(noise, KEY, images, deviation=0.1).std(axis=(1, 2))
+    deviations = run(noise, KEY, images, strength=0.1).std(axis=(1, 2))
     assert kstest(deviations, "uniform", (0, 0.1)).pvalue > 0.01
-    loud = run(noise, KEY, images, deviation=5.0)
+    loud = run(noise, KEY, images, strength=5.0)
     assert (loud.min(), loud.max()) == (0, 1)
 
 
 def test_what_is_erased_is_a_rectangle():
     images = ink(3_000, 12, 20)
-    gone = run(erase, KEY, images, pixels=4) == 0
-    kept = np.where(gone, images, run(erase, KEY, images, pixels=4))
+    gone = run(erase, KEY, images, strength=4) == 0
+    kept = np.where(gone, images, run(erase, KEY, images, strength=4))
     np.testing.assert_array_equal(kept, images)
     rows, columns = gone.any(axis=2), gone.any(axis=1)
     np.testing.assert_array_equal(gone, rows[:, :, None] & columns[:, None, :])
@@ -431,3 +437,41 @@ def test_what_is_erased_is_a_rectangle():
     assert set(heights) == {0, 1, 2, 3, 4}
     starts = rows[rows.any(axis=1)].argmax(axis=1)
     assert set(starts) == set(range(12))
+
+
+@pytest.mark.parametrize("function", [*CHANGES.values(), jitter, ALL], ids=EVERY)
+def test_channels_change_alike(function):
+    """Each as an image without channels does, with the same key; and of any size."""
+    for height, width in ((12, 20), (33, 9)):
+        images = np.stack([ink(5, height, width, seed) for seed in range(3)], axis=-1)
+        together = run(function, KEY, images)
+        assert together.shape == images.shape
+        for channel in range(3):
+            alone = run(function, KEY, images[..., channel])
+            np.testing.assert_allclose(together[..., channel], alone, atol=1e-6)
+
+
+def test_geometry_of_channels():
+    images = np.stack([ink(4, 9, 14, seed) for seed in range(2)], axis=-1)
+    moves, turn = np.full((4, 2), 2, np.int32), np.full((4, 2, 2), 0.5, np.float32)
+    shares = np.linspace(-1, 1, 4).astype(np.float32)
+    for function in (
+        lambda images: translate(images, jnp.asarray(moves), most=2),
+        lambda images: affine(images, jnp.asarray(turn)),
+        lambda images: thicken(images, jnp.asarray(shares)),
+        lambda images: soften(images, jnp.asarray(shares + 1)),
+    ):
+        together = np.asarray(function(jnp.asarray(images)))
+        for channel in range(2):
+            alone = function(jnp.asarray(images[..., channel]))
+            np.testing.assert_allclose(together[..., channel], alone, atol=1e-6)
+
+
+def test_copies_differ_and_are_the_same_every_time(rng):
+    pixels = jnp.asarray(rng.integers(0, 256, (20, 28, 28), dtype=np.uint8))
+    first, second = map(np.asarray, jittered_copies(pixels, draws=2))
+    assert first.dtype == np.uint8
+    assert not np.array_equal(first, second)
+    np.testing.assert_array_equal(next(jittered_copies(pixels, draws=1)), first)
+    exact = np.asarray(jitter(jax.random.key(0), pixels.astype(jnp.float32) / 255))
+    np.testing.assert_allclose(first, 255 * exact, atol=1e-3)

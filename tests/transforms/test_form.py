@@ -6,8 +6,10 @@ from PIL import Image
 from scipy.ndimage import center_of_mass
 
 import jaxdigits as jd
-from jaxdigits.data import to_emnist, to_mnist
+from jaxdigits.data.dataset import FORM_NAMES
 from jaxdigits.errors import DataError
+from jaxdigits.transforms import FORMS, to_emnist, to_form, to_mnist, to_plain
+from jaxdigits.transforms.form import stroke_width
 
 
 def enlarged(image, rng, method=None):
@@ -17,7 +19,7 @@ def enlarged(image, rng, method=None):
 
 
 def difference(found, images):
-    """The mean of the difference, in grey levels a pixel."""
+    """The mean of the difference, in gray levels a pixel."""
     return np.abs(np.stack(found).astype(float) - images).mean()
 
 
@@ -71,7 +73,7 @@ def test_an_image_of_emnist_comes_back_nearly(letters, rng):
 
 @pytest.mark.parametrize("shape", [(5, 5), (28, 28), (200, 30), (30, 200), (700, 500)])
 def test_form_of_mnist(shape, rng):
-    """A box of 20, the centre of mass in the middle, the brightest 255, whatever comes in."""
+    """A box of 20, the center of mass in the middle, the brightest 255, whatever comes in."""
     page = np.zeros(shape, np.uint8)
     page[1:-1, shape[1] // 2] = 100
     page[shape[0] // 2, 1:-1] = 100
@@ -84,7 +86,7 @@ def test_form_of_mnist(shape, rng):
 
 
 def test_no_ink():
-    for convert in (to_mnist, to_emnist):
+    for convert in FORMS.values():
         with pytest.raises(DataError, match="there is no ink"):
             convert(np.zeros((10, 10), np.uint8))
         with pytest.raises(DataError, match="there is no ink"):
@@ -94,7 +96,46 @@ def test_no_ink():
 def test_extremes_of_form():
     """One pixel, a full square, a line: no error, something to see, 28x28."""
     for page in (np.full((1, 1), 9, np.uint8), np.full((50, 50), 255, np.uint8), np.eye(60) * 255):
-        for convert in (to_mnist, to_emnist):
+        for convert in FORMS.values():
             image = convert(page.astype(np.uint8))
             assert image.shape == (28, 28)
             assert image.max() > 100
+
+
+def test_every_form_has_its_function():
+    assert tuple(FORMS) == FORM_NAMES
+
+
+@pytest.mark.parametrize("shape", [(28, 28), (28, 28, 3), (28, 28, 1)])
+@pytest.mark.parametrize("form", FORMS)
+def test_images_of_a_form(form, shape, rng):
+    page = rng.integers(0, 256, (90, 60), dtype=np.uint8)
+    dark, light = (to_form(page, form, shape, light_ground=light) for light in (False, True))
+    assert dark.shape == light.shape == shape
+    np.testing.assert_array_equal(light, 255 - dark)
+    for channel in dark.reshape(28, 28, -1).transpose(2, 0, 1):
+        np.testing.assert_array_equal(channel, FORMS[form](page))
+
+
+def test_plain_is_fitted_into_any_shape():
+    page = np.zeros((60, 30), np.uint8)
+    page[10:50, 10:20] = 200
+    for shape in ((28, 28), (30, 60), (120, 31)):
+        image = to_plain(page, shape)
+        rows, columns = (np.ptp(places) + 1 for places in np.nonzero(image > 127))
+        assert image.shape == shape
+        assert abs(rows / columns - 4) < 0.6  # not distorted
+
+
+@pytest.mark.parametrize("width", [1, 2, 3, 5, 10, 20])
+def test_widths_of_strokes(width):
+    bar = np.zeros((210, 60), np.uint8)
+    bar[5:205, 20 : 20 + width] = 255
+    assert width - 0.01 <= stroke_width(bar) <= 1.12 * width
+    slanted = np.zeros((300, 300), np.uint8)
+    for step in range(240):  # across: the width over the square root of 2, counted along rows
+        slanted[step + 30, step + 20 : step + 20 + width] = 255
+    if width == 2:  # the skeleton gets short, as scikit-image's does
+        assert stroke_width(slanted) == pytest.approx(3.93, abs=0.01)
+    else:
+        assert 0.9 * width <= stroke_width(slanted) <= 1.2 * width or width > 10

@@ -6,6 +6,7 @@ from jaxdigits.transforms.scaling import (
     IMAGE_MEAN,
     IMAGE_STD,
     Scaling,
+    pixel_statistics,
     rescale_each,
     scale_pixels,
     standardize,
@@ -52,7 +53,20 @@ def test_a_blank_image_stays_blank():
         np.testing.assert_allclose(blank, IMAGE_MEAN, atol=1e-6)
 
 
-def test_a_grey_image_is_blank():
+@pytest.mark.parametrize("shape", [(28, 28), (9, 14), (9, 14, 3), (200, 200)])
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+def test_statistics_of_images_of_any_shape(rng, shape, dtype):
+    images = rng.integers(0, 256, (7, *shape)).astype(dtype)
+    found = pixel_statistics(jnp.asarray(images))
+    shares = images.astype(np.float64) / 255
+    np.testing.assert_allclose(found.mean, shares.mean(), rtol=1e-5)
+    np.testing.assert_allclose(found.std, shares.std(), rtol=1e-4)
+    each = rescale_each(unit_pixels(jnp.asarray(images)))
+    assert each.shape == images.shape
+    np.testing.assert_allclose(each.reshape(7, -1).mean(axis=1), IMAGE_MEAN, atol=1e-4)
+
+
+def test_a_gray_image_is_blank():
     """Of any of the 256 levels."""
     pixels = jnp.broadcast_to(jnp.arange(256, dtype=jnp.uint8)[:, None, None], (256, 28, 28))
     np.testing.assert_allclose(rescale_each(unit_pixels(pixels)), IMAGE_MEAN, atol=1e-6)

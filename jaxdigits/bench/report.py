@@ -1,0 +1,107 @@
+"""Measurements and comparisons in words."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tabulate import tabulate
+
+from jaxdigits.bench.compare import LEVEL, MARGIN, Comparison
+
+
+def measurement(document: Mapping[str, Any]) -> str:
+    """A table of the benchmarks, and what they were measured on.
+
+    Args:
+        document: as `jaxdigits.bench.document` makes it.
+    """
+    headers = (
+        *("", "devices", "compile", "first call", "call", "images/s", "95% interval"),
+        *("GFLOP/s", "of product", "of datasheet", "memory"),
+    )
+    rows = [_cells(entry) for entry in document["benchmarks"]]
+    keep = [i for i in range(len(headers)) if i == 0 or any(row[i] for row in rows)]
+    lines = tabulate(
+        [[row[i] for i in keep] for row in rows],
+        [headers[i] for i in keep],
+        "simple",
+        disable_numparse=True,
+        colalign=["left"] + ["right"] * (len(keep) - 1),
+    )
+    ours, cpu = document["jaxdigits"], document["machine_info"]["cpu"]
+    peak, commit = ours["peak_bytes"], document["commit_info"]["id"]
+    memory = f"{peak['process'] / 1e6:,.0f} MB of the process"
+    if peak["device"]:
+        memory += f", {peak['device'] / 1e6:,.0f} MB of the device"
+    machine = [
+        f"{ours['device']} x {ours['devices']}",
+        f"{cpu['brand_raw']}, {cpu['count']} cores",
+        ", ".join(f"{name} {version}" for name, version in ours["versions"].items()),
+        f"commit {commit[:10]}" if commit else "no commit",
+        *(f"{name}={value}" for name, value in ours["flags"].items()),
+    ]
+    return f"{lines}\n\nPeak memory: {memory}.\n{'; '.join(machine)}."
+
+
+def _cells(entry: Mapping[str, Any]) -> tuple[str, ...]:
+    extra = entry["extra_info"]
+    rate = interval = ""
+    if extra["images"]:
+        low, high = extra["interval_95"]
+        rate, interval = f"{extra['images_per_second']:,.0f}", f"{low:,.0f} to {high:,.0f}"
+    datasheet = extra["share_of_datasheet"]
+    return (
+        entry["name"],
+        f"{extra['devices']}",
+        f"{extra['trace_seconds'] + extra['compile_seconds']:.1f} s",
+        f"{extra['first_seconds']:.2f} s",
+        f"{entry['stats']['median']:.3g} s",
+        rate,
+        interval,
+        f"{extra['flops_per_second'] / 1e9:,.1f}",
+        f"{extra['share_of_product']:.0%}",
+        "" if datasheet is None else f"{datasheet:.1%}",
+        f"{extra['program_bytes'] / 1e6:,.0f} MB",
+    )
+
+
+def comparison(compared: Comparison) -> str:
+    """A table of the changes, and how to read it."""
+    lines = tabulate(
+        [(c.name, *(f"{end:.3f}" for end in c.ratio), c.verdict) for c in compared.changes],
+        ("", "time, after to before", "from", "to", ""),
+        "simple",
+        disable_numparse=True,
+        colalign=("left", "right", "right", "right", "left"),
+    )
+    hardest = max(compared.changes, key=lambda change: change.visible)
+    seen = hardest.visible - 1
+    least = f"only one of more than {seen:.0%}" if seen < 10 else "none"
+    how = "Measured one after the other: the fastest rounds count."
+    better = "`jaxdigits bench pair`, more --rounds, and a quieter machine"
+    if compared.interleaved:
+        how = "Measured interleaved: the median of the rounds' ratios counts."
+        better = "More --rounds"
+    return (
+        f"{lines}\n\nThe matrix product takes {compared.machine.value:.3f}x as long as before. "
+        f"Above 1 is slower; all intervals hold at once with {LEVEL:.0%} confidence. The same "
+        f"program, started again, may differ by {MARGIN - 1:.0%}. {how}\n"
+        f"A slowdown is hardest to see in {hardest.name}: {least} would surely have been found. "
+        f"{better} show smaller ones."
+    )
+
+
+def time_to(document: Mapping[str, Any]) -> str:
+    """How many runs reach the accuracy, and the means."""
+    low, high = document["share_interval_95"]
+    return (
+        f"{document['reached']} of {document['seeds']} reach {document['accuracy']:.2%} "
+        f"(95% interval {low:.0%} to {high:.0%}); accuracy "
+        f"{_mean(document, 'mean_accuracy', '.2%')}; whole process, in seconds, "
+        f"{_mean(document, 'mean_seconds', '.2f')}"
+    )
+
+
+def _mean(document: Mapping[str, Any], name: str, form: str) -> str:
+    ends: Sequence[float] = document[f"{name}_interval_95"]
+    low, high = (format(end, form) for end in ends)
+    return f"{document[name]:{form}} ({low} to {high})"

@@ -1,0 +1,110 @@
+"""Files of one character each, read as the images that the network was trained on."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from drawn import canvas
+from PIL import Image
+
+import jaxdigits as jd
+from jaxdigits.errors import DataError
+from jaxdigits.handwriting import classify_files
+from jaxdigits.runs.fit import fit
+
+CONFIG = jd.TrainConfig(model="linear", epochs=3, learning_rate=0.3)
+
+
+def folder_of_drawings(folder: Path) -> Path:
+    """Digits on paper and on slate, small and large, also as JPEG and with transparency."""
+    for part, seeds in (("train", range(8)), ("test", range(8, 12))):
+        for digit in "0123":
+            (folder / part / digit).mkdir(parents=True)
+            for seed in seeds:
+                image = Image.fromarray(
+                    canvas(digit, seed, side=28 + 9 * seed, pen=3, dark=seed % 3 == 0)
+                )
+                suffix = "jpg" if seed % 2 else "png"
+                image.save(folder / part / digit / f"{digit}{seed}.{suffix}")
+    alpha = Image.fromarray(255 - canvas("3", 20))
+    clear = Image.new("LA", alpha.size)
+    clear.putalpha(alpha)
+    clear.save(folder / "test" / "3" / "clear.png")
+    return folder
+
+
+def labels_of(run, files):
+    return [found.class_name for found in classify_files(run, files)]
+
+
+def check_test_files(run, folder, split):
+    """Each file of the test split, alone and with the others, gets the label of `evaluate`."""
+    files = sorted((folder / "test").glob("*/*.*"), key=lambda path: path.name)
+    expected = [run.class_names[label] for label in run.predict(split.images)]
+    assert len(set(expected)) > 1
+    assert labels_of(run, files) == expected
+    assert [labels_of(run, [file])[0] for file in files] == expected
+    probabilities = [found.probability for found in classify_files(run, files)]
+    np.testing.assert_allclose(
+        probabilities, run.predict_proba(split.images).max(axis=1), rtol=1e-5
+    )
+
+
+def test_a_folder_of_ones_own(tmp_path):
+    folder = folder_of_drawings(tmp_path / "drawings")
+    run = fit(CONFIG.replace(dataset=str(folder)))
+    assert run.form == "plain"
+    check_test_files(run, folder, jd.data.load(folder, "test"))
+
+
+@pytest.mark.parametrize("form", ["mnist", "plain"])
+@pytest.mark.parametrize("light_ground", [False, True])
+def test_an_exported_dataset(tmp_path, rng, form, light_ground):
+    """Taken as it is, even where the border of an image looks like a light ground."""
+    images = rng.integers(0, 256, (80, 28, 28), np.uint8)
+    images[:, [0, -1]] = images[:, :, [0, -1]] = 250
+    labels = np.arange(80, dtype=np.int32) % 2
+    images[labels == 1, 10:18, 10:18] = 255
+    images[labels == 0, 10:18, 10:18] = 0
+    train, test = (jd.Examples(images[part], labels[part]) for part in (slice(60), slice(60, 80)))
+    splits = jd.data.from_arrays(
+        "boxes", train, test, ("no", "yes"), form=form, light_ground=light_ground
+    )
+    folder = jd.data.export_folder(splits, tmp_path / "boxes")
+    run = fit(CONFIG.replace(dataset=str(folder)))
+    assert (run.form, run.light_ground) == (form, light_ground)
+    check_test_files(run, folder, jd.data.load(folder, "test"))
+
+
+def test_photos_and_scans_come_to_the_form_of_mnist(tmp_path):
+    run = jd.load("digits")
+    files = []
+    for number, digit in enumerate("0123456789"):
+        files.append(tmp_path / f"{digit}.png")
+        page = canvas(digit, number, side=200 + number, dark=number % 2 == 0)
+        Image.fromarray(page).save(files[-1])
+    assert "".join(labels_of(run, files)) == "0123456789"
+    assert classify_files(run, []) == []
+
+
+def test_files_of_the_datasets_own_size_are_in_its_form(tmp_path):
+    """As they are, or inverted where they are dark on a light ground."""
+    run, test = jd.load("digits"), jd.data.load("digits", "test")
+    expected = [run.class_names[label] for label in run.predict(test.images[:20])]
+    for name, images in (("dark", test.images[:20]), ("light", 255 - test.images[:20])):
+        files = [tmp_path / f"{name}-{number}.png" for number in range(20)]
+        for file, image in zip(files, images, strict=True):
+            Image.fromarray(image).save(file)
+        assert labels_of(run, [str(file) for file in files]) == expected
+
+
+def test_files_that_are_refused(tmp_path):
+    Image.new("L", (100, 100), 255).save(tmp_path / "blank.png")
+    (tmp_path / "text.png").write_text("7")
+    run = jd.load("digits")
+    for name, message in (
+        ("blank", "blank.png: there is no writing"), ("text", "text.png cannot be read"),
+        ("none", "none.png"),
+    ):  # fmt: skip
+        with pytest.raises(DataError, match=message):
+            classify_files(run, [tmp_path / f"{name}.png"])
