@@ -785,7 +785,8 @@ def test_each_image_rescaled(model, rng):
     assert np.std(logits) > 0
     changed = images * np.array([0.2, 1.0, 3.0], np.float32)[:, None, None] + np.float32(0.3)
     np.testing.assert_allclose(apply(changed), logits, rtol=1e-3, atol=1e-4)
-    blank = np.broadcast_to(np.float32([0.0, 1.0, 0.3])[:, None, None], images.shape)
+    grays = np.array([0.0, 1.0, 0.3], np.float32)
+    blank = np.broadcast_to(grays[:, None, None], images.shape)
     assert np.isfinite(apply(blank)).all()
     if net.apply_train is not None:
         apply_train = jax.jit(net.apply_train)
