@@ -158,7 +158,7 @@ def sweep(
         resume=resume,
         resumable=lambda path: resumable(path) or (path / MEMBERS).exists(),
     ) as new:
-        document["batch_sizes"] = trainer.prepare(manifest and manifest["batch_sizes"])
+        document["batch_sizes"] = trainer.prepare((manifest or {}).get("batch_sizes"))
         manifest = manifest or write_manifest(new.work, document)
         options = {"--data-dir": data_dir, "--manual-dir": manual_dir}
         command = resume_command(
