@@ -411,9 +411,9 @@ def test_data_show(cli, tmp_path):
     code, out, _ = cli("data", "show", "digits", "--split", "test", "--count", "20")
     assert code == 0
     assert "drawn to digits-test.png" in out
-    picture = Image.open("digits-test.png")
-    assert picture.format == "PNG"
-    assert picture.width > 500
+    with Image.open("digits-test.png") as picture:
+        assert picture.format == "PNG"
+        assert picture.width > 500
     assert sorted(path.name for path in tmp_path.iterdir()) == ["digits-test.png"]
 
 
