@@ -32,7 +32,7 @@ def results() -> str:
         rows.append(
             (
                 f"Test accuracy, {study['title']}",
-                f"**{study['mean']:.2%}** (mean of {study['seeds']} seeds, 95 % interval {low:.2%} "
+                f"**{study['mean']:.2%}** (mean of {study['seeds']} seeds, 95% interval {low:.2%} "
                 f"to {high:.2%}); within two guesses {within_two:.2%}",
                 study["command"],
             )
@@ -43,7 +43,7 @@ def results() -> str:
         rows.append(
             (
                 f"Test accuracy, recipe of {shipped['title']}",
-                f"**{shipped['test']['mean']:.2%}** (mean of {shipped['seeds']} seeds, 95 % "
+                f"**{shipped['test']['mean']:.2%}** (mean of {shipped['seeds']} seeds, 95% "
                 f"interval {low:.2%} to {high:.2%}); within two guesses "
                 f"{shipped['test_within_two']['mean']:.2%}; moved by up to 2 pixels, 5 inverted "
                 f"{shipped['test_moved']['mean']:.2%}",
@@ -89,7 +89,7 @@ def results() -> str:
     rows.append(
         (
             f"MNIST to {reached['accuracy']:.0%}, whole process, compiled anew",
-            f"**{reached['mean_seconds']:.1f} s** (mean of {reached['seeds']} seeds, 95 % interval "
+            f"**{reached['mean_seconds']:.1f} s** (mean of {reached['seeds']} seeds, 95% interval "
             f"{low:.1f} to {high:.1f} s); {reached['reached']} of {reached['seeds']} get there, "
             f"mean accuracy {reached['mean_accuracy']:.2%}",
             reached["command"],
