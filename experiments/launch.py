@@ -4,7 +4,7 @@
 
 Expect, on two CPU cores with nothing else running: the default run on MNIST in about a minute; its
 first step after 8 seconds the first time and 3 the second, when compiled programs are there; the
-letters network past 85 % after one epoch within 30 seconds, and through the recipe that
+letters network past 85% after one epoch within 30 seconds, and through the recipe that
 `recipes.py` chose within three minutes.
 
 Data must be prepared. Compiled programs go to a new folder, so that the first run finds none. The

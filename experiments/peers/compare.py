@@ -15,7 +15,7 @@ chosen once by its median, not round by round.
 
 Each variant is a process of its own, which waits for its turn, so that none of them meets another's
 threads or memory. They take turns, a round each, so that a machine that drifts drifts for all, and
-the ratio of each round counts: its median, with a 95 % interval. Before each turn is a pause,
+the ratio of each round counts: its median, with a 95% interval. Before each turn is a pause,
 because PyTorch's threads go on spinning for some milliseconds. The first round of each, which
 compiles and warms up, is not counted. Pixels are random: their values do not change how long a
 round takes.

@@ -3,7 +3,7 @@
 Only matrix products and convolutions count, two operations for each multiplication with its
 addition. Multiplications with the zeros of a padding do not count: no image needs them. These are
 the operations of the mathematics, whatever a program makes of them; Winograd's form needs fewer,
-so that its utilisation may look better than the processor is.
+so that its utilization may look better than the processor is.
 """
 
 from collections.abc import Iterator, Sequence
@@ -32,7 +32,7 @@ def forward_flops(config: TrainConfig, num_classes: int) -> int:
 def training_flops(config: TrainConfig, num_classes: int) -> int:
     """Of one image in training: forward, and backward to the weights and to the layer below.
 
-    Each takes as much, but nothing goes back to the image. The optimiser does not count.
+    Each takes as much, but nothing goes back to the image. The optimizer does not count.
 
     Example:
         >>> training_flops(TrainConfig(model="linear"), 10)

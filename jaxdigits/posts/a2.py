@@ -11,8 +11,7 @@ Expect: 1.0, for the post's own logits and for the same raised by 1000, where ex
 import jax.numpy as jnp
 
 import jaxdigits as jd
-from jaxdigits.posts.comparison import Comparison
-from jaxdigits.posts.study import Study
+from jaxdigits.posts import Comparison, Study
 
 SETUP = "softmax, the largest logit subtracted first"
 

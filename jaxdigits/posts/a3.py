@@ -13,8 +13,7 @@ clamp is flat, so that nothing is learned from the images that are most wrong.
 import jax.numpy as jnp
 
 import jaxdigits as jd
-from jaxdigits.posts.comparison import Comparison
-from jaxdigits.posts.study import Study
+from jaxdigits.posts import Comparison, Study
 
 SETUP = "cross-entropy, probabilities clamped to at least 1e-10"
 

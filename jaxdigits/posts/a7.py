@@ -5,21 +5,16 @@ at the same learning rate. Here it is `optax.sgd`. It makes the same step as `Ba
 nothing should change.
 
 Posted: 20 epochs between 0.5626 and 0.5803, where A6 had ended at 0.7470.
-Expect: no change. Both optimisers give the same numbers, step by step, and a network in which some
-classes are lost stays as it is. A fall by 18 points at the switch is none of the optimiser's doing.
+Expect: no change. Both optimizers give the same numbers, step by step, and a network in which some
+classes are lost stays as it is. A fall by 18 points at the switch is none of the optimizer's doing.
 Other starts of A6 do end where the posted curve lies; perhaps the cells of the notebook were run
 more than once. With A9's learning rate, 0.001, it goes on learning.
 """
 
-from dataclasses import replace
-
 from matplotlib.figure import Figure
 
 from jaxdigits import plots
-from jaxdigits.posts.comparison import Comparison
-from jaxdigits.posts.study import Study, Trained
-
-from . import a6
+from jaxdigits.posts import Comparison, Study, Trained, a6
 
 SETUP = "the networks of A6 go on with optax.sgd"
 
@@ -34,7 +29,7 @@ POSTED_ACCURACY = [
 
 def corrected(study: Study) -> Trained:
     """Going on from the corrected networks of A6."""
-    config, before = replace(CONFIG, learning_rate=0.001), a6.corrected(study)
+    config, before = CONFIG.replace(learning_rate=0.001), a6.corrected(study)
     return study.train("A7, learning rate 0.001", config, params=before.params)
 
 
@@ -49,7 +44,7 @@ def run(study: Study) -> list[Comparison]:
             "first epoch, less the last of A6",
             posted.accuracy[:, 0] - before.accuracy[:, -1],
             "-0.1844",
-            "the optimiser makes the same step as before, so it cannot be why the post's accuracy "
+            "the optimizer makes the same step as before, so it cannot be why the post's accuracy "
             "falls by 18 points (0.7470 to 0.5626) at the switch; perhaps the notebook's cells "
             "were not run in their order",
             limits=(-1.0, 1.0),

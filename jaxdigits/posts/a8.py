@@ -10,10 +10,7 @@ Expect: the same.
 import jax
 
 import jaxdigits as jd
-from jaxdigits.posts.comparison import Comparison
-from jaxdigits.posts.study import Study
-
-from . import a4, a9
+from jaxdigits.posts import Comparison, Study, a4, a9
 
 SETUP = "number of parameters"
 

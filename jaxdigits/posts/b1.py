@@ -13,8 +13,7 @@ from matplotlib.figure import Figure
 
 import jaxdigits as jd
 from jaxdigits import plots
-from jaxdigits.posts.comparison import Comparison
-from jaxdigits.posts.study import Study, Trained
+from jaxdigits.posts import Comparison, Study, Trained
 
 SETUP = "nearest mean image, mean absolute error"
 

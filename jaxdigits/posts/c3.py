@@ -12,10 +12,7 @@ from matplotlib.figure import Figure
 
 from jaxdigits import plots
 from jaxdigits.evaluation.metrics import confusion_matrix, most_confused
-from jaxdigits.posts.comparison import Comparison
-from jaxdigits.posts.study import Study
-
-from . import c1
+from jaxdigits.posts import Comparison, Study, c1
 
 DATA = "letters"
 SETUP = "letters network, confusion"

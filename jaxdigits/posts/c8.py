@@ -19,8 +19,7 @@ import numpy as np
 from jaxdigits.by_hand import convolution as by_hand
 from jaxdigits.losses import cross_entropy
 from jaxdigits.models import convnet
-from jaxdigits.posts.comparison import Comparison
-from jaxdigits.posts.study import Study
+from jaxdigits.posts import Comparison, Study
 from jaxdigits.transforms.scaling import rescale_each, unit_pixels
 
 DATA = "letters"

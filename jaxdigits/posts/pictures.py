@@ -3,9 +3,7 @@
 from matplotlib.figure import Figure
 
 from jaxdigits import plots
-from jaxdigits.posts.study import Study
-
-from . import a4, a5, a6, a7
+from jaxdigits.posts import Study, a4, a5, a6, a7
 
 LESSON = {
     "A4": "A4: mean loss, no clamp",

@@ -13,7 +13,7 @@ from jaxdigits.data.dataset import Fingerprint
 
 Document = Mapping[str, Any]
 
-HEADERS = ("row", "what", "posted", "ours", "95 % interval", "range", "one more run", "agrees")
+HEADERS = ("row", "what", "posted", "ours", "95% interval", "range", "one more run", "agrees")
 
 _STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 70rem; margin: 2rem auto; padding: 0 1rem }
@@ -48,7 +48,7 @@ def brief_table(document: Document) -> str:
             what = f"{row['setup']}: {figure['what']}"
             agrees = {True: "yes", False: "no"}.get(figure["agrees"], "")
             lines.append((row["row"], what, *_cells(figure), agrees))
-    headers = ("row", "what", "posted", "ours", "95 % interval", "agrees")
+    headers = ("row", "what", "posted", "ours", "95% interval", "agrees")
     return str(tabulate(lines, headers, "pipe", disable_numparse=True))
 
 
@@ -183,7 +183,7 @@ def _footnotes(document: Document) -> list[str]:
     if any(figure.get("interval_95") for figure in figures):
         notes.append(
             f"Ours is the mean over {document['seeds']} seeds (over 4 at most where a training "
-            "takes minutes) with its 95 % interval (Student's t) and the range; one more run with "
+            "takes minutes) with its 95% interval (Student's t) and the range; one more run with "
             "another seed would lie in the last interval, in 95 cases of 100. Figures without "
             "intervals hold no chance."
         )

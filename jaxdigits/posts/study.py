@@ -27,6 +27,9 @@ from jaxdigits.training.state import TrainingData, TrainResult
 from jaxdigits.training.trainer import compute_logits, make_train, make_trainer
 from jaxdigits.transforms.scaling import Scaling, scale_inputs
 
+SGD = TrainConfig(model="linear", optimizer="sgd", schedule="constant", learning_rate=1.0)
+"""How most rows train, in batches of 64, but for the learning rate."""
+
 SEEDS = "seeds"
 """The name of the mesh's axis."""
 
