@@ -89,11 +89,14 @@ def choose_dataset(name: str, data_dir: StrPath | None, manual_dir: StrPath | No
         return str(find_folder(name) or name)
     try:
         prepare("mnist", data_dir, manual_dir)
-    except DataUnavailableError as error:
+    except DataUnavailableError:
         if manual_dir is not None:
             raise
-        logger.warning("%s", error)
-        logger.warning("training on the digits inside instead")
+        logger.warning(
+            "MNIST is not prepared and its host does not answer: training on the 1,797 digits that "
+            "come with the package. For MNIST, give a folder that holds its four files with "
+            "--manual-dir (`jaxdigits data prepare mnist` names them)."
+        )
         return "digits"
     return "mnist"
 

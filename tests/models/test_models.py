@@ -389,30 +389,6 @@ def test_what_dropout_leaves_out_learns_nothing(rng):
         assert 15 < kept.sum() < 49
 
 
-@pytest.mark.parametrize("model", ["linear", "mlp", "convnet", "pixel"])
-def test_each_image_rescaled(model, rng):
-    """Brightness and contrast make no difference, and a blank image is none to fear."""
-    net = make_model(TrainConfig(model=model, scale="image", dropout=0.5), 10)
-    images = jnp.asarray(rng.uniform(size=(3, 28, 28)), jnp.float32)
-    params = net.init(jax.random.key(0))
-    if net.fit is not None:
-        params = net.fit(images, jnp.arange(3))
-        dark = net.fit(images / 3, jnp.arange(3))
-        np.testing.assert_allclose(params["means"], dark["means"], rtol=1e-4, atol=1e-4)
-    apply = jit_once(net.apply)
-    logits = apply(params, images)
-    assert np.std(logits) > 0
-    changed = images * jnp.array([0.2, 1.0, 3.0])[:, None, None] + 0.3
-    np.testing.assert_allclose(apply(params, changed), logits, rtol=1e-3, atol=1e-4)
-    blank = jnp.broadcast_to(jnp.array([0.0, 1.0, 0.3])[:, None, None], images.shape)
-    assert np.isfinite(apply(params, blank)).all()
-    if net.apply_train is not None:
-        key = jax.random.key(0)
-        apply_train = jit_once(net.apply_train)
-        dim, bright = (apply_train(params, each, key)[0] for each in (images, changed))
-        np.testing.assert_allclose(dim, bright, rtol=1e-3, atol=1e-4)
-
-
 def test_annotations_are_checked():
     """Or the annotations would be mere prose."""
     with pytest.raises(TypeCheckError):

@@ -48,9 +48,9 @@ def without_seconds(run: jd.Run) -> list[dict]:
 def test_the_loop_s_body_sees_every_epoch(alone):
     """In numbers, and as a run that is as good as they say."""
     validation = jd.data.load("digits", "validation")
-    found = []
+    found, run = [], alone
     for epoch in jd.epochs(CONFIG):
-        found.append(epoch._replace(state=None, make_run=None))
+        found.append(epoch)
         run = epoch.run()
         assert run.evaluate(validation).accuracy == pytest.approx(epoch.validation.accuracy)
         assert int(epoch.state.step) == 11 * epoch.number  # of 1,317 images
@@ -58,6 +58,7 @@ def test_the_loop_s_body_sees_every_epoch(alone):
     for epoch, line in zip(found, alone.history[1:], strict=True):
         assert epoch.train == (line["train_loss"], line["train_accuracy"])
         assert epoch.validation == (line["validation_loss"], line["validation_accuracy"])
+    assert run is not alone
     assert same_params(run, alone)
     assert list(Path().iterdir()) == []
     assert alone.folder is None
@@ -68,9 +69,11 @@ def test_the_loop_s_body_sees_every_epoch(alone):
 def test_stopping_early_and_resuming(alone, last):
     """To the bit, also where there was nothing left to train."""
     before = signal.getsignal(signal.SIGINT)
+    epoch = None
     for epoch in jd.epochs(CONFIG, folder="run"):
         if epoch.number == last:
             break
+    assert epoch is not None
     assert signal.getsignal(signal.SIGINT) is before
     assert saved_chunks(Path("run.unfinished")) == [last]
     assert not Path("run").exists()
@@ -232,8 +235,8 @@ def start() -> jd.Run:
 def darker() -> dict:
     """The digits in half of their brightness, so that other statistics would suit them."""
     train, test = (jd.data.load("digits", split) for split in ("train+validation", "test"))
-    parts = (jd.Examples(split.images // 2, split.labels) for split in (train, test))
-    return dict(jd.data.from_arrays("darker", *parts, train.class_names))
+    dark = [jd.Examples(split.images // 2, split.labels) for split in (train, test)]
+    return dict(jd.data.from_arrays("darker", dark[0], dark[1], train.class_names))
 
 
 TUNING = jd.TrainConfig(epochs=2, learning_rate=1e-3)
@@ -290,8 +293,11 @@ def test_a_start_of_one_s_own():
     """A network of one's own comes with the run."""
     model = network()
     run = jd.fit(OWN, folder="start", model=model)
-    for more in ({"init_from": run}, {"init_from": "start", "model": model}):
-        tuned = jd.fit(OWN.replace(epochs=0), **more)
+    config = OWN.replace(epochs=0)
+    for tuned in (
+        jd.fit(config, init_from=run),
+        jd.fit(config, init_from="start", model=model),
+    ):
         assert tuned.own == ("model",)
         assert same_params(tuned, run)
 
