@@ -220,12 +220,11 @@ def _measure(
 ) -> dict[str, Any]:
     """The document of benchmarks."""
     from jaxdigits.bench import document
-    from jaxdigits.bench.measure import measure
+    from jaxdigits.bench.measure import interleaved, prepare_all
 
     with _progress(show=pair is None) as progress:
-        timings = measure(
-            benchmarks,
-            images,
+        timings = interleaved(
+            prepare_all(benchmarks, images, progress),
             rounds=rounds,
             round_seconds=round_seconds,
             before_round=(lambda: None) if pair is None else _wait_for_turn,
