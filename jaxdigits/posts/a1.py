@@ -26,13 +26,8 @@ def run(study: Study) -> list[Comparison]:
     squares = np.asarray((standardized**2).mean(axis=(1, 2)), np.float64)
     mean = means.mean()
     return [
-        Comparison("mean", [float(scaling.mean)], "0.1307", chance=False),
-        Comparison("standard deviation", [float(scaling.std)], "0.3081", chance=False),
-        Comparison("mean, standardized", [mean], "0.0000", chance=False),
-        Comparison(
-            "deviation, standardized",
-            [np.sqrt(squares.mean() - mean**2)],
-            "1.0000",
-            chance=False,
-        ),
+        Comparison.exact("mean", float(scaling.mean), "0.1307"),
+        Comparison.exact("standard deviation", float(scaling.std), "0.3081"),
+        Comparison.exact("mean, standardized", mean, "0.0000"),
+        Comparison.exact("deviation, standardized", np.sqrt(squares.mean() - mean**2), "1.0000"),
     ]

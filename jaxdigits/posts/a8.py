@@ -23,6 +23,6 @@ def run(study: Study) -> list[Comparison]:
         return jd.models.count_params(model.init(jax.random.key(0)))
 
     return [
-        Comparison("A4, linear", [count(a4.CONFIG)], "7850", chance=False, digits=0),
-        Comparison("A9, one hidden layer", [count(a9.CONFIG)], "23860", chance=False, digits=0),
+        Comparison.exact("A4, linear", count(a4.CONFIG), "7850"),
+        Comparison.exact("A9, one hidden layer", count(a9.CONFIG), "23860"),
     ]

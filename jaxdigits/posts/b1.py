@@ -27,8 +27,8 @@ def compare(study: Study, trained: Trained, posted: str, mean: str) -> list[Comp
     """The accuracy of each class, and their mean."""
     accuracy = study.accuracy_per_class(trained)
     return [
-        Comparison("each class", [accuracy], posted, chance=False),
-        Comparison("mean over the classes", [accuracy.mean()], mean, chance=False),
+        Comparison.exact("each class", accuracy, posted),
+        Comparison.exact("mean over the classes", accuracy.mean(), mean),
     ]
 
 

@@ -1,4 +1,4 @@
-"""Pictures that show several rows beside each other, drawn where all of them were run."""
+"""Pictures that show several rows side by side, drawn where all of them were run."""
 
 from matplotlib.figure import Figure
 
@@ -9,7 +9,7 @@ LESSON = {
     "A4": "A4: mean loss, no clamp",
     "A5": "A5: summed loss, clamp",
     "A6": "A6: the same, smaller start",
-    "A7": "A7: going on from A6",
+    "A7": "A7: continued from A6",
     "A4, learning rate 0.064": "A4 at learning rate 0.064",
     "A5, learning rate 0.001": "A5 at learning rate 0.001",
     "A6, learning rate 0.001": "A6 at learning rate 0.001",

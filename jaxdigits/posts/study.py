@@ -104,7 +104,7 @@ class Study:
         """Train with all seeds as one program, or return what was trained before by that name.
 
         The seeds are sharded over the devices; those of one device are vmapped, or follow each
-        other. On one device vmap made the linear rows 1.5x faster and the others no faster; with
+        other. On one device vmap made the linear rows 1.5x as fast and the others no faster; with
         both cores busy it gains a few percent, and loses 10% in row B6.
 
         Args:

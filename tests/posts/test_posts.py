@@ -336,7 +336,7 @@ def test_all_rows_on_the_digits_inside(digits_report):
             assert low <= figure["ours"][0] <= high
             assert len(figure["values"]) == figure["seeds"] == 3
     text = (digits_report / "report.md").read_text()
-    assert "where the data are others, nothing is compared" in text
+    assert "nothing is compared with other data" in text
     assert "yes" not in text
     assert document["data"]["digits"]["sha256"][:12] in text
 
