@@ -147,6 +147,7 @@ def sweep(
         check_data(manifest, fingerprint)
     trainer = _Sweep(plan, data, document["devices"], members_per_batch)
     if folder is None:
+        trainer.prepare()
         with CheckpointHook() as hook:
             return trainer.run(hook, None, show=progress)
     with staged_directory(
@@ -157,6 +158,7 @@ def sweep(
         resume=resume,
         resumable=lambda path: resumable(path) or (path / MEMBERS).exists(),
     ) as new:
+        document["batch_sizes"] = trainer.prepare(manifest and manifest["batch_sizes"])
         manifest = manifest or write_manifest(new.work, document)
         options = {"--data-dir": data_dir, "--manual-dir": manual_dir}
         command = resume_command(
@@ -263,11 +265,23 @@ class _Sweep:
         self._plan, self._splits = plan, splits
         self._devices, self._members_per_batch = devices, members_per_batch
         self._runs: dict[int, Run] = {}
+        self._groups: list[_Group] = []
         self._seconds = {"compile": 0.0, "train": 0.0}
+
+    def prepare(self, sizes: Sequence[int] | None = None) -> list[int]:
+        """Group the members, and return how many each group trains at once.
+
+        Args:
+            sizes: the same of the sweep that is resumed: the memory that is free may differ now.
+        """
+        groups = grids.group_by_program(self._plan.members)
+        pairs = zip(groups, sizes or [None] * len(groups), strict=True)
+        self._groups = [self._group(indices, size) for indices, size in pairs]
+        return [len(group.batches[0]) for group in self._groups]
 
     def run(self, hook: CheckpointHook, folder: Path | None, *, show: bool) -> SweepResult:
         """Train batch after batch, until each member has its run; then compare them."""
-        groups = [self._group(indices) for indices in grids.group_by_program(self._plan.members)]
+        groups = self._groups
         total = sum(group.trainer.num_epochs * len(group.batches) for group in groups)
         before = 0
         with progress_bar(total, "epoch", show=show) as bar:
@@ -284,7 +298,7 @@ class _Sweep:
             write(result, figures, folder)
         return result
 
-    def _group(self, indices: list[int]) -> _Group:
+    def _group(self, indices: list[int], size: int | None) -> _Group:
         config = self._plan.members[indices[0]]
         data = TrainingData.from_datasets(self._splits["train"], self._splits["validation"])
         wanted = self._members_per_batch
@@ -294,7 +308,7 @@ class _Sweep:
         trainer = make_vectorized_trainer(config, spec, mesh)
         if wanted:
             size = min(wanted, len(indices)) // devices * devices
-        else:
+        elif size is None or size % devices:
             size = grids.choose_members_per_batch(
                 config, spec, grids.tree_bytes(data), len(indices), mesh
             )
