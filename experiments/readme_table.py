@@ -139,7 +139,7 @@ def posts() -> str:
 
 
 def main() -> None:
-    """Rewrites the parts of the README between their marks, or checks them."""
+    """Rewrite the parts of the README between their marks, or check them."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
     parser.add_argument("--check", action="store_true")
     arguments = parser.parse_args()
