@@ -2,10 +2,10 @@
 
     python experiments/streaming.py
 
-Makes a dataset as large as EMNIST by class (814,255 images in 62 classes), prepares it, and trains
-the network for letters on it for one epoch: all images in memory, and streaming (`--stream`),
-interleaved. The images are the digits inside, with noise: what they show does not matter here. It takes
-3 GB of disk in a temporary folder, and 15 minutes on two CPU cores.
+Make a dataset as large as EMNIST by class (814,255 images in 62 classes), prepare it, and train the
+letters network on it for one epoch: all images in memory, and streaming (`--stream`), interleaved.
+The images are the digits inside, with noise: what they show does not matter here. It takes 3 GB of
+disk in a temporary folder, and 15 minutes on two CPU cores.
 """
 
 import argparse
