@@ -1,11 +1,12 @@
-"""Writes the results tables of the README from the files in `experiments/results/`.
+"""Write the results tables of the README from the files in `experiments/results/`.
 
-python experiments/readme_table.py            # rewrites the tables
-python experiments/readme_table.py --check    # fails if the README is not up to date
+python experiments/readme_table.py            # rewrite the tables
+python experiments/readme_table.py --check    # fail if they are not up to date
 """
 
 import argparse
 import json
+import re
 import sys
 from pathlib import Path
 from statistics import fmean, median
@@ -18,12 +19,12 @@ README = EXPERIMENTS.parent / "README.md"
 
 
 def read(name: str) -> dict:
-    """A result that an experiment has written."""
+    """Read a result that an experiment has written."""
     return json.loads((EXPERIMENTS / "results" / name).read_text())
 
 
 def results() -> str:
-    """The rows, each with the command that measures it again."""
+    """Make the table of results, each with the command that measures it again."""
     rows = []
     for name in ("mnist-train", "mnist-convnet", "letters-convnet", "mnist-mlp"):
         study = read(f"{name}.json")
@@ -45,7 +46,7 @@ def results() -> str:
                 f"Test accuracy, recipe of {shipped['title']}",
                 f"**{shipped['test']['mean']:.2%}** (mean of {shipped['seeds']} seeds, 95% "
                 f"interval {low:.2%} to {high:.2%}); top-2 "
-                f"{shipped['test_within_two']['mean']:.2%}; slightly moved "
+                f"{shipped['test_within_two']['mean']:.2%}; jittered "
                 f"{shipped['test_moved']['mean']:.2%}",
                 shipped["command"],
             )
@@ -56,8 +57,8 @@ def results() -> str:
         rows.append(
             (
                 f"`jd.load('{name}')` on test images changed in {len(left['robustness']) - 1} ways",
-                f"{left['robustness_mean']:.1%} in the mean; expected calibration error "
-                f"{calibration['error']:.1%}, at its temperature "
+                f"mean {left['robustness_mean']:.1%}; expected calibration error "
+                f"{calibration['error']:.1%}, after temperature scaling "
                 f"{calibration['error_at_temperature']:.1%}",
                 f"jaxdigits evaluate {name} --robustness",
             )
@@ -68,9 +69,9 @@ def results() -> str:
     rows.append(
         (
             f"`jaxdigits train --stream`, {streamed['images']:,} images as in EMNIST by class",
-            f"{rate:,.0f} images/s, {rate / median(memory['images_per_second']):.0%} of what it is "
-            f"in memory; at most {max(disk['peak_gigabytes']):.1f} GB of memory, "
-            f"against {median(memory['peak_gigabytes']):.1f}",
+            f"{rate:,.0f} images/s, {rate / median(memory['images_per_second']):.0%} of the rate "
+            f"in memory; peak memory at most {max(disk['peak_gigabytes']):.1f} GB instead of "
+            f"{median(memory['peak_gigabytes']):.1f} GB",
             "python experiments/streaming.py",
         )
     )
@@ -78,7 +79,7 @@ def results() -> str:
     for name, row in launched["rows"].items():
         rows.append(
             (
-                f"`jaxdigits train` as a whole process: {name}",
+                f"`jaxdigits train`, whole process: {name}",
                 f"{row['whole_process']:.0f} s, first step after {row['first_step']:.1f} s, test "
                 f"accuracy {row['test_accuracy']:.2%}",
                 launched["command"],
@@ -88,9 +89,9 @@ def results() -> str:
     low, high = reached["mean_seconds_interval_95"]
     rows.append(
         (
-            f"MNIST to {reached['accuracy']:.0%}, whole process, compiled anew",
+            f"MNIST to {reached['accuracy']:.0%}, whole process, compilation included",
             f"**{reached['mean_seconds']:.1f} s** (mean of {reached['seeds']} seeds, 95% interval "
-            f"{low:.1f} to {high:.1f} s); {reached['reached']} of {reached['seeds']} get there, "
+            f"{low:.1f} to {high:.1f} s); {reached['reached']} of {reached['seeds']} reach it, "
             f"mean accuracy {reached['mean_accuracy']:.2%}",
             reached["command"],
         )
@@ -102,7 +103,7 @@ def results() -> str:
     }
     rows.append(
         (
-            "`jaxdigits bench pair` of what takes a tenth longer, and of equal programs",
+            "`jaxdigits bench pair`: a slowdown of 10%, and equal programs",
             f"{verdicts['a tenth slower'].count('slower')} of {len(verdicts['a tenth slower'])} "
             f"found; {verdicts['the same'].count('within noise')} of {len(verdicts['the same'])} "
             "within noise",
@@ -118,7 +119,7 @@ def results() -> str:
         )
         rows.append(
             (
-                f"Training, batches of 64: {row['what']}",
+                f"Training, batch size 64: {row['what']}",
                 f"{row['images_per_second']['jaxdigits']:,.0f} images/s; {ratios}",
                 peers["command"],
             )
@@ -133,9 +134,11 @@ def results() -> str:
 
 
 def posts() -> str:
-    """What `jaxdigits reproduce --out experiments/results/posts` has measured, a line a row."""
+    """Make the table of `jaxdigits reproduce --out experiments/results/posts`, without padding."""
     document = read("posts/report.json")
-    return f"{report.brief_table(document)}\n\n{report.measured(document)}"
+    table = re.sub("  +", " ", report.brief_table(document))
+    table = re.sub("---+", "---", table).replace("95 %", "95%")
+    return f"{table}\n\n{report.measured(document)}"
 
 
 def main() -> None:

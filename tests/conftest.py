@@ -1,5 +1,6 @@
 """Fixtures. No test touches the user's own data folder, and none reaches the network."""
 
+import logging
 import os
 import subprocess
 import sys
@@ -125,7 +126,22 @@ def python() -> Callable[..., subprocess.CompletedProcess[str]]:
 
 
 @pytest.fixture
-def cli(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+def notes() -> Iterator[list[str]]:
+    """What the library logs."""
+    found: list[str] = []
+
+    class Handler(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            found.append(record.getMessage())
+
+    logger, handler = logging.getLogger("jaxdigits"), Handler()
+    logger.addHandler(handler)
+    yield found
+    logger.removeHandler(handler)
+
+
+@pytest.fixture
+def cli(capsys: pytest.CaptureFixture[str]) -> Iterator[Callable[..., tuple[int, str, str]]]:
     """Runs a command; gives its exit code, standard output and standard error."""
 
     def run(*arguments: object) -> tuple[int, str, str]:
@@ -136,7 +152,10 @@ def cli(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str
         captured = capsys.readouterr()
         return code, captured.out, captured.err
 
-    return run
+    logger = logging.getLogger("jaxdigits")
+    handlers, propagate = list(logger.handlers), logger.propagate
+    yield run
+    logger.handlers[:], logger.propagate = handlers, propagate  # main() sets its own
 
 
 @pytest.fixture

@@ -19,7 +19,6 @@
 Nothing here imports jax.
 """
 
-import dataclasses
 import functools
 import logging
 import os
@@ -90,11 +89,14 @@ def choose_dataset(name: str, data_dir: StrPath | None, manual_dir: StrPath | No
         return str(find_folder(name) or name)
     try:
         prepare("mnist", data_dir, manual_dir)
-    except DataUnavailableError as error:
+    except DataUnavailableError:
         if manual_dir is not None:
             raise
-        logger.warning("%s", error)
-        logger.warning("training on the digits inside instead")
+        logger.warning(
+            "MNIST is not prepared and its host does not answer: training on the 1,797 digits that "
+            "come with the package. For MNIST, give a folder that holds its four files with "
+            "--manual-dir (`jaxdigits data prepare mnist` names them)."
+        )
         return "digits"
     return "mnist"
 
@@ -158,7 +160,8 @@ def load_splits(
         loaded = load_folder(folder)
         return [loaded[split] for split in splits]
     spec = find_spec(name)
-    return arrays.read(prepare(name, data_dir, manual_dir), spec, splits)
+    opened = arrays.open_splits(prepare(name, data_dir, manual_dir), spec, splits)
+    return [split.load() for split in opened]
 
 
 def open_split(
@@ -181,10 +184,8 @@ def open_split(
     name = os.fspath(name)
     if split not in SPLITS or name == embedded.NAME or find_folder(name):
         whole = load(name, split, data_dir=data_dir, manual_dir=manual_dir)
-        facts = {field.name: getattr(whole, field.name) for field in dataclasses.fields(whole)}
-        del facts["images"], facts["labels"]
-        return StoredSplit(whole.examples, np.arange(len(whole)), **facts)
-    return arrays.open_split(prepare(name, data_dir, manual_dir), find_spec(name), split)
+        return StoredSplit(whole.examples, np.arange(len(whole)), **whole.facts)
+    return arrays.open_splits(prepare(name, data_dir, manual_dir), find_spec(name), (split,))[0]
 
 
 def read_fingerprint(name: str, data_dir: StrPath | None = None) -> Fingerprint | None:

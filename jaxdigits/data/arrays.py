@@ -7,12 +7,10 @@ with their hashes, which every load compares.
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from jaxdigits.data.dataset import (
-    Dataset,
     Examples,
     Fingerprint,
     Split,
@@ -21,7 +19,6 @@ from jaxdigits.data.dataset import (
     combined_sum,
     split_counts,
     split_rows,
-    take_split,
 )
 from jaxdigits.data.specs import ROLES, DatasetSpec
 from jaxdigits.errors import DataError
@@ -53,25 +50,26 @@ def write(
     (folder / INDEX).write_text(json.dumps(index, indent=1))
 
 
-def read(folder: Path, spec: DatasetSpec, splits: Sequence[Split]) -> list[Dataset]:
-    """Read splits of a prepared dataset, each file once.
+def open_splits(folder: Path, spec: DatasetSpec, splits: Sequence[Split]) -> list[StoredSplit]:
+    """Open splits of a prepared dataset, each file once, without reading images into memory.
 
     Raises:
         DataError: a file is missing, or its hash is another one than when it was written.
     """
     index = _read_index(folder)
-    parts = {part: _open_part(folder, part, index) for part in set(map(_part_of, splits))}
+    names = ["test" if split == "test" else "train" for split in splits]
+    parts = {name: _open_part(folder, name, index) for name in set(names)}
     return [
-        Dataset(*take_split(parts[_part_of(split)], split), **_facts(index, spec, split))
-        for split in splits
+        StoredSplit(
+            parts[name],
+            split_rows(len(parts[name].labels), split),
+            class_names=spec.class_names,
+            split=split,
+            fingerprint=_fingerprint(index, spec),
+            form=spec.form,
+        )
+        for name, split in zip(names, splits, strict=True)
     ]
-
-
-def open_split(folder: Path, spec: DatasetSpec, split: Split) -> StoredSplit:
-    """Open a split without reading its images into memory. Errors: see `read`."""
-    index = _read_index(folder)
-    part = _open_part(folder, _part_of(split), index)
-    return StoredSplit(part, split_rows(len(part.labels), split), **_facts(index, spec, split))
 
 
 def read_fingerprint(folder: Path, spec: DatasetSpec) -> Fingerprint:
@@ -92,24 +90,9 @@ def read_source_sums(folder: Path) -> dict[str, str]:
     return _read_index(folder)["sources"]
 
 
-def _facts(index: Mapping, spec: DatasetSpec, split: Split) -> dict[str, Any]:
-    """What a split knows besides its images and labels."""
-    return {
-        "class_names": spec.class_names,
-        "split": split,
-        "fingerprint": _fingerprint(index, spec),
-        "form": spec.form,
-    }
-
-
 def _fingerprint(index: Mapping, spec: DatasetSpec) -> Fingerprint:
     counts = split_counts(index["counts"]["train"], index["counts"]["test"])
     return Fingerprint(spec.name, counts, combined_sum(index["sha256"][role] for role in ROLES))
-
-
-def _part_of(split: Split) -> str:
-    """Name the official part that a split lies in."""
-    return "test" if split == "test" else "train"
 
 
 def _open_part(folder: Path, part: str, index: Mapping) -> Examples:

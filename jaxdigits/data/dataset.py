@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
@@ -71,6 +71,12 @@ class _Split:
     fingerprint: Fingerprint
     form: str = "plain"
     light_ground: bool = False
+    light_files: bool = False
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """These, to make another split of the same dataset."""
+        return {field.name: getattr(self, field.name) for field in fields(_Split)}
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,6 +94,8 @@ class Dataset(_Split):
             `jaxdigits.transforms.form`.
         light_ground: whether strokes are dark on a light ground. In named datasets, and where image
             files are read, they are bright on a dark one.
+        light_files: of image files, whether those whose border does not tell were read as dark
+            strokes on a light ground.
     """
 
     images: _Images
@@ -137,6 +145,10 @@ class StoredSplit(_Split):
         """
         rows = self.rows[indices]
         return Examples(np.take(self.part.images, rows, axis=0), np.take(self.part.labels, rows))
+
+    def load(self) -> Dataset:
+        """Read the whole split."""
+        return Dataset(*self.read(np.arange(len(self))), **self.facts)
 
 
 def from_arrays(
@@ -193,14 +205,15 @@ def from_arrays(
     }
     fingerprint = Fingerprint(name, counts, combined_sum(map(array_sum, (*whole, *test))))
     return {
-        split: Dataset(
-            *take_split(test if split == "test" else whole, split, held_out),
+        split: StoredSplit(
+            part := test if split == "test" else whole,
+            split_rows(len(part.labels), split, held_out),
             class_names=class_names,
             split=split,
             fingerprint=fingerprint,
             form=form,
             light_ground=light_ground,
-        )
+        ).load()
         for split in SPLITS
     }
 
@@ -356,11 +369,3 @@ def split_rows(count: int, split: Split, held_out: np.ndarray | None = None) -> 
         return np.arange(count)
     mask = validation_mask(count) if held_out is None else held_out
     return np.flatnonzero(mask if split == "validation" else ~mask)
-
-
-def take_split(
-    part: Examples, split: Split, held_out: np.ndarray | None = None
-) -> tuple[np.ndarray, np.ndarray]:
-    """Take the images and labels of a split from its official part. Arguments: see `split_rows`."""
-    rows = split_rows(len(part.labels), split, held_out)
-    return np.take(part.images, rows, axis=0), np.take(part.labels, rows)

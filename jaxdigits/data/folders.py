@@ -16,8 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxdigits.data import embedded
-from jaxdigits.data.dataset import Dataset, Examples, Fingerprint, Split, from_arrays, take_split
-from jaxdigits.data.images import SIDE, read_images
+from jaxdigits.data.dataset import Dataset, Examples, Fingerprint, Split, from_arrays, split_rows
 from jaxdigits.data.sources import StrPath
 from jaxdigits.data.specs import SPECS
 from jaxdigits.errors import DataError, OutputError
@@ -40,6 +39,9 @@ _PARTS = {
     **dict.fromkeys(("test", "testing"), "test"),
 }
 """What the folders of splits may be called, in lower case, and what they hold."""
+
+_SHAPE = (28, 28)
+"""Of images, if nothing else is asked for or was exported."""
 
 _LAYOUT = "images belong in class/image.png or in split/class/image.png, split being train or test"
 
@@ -97,6 +99,8 @@ def load_folder(
         >>> len(again), again.class_names, again.fingerprint == shapes["test"].fingerprint
         (2, ('box/square', 'disc'), True)
     """
+    from jaxdigits.data.images import read_images
+
     root = _absolute(path)
     parts = _find_parts(root)
     index = _read_index(root)
@@ -110,11 +114,11 @@ def load_folder(
     if "test" not in files:
         files["train"], files["test"] = _hold_out_test(files["train"])
 
-    shape = index.image_shape if index else image_shape or (SIDE, SIDE)
+    shape = index.image_shape if index else image_shape or _SHAPE
     if image_shape not in (None, shape):
         raise DataError(f"{root} holds images of shape {shape}, as exported, not {image_shape}")
     paths = [file.path for part in files.values() for file in part]
-    images = read_images(paths, exact=index is not None, image_shape=shape)
+    images, light = read_images(paths, exact=index is not None, image_shape=shape)
     cuts = np.cumsum([len(part) for part in files.values()])[:-1]
     examples = {
         part: Examples(pixels, np.array([file.label for file in listed], np.int32))
@@ -134,7 +138,7 @@ def load_folder(
             f"{root} does not hold what was exported to it: {found} is not {index.fingerprint}; "
             f"export it again, or delete its {INDEX} to read the images as they are now"
         )
-    return splits
+    return {name: dataclasses.replace(split, light_files=light) for name, split in splits.items()}
 
 
 def export_folder(splits: Mapping[Split, Dataset], folder: StrPath) -> Path:
@@ -168,8 +172,8 @@ def export_folder(splits: Mapping[Split, Dataset], folder: StrPath) -> Path:
             f"shape {list(test.image_shape)}"
         )
     parts: dict[str, Dataset] = {"train": splits["train+validation"], "test": test}
-    usual, _ = take_split(splits["train+validation"].examples, "validation")
-    if not np.array_equal(usual, splits["validation"].images):
+    usual = split_rows(len(parts["train"]), "validation")
+    if not np.array_equal(parts["train"].images[usual], splits["validation"].images):
         parts |= {"train": splits["train"], "validation": splits["validation"]}
     folders = _folder_names(test.class_names)
     known = (INDEX, *_PARTS.values())
@@ -225,7 +229,7 @@ def _read_index(root: Path) -> _Index | None:
         return _Index(
             {str(entry["folder"]): str(entry["name"]) for entry in document["classes"]},
             Fingerprint(**document["data"]),
-            tuple(map(int, document.get("image_shape", (SIDE, SIDE)))),
+            tuple(map(int, document.get("image_shape", _SHAPE))),
             {"form": document.get("form", "plain"), "light_ground": document["ink"] == "dark"},
         )
     except FileNotFoundError:

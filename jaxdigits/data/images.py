@@ -32,9 +32,6 @@ Gray = UInt8[np.ndarray, "height width"]
 
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF")
 
-SIDE = 28
-"""Pixels along each side of an image, if nothing else is asked for."""
-
 _LARGE = 4096
 """The mean size of a file, in bytes, above which threads are faster than none.
 
@@ -51,14 +48,23 @@ class _Reading(NamedTuple):
 
 
 def read_images(
-    paths: Sequence[Path], *, exact: bool, image_shape: tuple[int, ...] = (SIDE, SIDE)
-) -> UInt8[np.ndarray, "n height width *channels"]:
+    paths: Sequence[Path],
+    *,
+    exact: bool,
+    image_shape: tuple[int, ...] = (28, 28),
+    light_files: bool | None = None,
+) -> tuple[UInt8[np.ndarray, "n height width *channels"], bool]:
     """Read image files to pixels 0..255, with a progress bar on a terminal.
 
     Args:
         paths: one or more files, PNG, JPEG, BMP, GIF (the first frame), WebP or TIFF.
         exact: whether to take them as they are, and invert none.
         image_shape: (height, width), (height, width, 1), or (height, width, 3) for color.
+        light_files: whether files whose border does not tell are on a light ground. Default: as the
+            majority of the others is.
+
+    Returns:
+        The images, and `light_files` as it was taken.
 
     Raises:
         DataError: a file is not an image, is damaged, too large, or cannot be read.
@@ -81,9 +87,9 @@ def read_images(
             )
         )
     votes = [reading.light for reading in readings if reading.light is not None]
-    light = sum(votes) > len(votes) / 2
+    light = sum(votes) > len(votes) / 2 if light_files is None else light_files
     images = np.stack([reading.if_light if light else reading.if_dark for reading in readings])
-    return images.reshape(-1, *image_shape)
+    return images.reshape(-1, *image_shape), light
 
 
 def _file_size(path: Path) -> int:
@@ -164,7 +170,7 @@ def on_light_ground(gray: Gray) -> bool | None:
     return None if 0.25 < light < 0.75 else light >= 0.75
 
 
-def fit(gray: Gray, shape: tuple[int, int] = (SIDE, SIDE)) -> UInt8[np.ndarray, "rows columns"]:
+def fit(gray: Gray, shape: tuple[int, int] = (28, 28)) -> UInt8[np.ndarray, "rows columns"]:
     """Bring an image with bright strokes to a shape, without distortion.
 
     Args:

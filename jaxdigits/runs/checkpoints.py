@@ -6,7 +6,7 @@ They live in the unfinished folder of a run, beside the settings that a resumed 
 |---|---|
 | `manifest.json` | config, data fingerprint, devices, versions, chunks per epoch |
 | `checkpoints/CHUNK.safetensors` | the arrays: parameters, average, optimizer, key |
-| (its metadata) | the manifest, the history, a checksum of the arrays |
+| (its metadata) | the manifest, the history, a checksum of all |
 
 A chunk is an epoch, or less where images stream from the disk: `chunks_per_epoch` says.
 
@@ -110,7 +110,8 @@ class Checkpoints:
         arrays = named_arrays(state)
         document = {**self._manifest, "chunk": chunk, "progress": progress}
         # Rendered now: the history grows meanwhile.
-        text = json.dumps({**document, "sha256": _digest(arrays)}, allow_nan=False)
+        document["sha256"] = _digest(arrays, document)
+        text = json.dumps(document, allow_nan=False)
         self._pending = self._thread.submit(self._write, chunk, arrays, text)
 
     def check(self) -> None:
@@ -184,7 +185,7 @@ class Checkpoints:
                 document = json.loads((file.metadata() or {})["document"])
                 _check_same(document, self._manifest, path)
                 arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            if _digest(arrays) != document["sha256"]:
+            if document.pop("sha256") != _digest(arrays, document):
                 raise ValueError("its checksum differs")
             for name, leaf in wanted.items():
                 if (arrays[name].shape, arrays[name].dtype) != (leaf.shape, leaf.dtype):
@@ -303,8 +304,8 @@ def _plain(state: Any) -> Any:
     return jax.tree.map(lambda leaf: jax.random.key_data(leaf) if _is_key(leaf) else leaf, state)
 
 
-def _digest(arrays: Mapping[str, np.ndarray]) -> str:
-    digest = hashlib.sha256()
+def _digest(arrays: Mapping[str, np.ndarray], document: Mapping[str, Any]) -> str:
+    digest = hashlib.sha256(json.dumps(document, sort_keys=True).encode())
     for name, array in sorted(arrays.items()):
         digest.update(f"{name}{array.dtype.str}{array.shape}".encode())
         digest.update(array.data)

@@ -6,7 +6,8 @@ for epoch in jd.epochs(config, data):
 run = jd.fit(config, data, folder="runs/first")
 """
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Generator
+from contextlib import closing
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -22,7 +23,7 @@ __all__ = ["Data", "Epoch", "Options", "epochs", "fit", "resume"]
 
 def epochs(
     config: TrainConfig, data: Data | None = None, **options: Unpack[Options]
-) -> Iterator[Epoch]:
+) -> Generator[Epoch]:
     """Train a network, epoch by epoch: the loop is yours.
 
     Stop early with `break`. A run with a folder is then left as `FOLDER.unfinished`, with a
@@ -99,9 +100,10 @@ def fit(
         True
     """
     session = Session(config, data, options)
-    for epoch in session.epochs():
-        if on_epoch is not None and on_epoch(epoch):
-            session.stop = True
+    with closing(session.epochs()) as loop:
+        for epoch in loop:
+            if on_epoch is not None and on_epoch(epoch):
+                session.stop = True
     assert session.run is not None
     return session.run
 

@@ -97,6 +97,7 @@ def save(run: Run, folder: Path, dtype: type[np.floating] = np.float32) -> dict[
         "image_shape": list(run.image_shape),
         "form": run.form,
         "light_ground": run.light_ground,
+        "light_files": run.light_files,
         "scaling": {"mean": float(run.scaling.mean), "std": float(run.scaling.std)},
         "results": dict(run.results),
         "seconds": dict(run.seconds or {}),
@@ -211,6 +212,7 @@ def _from_document(document: Mapping[str, Any], model: Model | None, loss: Loss 
         image_shape=image_shape,
         form=document.get("form", form),
         light_ground=document.get("light_ground", False),
+        light_files=document.get("light_files", False),
         own=tuple(document.get("own", ())),
         loss=loss,
         seconds=document.get("seconds"),
@@ -234,7 +236,7 @@ def _load_ensemble(folder: Path) -> Run:
 
 
 def _way_to_a_run(folder: Path) -> str:
-    if unfinished(folder).exists():
+    if os.path.exists(unfinished(folder)):
         return f"`jaxdigits train --resume {folder}` resumes an unfinished one"
     return "`jaxdigits train` makes one"
 

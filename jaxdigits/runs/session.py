@@ -1,7 +1,7 @@
 """A run from its data to its folder: what `epochs` and `fit` drive."""
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple, TypedDict
@@ -128,6 +128,8 @@ class Session:
         self.run: Run | None = None
         self.stop = False
         self._options = options
+        if unknown := sorted(set(options) - set(Options.__annotations__)):
+            raise TypeError(f"there is no option {', '.join(unknown)}")
         if options.get("tensorboard"):
             check_tensorboard()
         self._final: Path | None = None
@@ -143,6 +145,7 @@ class Session:
                     config.dataset, options.get("data_dir"), options.get("manual_dir")
                 )
             )
+        self._in_memory = data is not None
         self._stream = options.get("stream", False)
         if jax.process_count() > 1:
             self._stream = config.model != "pixel"
@@ -157,7 +160,7 @@ class Session:
         self._check_manifest()
         self._prepare()
 
-    def epochs(self) -> Iterator[Epoch]:
+    def epochs(self) -> Generator[Epoch]:
         """The epochs that are left; at the end, `run` is the run."""
         if self.run is not None:
             return
@@ -375,7 +378,9 @@ class Session:
             )
 
     def _command(self, final: Path) -> str:
-        options = self._options
+        options, own = self._options, any(part is not None for part in self._own.values())
+        if own or self._in_memory or (self._start and self._start.folder is None):
+            return f"jaxdigits.fit(..., folder={str(final)!r}, resume=True)"
         flags = {"--overwrite": "overwrite", "--tensorboard": "tensorboard"}
         folders = {
             f"--{name.replace('_', '-')}": Path(value)

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from statistics import fmean
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -178,16 +179,19 @@ def write(result: SweepResult, histories: Sequence[Any], folder: Path) -> None:
 
 
 def spread(values: Sequence[float]) -> dict[str, Any]:
-    """The mean of values, its 95% interval, and their range, for JSON.
+    """The mean of accuracies, its 95% interval within 0..1, and their range, for JSON.
 
     Example:
         >>> spread([0.5])["interval_95"] is None, spread([0.4, 0.6])["range"]
         (True, [0.4, 0.6])
     """
-    mean, low, high = mean_interval(values) if len(values) > 1 else (values[0], None, None)
+    interval = None
+    if len(values) > 1:
+        _, low, high = mean_interval(values)
+        interval = [max(low, 0.0), min(high, 1.0)]
     return {
-        "mean": mean,
-        "interval_95": None if low is None else [low, high],
+        "mean": fmean(values),
+        "interval_95": interval,
         "range": [min(values), max(values)],
         "values": list(values),
     }

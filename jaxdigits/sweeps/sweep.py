@@ -13,7 +13,7 @@ import numpy as np
 from jaxdigits import data as datasets
 from jaxdigits.config import CheckpointConfig, TrainConfig
 from jaxdigits.data import Dataset
-from jaxdigits.errors import ConfigError
+from jaxdigits.errors import ConfigError, DataError
 from jaxdigits.files import StrPath, staged_directory, unfinished
 from jaxdigits.runs.checkpoints import CHECKPOINT_FILES, write_manifest
 from jaxdigits.runs.folder import MEMBERS, RUN_FILE, SWEEP_FILE, load, save_new
@@ -128,6 +128,9 @@ def sweep(
         )
         names = ("train", "validation", "test")
         data = {s.split: s for s in datasets.load_splits(config.dataset, names, **folders)}
+    missing = [name for name in ("train", "validation", "test") if name not in data]
+    if missing:
+        raise DataError(f"a sweep needs the split {' and '.join(missing)} as well")
     plan = make_plan(config, grid or {}, seeds)
     fingerprint = data["train"].fingerprint
     document = describe(
@@ -227,11 +230,12 @@ def make_plan(config: TrainConfig, grid: Mapping[str, Sequence[Any]], seeds: int
 
 
 def _check_grid(manifest: Mapping[str, Any], document: Mapping[str, Any], folder: Path) -> None:
-    if document["grid"] != manifest["grid"]:
-        raise ConfigError(
-            f"the sweep in {folder} was begun with other lists of values: omit them, or start a "
-            "new one"
-        )
+    for name in ("grid", "seeds", "members_per_batch"):
+        if name in document and document[name] != manifest[name]:
+            what = "lists of values" if name == "grid" else name
+            raise ConfigError(
+                f"the sweep in {folder} was begun with other {what}: omit them, or start a new one"
+            )
 
 
 @dataclass

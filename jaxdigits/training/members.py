@@ -16,7 +16,7 @@ from jaxdigits.config import TrainConfig
 from jaxdigits.data import Examples
 from jaxdigits.environment import compiler_options
 from jaxdigits.training.resolve import DataSpec, Parts
-from jaxdigits.training.sharding import make_mesh
+from jaxdigits.training.sharding import make_mesh, platform_of
 from jaxdigits.training.state import Metrics, TrainingData, TrainState, with_hyperparams
 from jaxdigits.training.trainer import make_trainer
 
@@ -80,7 +80,7 @@ def make_vectorized_trainer(
         (3,)
     """
     alone = make_trainer(config, data)
-    map_on_cpu = mesh.devices.flat[0].platform == "cpu"
+    map_on_cpu = platform_of(mesh) == "cpu"
 
     def each(function: Callable, *members: Any) -> Any:
         if map_on_cpu:

@@ -20,15 +20,51 @@ def train_digits(cli, out: Path, *more: object) -> tuple[int, str, str]:
 
 
 def test_help_imports_nothing_heavy(python):
+    """Of any command; the main help does not even need what parses arguments."""
     code = (
-        "import sys; from jaxdigits.cli import main\n"
-        "try: main(['train', '--help'])\n"
-        "except SystemExit: pass\n"
+        "import sys; from jaxdigits.cli import COMMANDS, main\n"
+        "main(['--help'])\n"
+        "assert 'tyro' not in sys.modules\n"
+        "for name in COMMANDS:\n"
+        "    try: main([*name.split(), '--help'])\n"
+        "    except SystemExit: pass\n"
         "print([m for m in ('jax', 'numpy', 'matplotlib', 'sklearn') if m in sys.modules])"
     )
     done = python("-c", code)
     assert done.stdout.splitlines()[-1] == "[]", done.stderr
     assert "--learning-rate" in done.stdout
+    assert done.stderr == ""
+
+
+def test_the_main_help_tells_every_command(cli):
+    from jaxdigits.cli import COMMANDS
+
+    code, out, err = cli("--help")
+    assert (code, err) == (0, "")
+    assert cli() == cli("-h") == (0, out, "")
+    for name, (_, told) in COMMANDS.items():
+        assert re.search(rf"^  {name} +{re.escape(told)}$", out, re.MULTILINE)
+    code, group, _ = cli("data", "--help")
+    assert code == 0
+    assert "data export" in group
+    assert "  sweep" not in group
+    assert cli("data") == (2, group, "")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["trian"], "there is no command 'trian'; did you mean `jaxdigits train`?"),
+        (["data", "lst"], "there is no command 'data lst'; did you mean `jaxdigits data list`?"),
+        (["bench", "time"], "did you mean `jaxdigits bench time-to`?"),
+        (["xyz", "--epochs", "3"], "there is no command 'xyz'; see `jaxdigits --help`"),
+    ],
+)
+def test_a_mistyped_command(cli, words, message):
+    code, out, err = cli(*words)
+    assert (code, out) == (2, "")
+    assert err.startswith("jaxdigits: ")
+    assert err.endswith(f"{message}\n")
 
 
 def test_the_main_job(python):
@@ -42,7 +78,7 @@ def test_the_main_job(python):
     assert len(notes) == 1
     assert notes[0].startswith("MNIST is not prepared and its host does not answer")
     assert "--manual-dir" in notes[0]
-    assert re.search(r"^test +360 .* %$", done.stdout, re.MULTILINE)
+    assert re.search(r"^test +360 .*[0-9]%$", done.stdout, re.MULTILINE)
     assert Path("runs/digits-convnet/run.json").is_file()
     again = python("-m", "jaxdigits", "train", "--epochs", "1")
     assert again.returncode == 0
@@ -69,7 +105,7 @@ def test_evaluate_gives_the_figures_again(cli, tmp_path):
     code, out, _ = cli("evaluate", tmp_path / "run")
     assert code == 0
     assert "the same figures as at the end of training" in out
-    assert f"{100 * trained['results']['test']['accuracy']:.2f} %" in out
+    assert f"{trained['results']['test']['accuracy']:.2%}" in out
 
 
 def test_json_is_one_object_and_nothing_else(python, emnist_files):
@@ -146,8 +182,8 @@ def test_out_is_a_file(cli, tmp_path):
     [
         (["train", "--epochs", "-1"], "jaxdigits: epochs must be 0 to 1000000, not -1"),
         (["train", "--hidden", "0"], "jaxdigits: hidden must be widths of 1 or more, not (0,)"),
-        (["train", "--epochs", "many"], "--epochs"),
-        (["train", "--model", "transformer"], "--model"),
+        (["train", "--epochs", "many"], "jaxdigits: epochs must be a whole number, not 'many'"),
+        (["train", "--model", "transformer"], "pixel, not 'transformer'"),
         (["train", "--no-such-flag"], "no-such-flag"),
         (["train", "--dataset", "minst"], "jaxdigits: there is no dataset 'minst'"),
         (["train", "--dataset", "kmnist"], "jaxdigits: kmnist is not prepared"),
@@ -156,7 +192,10 @@ def test_out_is_a_file(cli, tmp_path):
         (["data", "prepare", "minst"], "there is no dataset 'minst'"),
         (["data", "show", "digits", "--count", "0"], "count must be 1 to 1000, not 0"),
         (["data", "show", "digits", "--split", "tset"], "--split"),
-        (["bogus"], "bogus"),
+        (["train", "--hidden", "8"], "hidden applies to model mlp only, not to convnet; omit it"),
+        (["train", "--momentum", "0.9"], "momentum applies to optimizer sgd only, not to adamw"),
+        (["train", "--optimizer", "momentum"], "optimizer must be one of sgd, adam, adamw"),
+        (["train", "--epochs", "3,4"], "--epochs has several values: `jaxdigits sweep` takes list"),
     ],
 )
 def test_wrong_input(cli, arguments, message):
@@ -251,18 +290,19 @@ def test_interrupted(cli, delay):
     """Twice: at once and without a word too many, whatever it is doing; the older run stays."""
     train_digits(cli, Path("run"))
     before = Path("run/run.json").read_bytes()
-    process = subprocess.Popen([*COMMAND, *LONG, "--overwrite"], stderr=subprocess.PIPE, text=True)
-    wait_for(Path("run.unfinished/metrics.jsonl"))
-    time.sleep(delay)
-    process.send_signal(signal.SIGINT)
-    assert process.stderr is not None
-    assert [process.stderr.readline() for _ in range(2)] == [
-        "\n",
-        "jaxdigits: finishing the epoch in hand and saving; once more to stop at once\n",
-    ]
-    process.send_signal(signal.SIGINT)
-    assert process.wait(timeout=30) == 130
-    assert process.stderr.read() == "\njaxdigits: stopped\n"
+    command = [*COMMAND, *LONG, "--overwrite"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        wait_for(Path("run.unfinished/metrics.jsonl"))
+        time.sleep(delay)
+        process.send_signal(signal.SIGINT)
+        assert process.stderr is not None
+        assert [process.stderr.readline() for _ in range(2)] == [
+            "\n",
+            "jaxdigits: finishing this epoch and saving; press again to stop now\n",
+        ]
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=30) == 130
+        assert process.stderr.read() == "\njaxdigits: stopped\n"
     assert Path("run/run.json").read_bytes() == before
 
 
@@ -281,7 +321,7 @@ def test_killed(cli):
     assert not Path("run.unfinished").exists()
 
 
-def test_two_trainings_into_one_folder(cli):
+def test_two_runs_into_one_folder(cli):
     process = subprocess.Popen([*COMMAND, *LONG])
     wait_for(Path("run.unfinished/metrics.jsonl"))
     code, _, err = train_digits(cli, Path("run"))
@@ -291,7 +331,7 @@ def test_two_trainings_into_one_folder(cli):
     assert "another process is writing to" in err
 
 
-def test_trainings_without_a_folder_are_numbered(cli):
+def test_runs_without_a_folder_are_numbered(cli):
     for _ in range(2):
         assert cli("train", "--dataset", "digits", "--model", "mlp", "--epochs", "1")[0] == 0
     assert sorted(path.name for path in Path("runs").iterdir()) == ["digits-mlp", "digits-mlp-2"]
@@ -377,11 +417,16 @@ def test_data_show(cli, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["digits-test.png"]
 
 
-def test_version_and_bare_command(cli):
+def test_version(cli):
     assert cli("--version")[:2] == (0, "jaxdigits 0.1.0\n")
-    code, out, _ = cli()
-    assert code == 0
-    assert "train" in out
+
+
+def test_a_completion_script_knows_all_commands(python):
+    code = "import sys; from jaxdigits.cli import main; sys.exit(main(sys.argv[1:]))"
+    done = python("-c", code, "--tyro-print-completion", "bash")
+    assert done.returncode == 0, done.stderr
+    for word in ("train", "sweep", "evaluate", "time-to", "--learning-rate", "export"):
+        assert word in done.stdout
 
 
 def test_mnist_from_local_files(python, real_data):
@@ -396,33 +441,33 @@ def test_mnist_from_local_files(python, real_data):
     assert document["results"]["test"]["accuracy"] > 0.9
 
 
-def test_evaluate_on_moved_images(cli, tmp_path):
+def test_evaluate_on_jittered_images(cli, tmp_path):
     """Post C row C5: ten draws, their mean and its interval; the usual figures stay."""
     train_digits(cli, tmp_path / "run")
-    code, out, err = cli("evaluate", tmp_path / "run", "--moved", "--json")
+    code, out, err = cli("evaluate", tmp_path / "run", "--jittered", "--json")
     assert (code, err) == (0, "")
     document = json.loads(out)
     assert document["same_as_recorded"] is True
-    moved = document["moved"]
-    low, high = moved["interval_95"]
-    assert len(moved["draws"]) == 10
-    assert moved["accuracy"] == pytest.approx(sum(moved["draws"]) / 10)
-    assert min(moved["draws"]) < low < moved["accuracy"] < high < max(moved["draws"])
+    jittered = document["jittered"]
+    low, high = jittered["interval_95"]
+    assert len(jittered["draws"]) == 10
+    assert jittered["accuracy"] == pytest.approx(sum(jittered["draws"]) / 10)
+    assert min(jittered["draws"]) < low < jittered["accuracy"] < high < max(jittered["draws"])
     assert high < document["results"]["test"]["accuracy"]
-    code, out, _ = cli("evaluate", tmp_path / "run", "--moved")
+    code, out, _ = cli("evaluate", tmp_path / "run", "--jittered")
     assert code == 0
     assert "the same figures as at the end of training" in out
-    assert f"{100 * moved['accuracy']:.2f} % (mean of 10 draws, 95 % interval" in out
-    assert "moved" not in json.loads(cli("evaluate", tmp_path / "run", "--json")[1])
+    assert f"{jittered['accuracy']:.2%} (mean of 10 draws, 95% interval" in out
+    assert "jittered" not in json.loads(cli("evaluate", tmp_path / "run", "--json")[1])
 
 
 def test_augmentation_and_devices_as_given(cli):
-    """Two names as one word are kept as two; the epochs of the run are kept where none are given.
+    """Names joined by + are kept as two; the epochs of the run are kept where none are given.
 
     The batch is shared by the two devices that there are.
     """
     code, out, err = cli(
-        "train", "--dataset", "digits", "--model", "linear", "--augment", "shift,rotate",
+        "train", "--dataset", "digits", "--model", "linear", "--augment", "shift+rotate",
         "--devices", "2", "--out", "run", "--json",
     )  # fmt: skip
     assert (code, err) == (0, "")
@@ -432,6 +477,18 @@ def test_augmentation_and_devices_as_given(cli):
     assert len(Path("run/metrics.jsonl").read_text().splitlines()) == 11
     assert json.loads(out)["results"]["test"]["accuracy"] > 0.7
     assert json.loads(cli("evaluate", "run", "--json")[1])["same_as_recorded"] is True
+
+
+def test_settings_as_the_posts_write_them(cli):
+    """Two hidden layers, plain SGD with momentum, and a moving average."""
+    code, _, err = cli(
+        "train", "--dataset", "digits", "--model", "mlp", "--hidden", "64x32", "--epochs", "1",
+        "--optimizer", "sgd", "--momentum", "0.9", "--ema-decay", "0.99", "--out", "run",
+    )  # fmt: skip
+    assert (code, err) == (0, "")
+    config = json.loads(Path("run/run.json").read_text())["config"]
+    assert config["hidden"] == [64, 32]
+    assert (config["optimizer"], config["momentum"], config["ema_decay"]) == ("sgd", 0.9, 0.99)
 
 
 def test_augmentation_that_suits_the_model(cli):
@@ -448,13 +505,14 @@ def test_augmentation_that_suits_the_model(cli):
         (["--devices", "3"], "jaxdigits: devices must be 1 to 2, as many as jax has here, not 3"),
         (["--devices", "0", "--model", "mlp"], "devices must be 1 to 2"),
         (["--augment", "flip"], "contrast, noise, erase, not 'flip'"),
-        (["--augment", "shift,flip"], "contrast, noise, erase, not 'flip'"),
+        (["--augment", "shift+flip"], "contrast, noise, erase, not 'flip'"),
         (["--dropout", "1"], "jaxdigits: dropout must be at least 0 and below 1, not 1.0"),
         (
             ["--label-smoothing", "0.1", "--loss", "softmax_mse"],
             "jaxdigits: label_smoothing is for loss cross_entropy, not for softmax_mse",
         ),
-        (["--stem", "5x5"], "--stem"),
+        (["--stem", "5x5"], "stem must be one of 7x7, 3x3, not '5x5'"),
+        (["--augment", "shift,rotate"], "--augment has several values: `jaxdigits sweep` takes"),
     ],
 )
 def test_wrong_settings_of_training(cli, arguments, message):

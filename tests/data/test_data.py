@@ -478,9 +478,9 @@ def test_images_of_any_size(rng, shape, dtype):
         images = (images / 255).astype(dtype)
     part = data.Examples(images, np.arange(24) % 2)
     splits = data.from_arrays("own", part, part, ("a", "b"), light_ground=True)
+    kept = np.uint8 if dtype == np.uint8 else np.float32
     for dataset in splits.values():
         assert (dataset.form, dataset.light_ground) == ("plain", True)
-        kept = np.uint8 if dtype == np.uint8 else np.float32
         assert (dataset.image_shape, dataset.images.dtype) == (shape, kept)
     np.testing.assert_array_equal(splits["test"].images, images.astype(kept))
 

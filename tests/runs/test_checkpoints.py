@@ -1,6 +1,5 @@
-"""Trainings that end before their time, and go on."""
+"""Runs that are interrupted, and resumed."""
 
-import dataclasses
 import json
 import random
 import re
@@ -15,55 +14,59 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+import safetensors
+import safetensors.numpy
 from helpers import stop_after
 
 import jaxdigits as jd
 from jaxdigits.config import CheckpointConfig
-from jaxdigits.errors import OutputError, RunError, StoppedError
+from jaxdigits.errors import ConfigError, DataError, OutputError, RunError, StoppedError
 from jaxdigits.runs import checkpoints
-from jaxdigits.runs.checkpoints import Checkpoints, complete_parts
-from jaxdigits.runs.fit import RUN_FILES, train
+from jaxdigits.runs.checkpoints import Checkpoints, read_manifest, saved_chunks
+from jaxdigits.runs.fit import resume
+from jaxdigits.runs.folder import RUN_FILES
 
 COMMAND = [sys.executable, "-m", "jaxdigits", "train"]
 SETTINGS = [
     *("--dataset", "digits", "--model", "mlp", "--hidden", "8", "--batch-size", "128"),
-    *("--dropout", "0.2", "--average", "0.9", "--augment", "shift"),
+    *("--dropout", "0.2", "--ema-decay", "0.9", "--augment", "shift"),
 ]
 EPOCHS = 12
-BEGUN = {"format": checkpoints.FORMAT, "config": {"epochs": 3}, "data": {"name": "digits"}}
+CONFIG = jd.TrainConfig(
+    dataset="digits", model="mlp", hidden=(8,), batch_size=128, dropout=0.2, ema_decay=0.9,
+    augment=("shift",), epochs=EPOCHS,
+)  # fmt: skip
+MANIFEST = {"format": checkpoints.FORMAT, "config": {"epochs": 3}, "data": {"name": "digits"}}
 
 
 @pytest.fixture(autouse=True)
 def _no_pictures(monkeypatch):
     """They take longer than all else here."""
-    monkeypatch.setattr("jaxdigits.runs.fit._draw", lambda *_: None)
+    monkeypatch.setattr("jaxdigits.runs.session.draw", lambda *_: None)
 
 
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory) -> dict[int, bytes]:
-    """The parameters of a training that nobody disturbed, by the number of its devices."""
+    """The parameters of a run that nobody disturbed, by the number of its devices."""
     found = {}
     for devices in (1, 2):
         folder = tmp_path_factory.mktemp("alone") / "run"
-        train(begin_config(), out=folder, devices=devices)
-        found[devices] = (folder / "params.safetensors").read_bytes()
+        jd.fit(CONFIG, folder=folder, devices=devices)
+        found[devices] = params(folder)
     return found
 
 
-def begin_config() -> jd.TrainConfig:
-    return jd.TrainConfig(
-        dataset="digits", model="mlp", hidden=(8,), batch_size=128, dropout=0.2, average=0.9,
-        augment=("shift",), epochs=EPOCHS,
-    )  # fmt: skip
+def params(folder: Path) -> bytes:
+    return (folder / "params.safetensors").read_bytes()
 
 
-def begin(monkeypatch, out: Path, *, stop: int = 5, devices: int = 1, every: int = 1) -> None:
-    """A training of which checkpoints stay behind."""
+def begin(monkeypatch, folder: Path, *, stop: int = 5, devices: int = 1) -> None:
+    """A run of which checkpoints stay behind."""
     with monkeypatch.context() as patched:
         stop_after(patched, stop)
-        saving = CheckpointConfig(checkpoint_epochs=every)
+        saving = CheckpointConfig(checkpoint_epochs=1)
         with pytest.raises(StoppedError):
-            train(begin_config(), out=out, devices=devices, saving=saving)
+            jd.fit(CONFIG, folder=folder, devices=devices, saving=saving)
 
 
 @pytest.fixture(scope="module")
@@ -81,34 +84,55 @@ def begun(left_behind, tmp_path) -> Path:
 
 
 @pytest.mark.parametrize("devices", [1, 2])
-def test_it_goes_on_to_the_bit(monkeypatch, cli, alone, devices):
-    out = Path("run")
-    begin(monkeypatch, out, devices=devices)
-    assert complete_parts(Path("run.unfinished")) == [3, 4, 5]
-    code, printed, err = cli("train", "--resume", out, "--json", *SETTINGS, "--epochs", EPOCHS)
-    assert code == 0, err
-    assert err == f"going on after epoch 5 of {EPOCHS}\n"
-    assert (out / "params.safetensors").read_bytes() == alone[devices]
+def test_it_resumes_to_the_bit(monkeypatch, notes, alone, devices):
+    folder = Path("run")
+    begin(monkeypatch, folder, devices=devices)
+    assert saved_chunks(Path("run.unfinished")) == [3, 4, 5]
+    names = ("hidden", "dropout", "epochs")
+    run = resume(folder, expected=CONFIG, given=names)
+    assert notes == [f"resuming after epoch 5 of {EPOCHS}"]
+    assert run.devices == devices
+    assert params(folder) == alone[devices]
     written = sorted(name for name in RUN_FILES if not name.endswith(".png"))
-    assert sorted(path.name for path in out.iterdir()) == written
+    assert sorted(path.name for path in folder.iterdir()) == written
     assert not Path("run.unfinished").exists()
-    lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     assert [line["epoch"] for line in lines] == list(range(EPOCHS + 1))
-    assert json.loads(printed)["devices"] == devices
+    assert list(run.history) == lines
     # Once more: there is nothing left to do, and that is no error.
-    code, printed, err = cli("train", "--resume", out, "--json")
+    again = resume(folder)
+    assert "is complete: there is nothing to resume" in notes[-1]
+    assert again.results == run.results
+    assert jd.fit(CONFIG, folder=folder, resume=True).results == run.results
+
+
+def test_a_command_that_resumes(cli, begun, alone):
+    """The same settings may be given once more."""
+    settings = [*SETTINGS, "--epochs", EPOCHS, "--json"]
+    code, printed, err = cli("train", "--resume", begun, *settings)
+    assert (code, err) == (0, f"resuming after epoch 5 of {EPOCHS}\n")
+    assert params(begun) == alone[1]
+    assert json.loads(printed)["devices"] == 1
+    code, printed, err = cli("train", "--resume", begun, "--json")
     assert code == 0
-    assert "is complete: there is nothing to go on with" in err
+    assert "is complete: there is nothing to resume" in err
     assert json.loads(printed)["results"]["test"]["count"] == 360
 
 
-def test_killed_again_and_again(cli, alone):
+def test_from_the_start_where_there_is_nothing_to_resume(alone):
+    jd.fit(CONFIG, folder="run", resume=True, devices=1)
+    assert params(Path("run")) == alone[1]
+    with pytest.raises(ConfigError, match="to resume a run, give its folder"):
+        jd.fit(CONFIG, resume=True)
+
+
+def test_killed_again_and_again(alone):
     """At random moments; where nothing was written yet, it begins again."""
     random.seed(time.time_ns())
     command = [*COMMAND, *SETTINGS, "--epochs", str(EPOCHS), "--devices", "1"]
     begin = ["--out", "run", "--checkpoint-epochs", "1"]
     process = subprocess.Popen([*command, *begin], stderr=subprocess.DEVNULL)
-    wait_until(Path("run.unfinished/checkpoints/2").exists)
+    wait_until(lambda: 2 in saved_chunks(Path("run.unfinished")))
     process.kill()
     process.wait()
     again = subprocess.Popen(
@@ -118,9 +142,8 @@ def test_killed_again_and_again(cli, alone):
     again.kill()
     again.wait()
     if Path("run.unfinished").exists():
-        code, _, err = cli("train", "--resume", "run")
-        assert code == 0, err
-    assert Path("run/params.safetensors").read_bytes() == alone[1]
+        resume("run")
+    assert params(Path("run")) == alone[1]
 
 
 def wait_until(holds) -> None:
@@ -130,40 +153,39 @@ def wait_until(holds) -> None:
     assert holds()
 
 
-def test_killed_before_the_first_checkpoint(cli, alone):
+def test_killed_before_the_first_checkpoint(notes, alone):
     process = subprocess.Popen([*COMMAND, *SETTINGS, "--epochs", str(EPOCHS), "--out", "run",
                                 "--devices", "1"])  # fmt: skip
-    wait_until(Path("run.unfinished/begun.json").exists)
+    wait_until(Path("run.unfinished/manifest.json").exists)
     process.kill()
     process.wait()
-    code, _, err = cli("train", "--resume", "run.unfinished")
-    assert (code, err) == (0, "")
-    assert Path("run/params.safetensors").read_bytes() == alone[1]
+    resume("run.unfinished")
+    assert notes == []
+    assert params(Path("run")) == alone[1]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_the_epoch_and_saves(number):
     """It says what goes on, and that does."""
     command = [*COMMAND, *SETTINGS, "--epochs", "100000", "--out", "run"]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    wait_until(lambda: lines("run.unfinished/metrics.jsonl") > 2)
-    process.send_signal(number)
-    assert process.wait(timeout=60) == 128 + number
-    assert process.stderr is not None
-    said = process.stderr.read()
-    assert "finishing the epoch in hand and saving; once more to stop at once" in said
-    found = re.search(r"interrupted after epoch (\d+) of 100000; go on with: (.*)\n$", said)
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        wait_until(lambda: lines("run.unfinished/metrics.jsonl") > 2)
+        process.send_signal(number)
+        _, said = process.communicate(timeout=60)
+    assert process.returncode == 128 + number
+    assert "finishing this epoch and saving; press again to stop now" in said
+    found = re.search(r"interrupted after epoch (\d+) of 100000; resume with: (.*)\n$", said)
     assert found
-    assert complete_parts(Path("run.unfinished")) == [int(found[1])]
+    assert saved_chunks(Path("run.unfinished")) == [int(found[1])]
     words = shlex.split(found[2])
     assert words == ["jaxdigits", "train", "--resume", str(Path("run").absolute())]
     begun = lines("run.unfinished/metrics.jsonl")
-    again = subprocess.Popen([*COMMAND, *words[2:]], stderr=subprocess.PIPE, text=True)
-    wait_until(lambda: lines("run.unfinished/metrics.jsonl") > begun)
-    again.send_signal(number)
-    time.sleep(0.01)
-    again.send_signal(number)
-    assert again.wait(timeout=60) == 128 + number
+    with subprocess.Popen([*COMMAND, *words[2:]], stderr=subprocess.DEVNULL) as again:
+        wait_until(lambda: lines("run.unfinished/metrics.jsonl") > begun)
+        again.send_signal(number)
+        time.sleep(0.01)
+        again.send_signal(number)
+        assert again.wait(timeout=60) == 128 + number
 
 
 def lines(path: str) -> int:
@@ -180,26 +202,26 @@ def test_a_second_signal_does_not_wait_for_the_epoch():
         "    ctypes.CDLL(None).sleep(600) and ctypes.CDLL(None).sleep(600)\n"
         "    ctypes.CDLL(None).sleep(600)\n"
     )
-    process = subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    assert process.stdout is not None
-    assert process.stderr is not None
-    assert process.stdout.readline() == "ready\n"
-    process.send_signal(signal.SIGTERM)
-    assert process.stderr.readline() == "\n"
-    assert process.stderr.readline() == "jaxdigits: finishing\n"
-    process.send_signal(signal.SIGINT)
-    assert process.wait(timeout=10) == 130
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.readline() == "ready\n"
+        process.send_signal(signal.SIGTERM)
+        assert process.stderr.readline() == "\n"
+        assert process.stderr.readline() == "jaxdigits: finishing\n"
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=10) == 130
 
 
 def test_a_signal_in_the_last_epoch_changes_nothing(monkeypatch, tmp_path, alone):
     stop_after(monkeypatch, EPOCHS)
-    train(begin_config(), out=tmp_path / "run", devices=1)
-    assert (tmp_path / "run" / "params.safetensors").read_bytes() == alone[1]
+    jd.fit(CONFIG, folder=tmp_path / "run", devices=1)
+    assert params(tmp_path / "run") == alone[1]
 
 
-def test_a_short_training_writes_no_checkpoint_and_imports_no_orbax(python):
+def test_a_short_run_writes_no_checkpoint_and_imports_nothing_for_events(python):
     code = (
         "import sys; from jaxdigits.cli import main\n"
         f"main({['train', *SETTINGS, '--epochs', '1', '--out', 'run']})\n"
@@ -209,134 +231,149 @@ def test_a_short_training_writes_no_checkpoint_and_imports_no_orbax(python):
     assert sorted(path.name for path in Path("run").iterdir()) == sorted(RUN_FILES)
 
 
-def test_what_has_got_somewhere_is_not_begun_anew(cli, begun, alone):
-    settings = [*SETTINGS, "--epochs", str(EPOCHS)]
-    code, _, err = cli("train", *settings, "--out", begun)
-    assert code == 2
-    assert f"give --resume {begun}, or --overwrite to begin again" in err
-    assert complete_parts(begun.with_name("run.unfinished")) == [3, 4, 5]
-    code, _, _ = cli("train", *settings, "--out", begun, "--devices", "1", "--overwrite")
-    assert code == 0
-    assert (begun / "params.safetensors").read_bytes() == alone[1]
+def test_what_has_got_somewhere_is_not_begun_anew(begun, alone):
+    with pytest.raises(OutputError, match=f"--resume {begun}, or give --overwrite to start anew"):
+        jd.fit(CONFIG, folder=begun)
+    assert saved_chunks(begun.with_name("run.unfinished")) == [3, 4, 5]
+    jd.fit(CONFIG, folder=begun, devices=1, overwrite=True)
+    assert params(begun) == alone[1]
     assert not begun.with_name("run.unfinished").exists()
 
 
-def test_a_run_without_a_name_takes_another(monkeypatch, cli):
+def test_a_run_without_a_name_takes_another(monkeypatch):
     begin(monkeypatch, Path("runs/digits-mlp"))
-    assert cli("train", *SETTINGS, "--epochs", "1")[0] == 0
+    run = jd.fit(CONFIG.replace(epochs=1), folder="auto")
+    assert run.folder == Path("runs/digits-mlp-2").absolute()
     assert sorted(path.name for path in Path("runs").iterdir()) == [
         "digits-mlp-2",
         "digits-mlp.unfinished",
     ]
 
 
-def test_an_older_run_stays_until_the_new_one_is_complete(monkeypatch, cli):
-    train(dataclasses.replace(begin_config(), epochs=1), out=Path("run"))
-    before = Path("run/params.safetensors").read_bytes()
+def test_an_older_run_stays_until_the_new_one_is_complete(monkeypatch):
+    jd.fit(CONFIG.replace(epochs=1), folder="run")
+    before = params(Path("run"))
     with monkeypatch.context() as patched:
         stop_after(patched, 2)
-        with pytest.raises(StoppedError, match=r"--resume .*/run --overwrite$"):
-            train(begin_config(), out=Path("run"), overwrite=True)
-    code, _, err = cli("train", "--resume", "run")
-    assert code == 2
-    assert "is taken; choose another --out, or give --overwrite" in err
-    assert Path("run/params.safetensors").read_bytes() == before
-    assert cli("train", "--resume", "run", "--overwrite")[0] == 0
-    assert Path("run/params.safetensors").read_bytes() != before
+        with pytest.raises(StoppedError, match=r"train --resume .*/run --overwrite$"):
+            jd.fit(CONFIG, folder="run", overwrite=True)
+    with pytest.raises(OutputError, match="is taken; choose another --out, or give --overwrite"):
+        resume("run")
+    assert params(Path("run")) == before
+    resume("run", overwrite=True)
+    assert params(Path("run")) != before
 
 
 def newest(run: Path) -> Path:
-    return run.with_name("run.unfinished") / "checkpoints" / "5"
+    return run.with_name("run.unfinished") / "checkpoints" / "5.safetensors"
 
 
-def largest(folder: Path) -> Path:
-    return max((path for path in folder.rglob("d/*")), key=lambda path: path.stat().st_size)
-
-
-def truncate(folder: Path) -> None:
-    path = largest(folder / "state")
+def truncate(path: Path) -> None:
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
 
-def flip(folder: Path) -> None:
+def flip(path: Path) -> None:
     """A bit in the middle of the weights."""
-    path = largest(folder / "state")
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     path.write_bytes(bytes(content))
 
 
-def empty(folder: Path) -> None:
-    shutil.rmtree(folder / "state")
+def empty(path: Path) -> None:
+    path.write_bytes(b"")
 
 
-def other_config(folder: Path) -> None:
-    path = folder / "document" / "metadata"
-    document = json.loads(path.read_text())
-    document["config"]["epochs"] = 4
-    path.write_text(json.dumps(document))
+def edit(path: Path, **changes: object) -> None:
+    """Write another document into a checkpoint."""
+    with safetensors.safe_open(path, "numpy") as file:
+        document = json.loads(file.metadata()["document"])
+    text = json.dumps({**document, **changes})
+    safetensors.numpy.save_file(safetensors.numpy.load_file(path), path, {"document": text})
+
+
+def other_config(path: Path) -> None:
+    edit(path, config={"epochs": 4})
+
+
+def other_history(path: Path) -> None:
+    edit(path, progress={"history": [3]})
+
+
+def no_document(path: Path) -> None:
+    safetensors.numpy.save_file(safetensors.numpy.load_file(path), path)
 
 
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (truncate, r"cannot be read: Requested byte range \[.*"),
-        (flip, "cannot be read: .*"),
+        (truncate, "cannot be read: .*"),
+        (flip, "cannot be read: its checksum differs"),
         (empty, "cannot be read: .*"),
-        (other_config, "is of another training: its epochs is 4, not 3"),
+        (other_config, "is of another run: its epochs is 4, not 3"),
+        (other_history, "cannot be read: its checksum differs"),
+        (no_document, "cannot be read: .*"),
     ],
 )
 def test_a_damaged_checkpoint_is_passed_over(tmp_path, damage, message):
-    saved = Checkpoints(tmp_path, BEGUN)
+    saved = Checkpoints(tmp_path, MANIFEST)
     states = {epoch: {"a": np.full((300, 300), epoch / 7, np.float32)} for epoch in (1, 2)}
     for epoch, state in states.items():
-        saved.save(epoch, state, {})
+        saved.save(epoch, state, {"history": []})
     saved.close()
-    damage(tmp_path / "checkpoints" / "2")
-    again = Checkpoints(tmp_path, BEGUN)
+    damage(tmp_path / "checkpoints" / "2.safetensors")
+    again = Checkpoints(tmp_path, MANIFEST)
     found = again.restore(states[1])
     assert found is not None
-    assert found.part == 1
+    assert found.chunk == 1
     np.testing.assert_array_equal(found.state["a"], states[1]["a"])
     (sentence,) = found.notes
-    assert re.fullmatch(f"{tmp_path}/checkpoints/2 {message}", sentence)
+    assert re.fullmatch(f"{tmp_path}/checkpoints/2.safetensors {message}", sentence)
     # Its place is free, and it is not gone.
-    assert complete_parts(tmp_path) == [1]
+    assert saved_chunks(tmp_path) == [1]
     assert list((tmp_path / "checkpoints").glob("damaged-2-*"))
     again.save(2, states[2], {})
     again.close()
-    assert complete_parts(tmp_path) == [1, 2]
+    assert saved_chunks(tmp_path) == [1, 2]
 
 
-def test_going_on_from_an_older_checkpoint(cli, begun, alone):
+def test_resuming_from_an_older_checkpoint(notes, begun, alone):
     truncate(newest(begun))
-    code, _, err = cli("train", "--resume", begun, "--checkpoint-epochs", "1")
-    assert code == 0, err
-    first, second = err.splitlines()
+    resume(begun, saving=CheckpointConfig(checkpoint_epochs=1))
+    first, second = notes
     assert first.startswith(f"{newest(begun)} cannot be read: ")
-    assert first.endswith("; going on from the checkpoint before it")
-    assert second == f"going on after epoch 4 of {EPOCHS}"
-    assert (begun / "params.safetensors").read_bytes() == alone[1]
+    assert first.endswith("; resuming from the checkpoint before it")
+    assert second == f"resuming after epoch 4 of {EPOCHS}"
+    assert params(begun) == alone[1]
 
 
-def test_no_checkpoint_is_whole(cli, begun):
+def test_no_checkpoint_is_whole(begun):
     for epoch in (3, 4, 5):
-        truncate(newest(begun).with_name(str(epoch)))
-    code, out, err = cli("train", "--resume", begun)
-    assert (code, out) == (2, "")
-    assert "no older checkpoint can be used: train it again" in err
-    assert len(err.splitlines()) == 1
-    assert complete_parts(begun.with_name("run.unfinished")) == [3, 4, 5]
+        truncate(newest(begun).with_name(f"{epoch}.safetensors"))
+    with pytest.raises(RunError, match="no older checkpoint can be used: train it again") as error:
+        resume(begun)
+    assert "\n" not in str(error.value)
+    assert saved_chunks(begun.with_name("run.unfinished")) == [3, 4, 5]
 
 
-def test_a_newer_format(cli, begun):
-    path = newest(begun) / "document" / "metadata"
-    document = json.loads(path.read_text())
-    for place in (path, begun.with_name("run.unfinished") / "begun.json"):
-        place.write_text(json.dumps({**document, "format": checkpoints.FORMAT + 1}))
-        code, _, err = cli("train", "--resume", begun)
-        assert code == 2
-        assert "was written by a newer jaxdigits (format 2): upgrade" in err
+def test_a_newer_format(begun):
+    newer = checkpoints.FORMAT + 1
+    message = rf"was written by a newer jaxdigits \(format {newer}\): upgrade"
+    edit(newest(begun), format=newer)
+    with pytest.raises(RunError, match=message):
+        resume(begun)
+    path = begun.with_name("run.unfinished") / "manifest.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "format": newer}))
+    with pytest.raises(RunError, match=message):
+        resume(begun)
+
+
+def test_a_run_that_an_older_version_has_begun():
+    """Its checkpoints are folders, and its manifest had another name."""
+    Path("run.unfinished/checkpoints/3/state").mkdir(parents=True)
+    Path("run.unfinished/begun.json").write_text('{"format": 1, "config": {}}')
+    for again in (lambda: resume("run"), lambda: jd.fit(CONFIG, folder="run", resume=True)):
+        with pytest.raises(RunError, match=r"was begun by an older jaxdigits, .*: train it again"):
+            again()
 
 
 @pytest.mark.parametrize(
@@ -345,9 +382,11 @@ def test_a_newer_format(cli, begun):
         (["--learning-rate", "0.1"], "was begun with learning_rate 0.005, not 0.1"),
         (["--epochs=3"], f"was begun with epochs {EPOCHS}, not 3"),
         (["--model", "linear"], "was begun with model mlp, not linear"),
-        (["--average", "0"], "was begun with average 0.9, not 0.0"),
+        (["--ema-decay", "0"], "was begun with ema_decay 0.9, not 0.0"),
         (["--dataset", "mnist"], "was begun with dataset digits, not mnist"),
-        (["--out", "elsewhere"], "--resume names the folder: leave --out away"),
+        (["--out", "elsewhere"], "--resume names the folder: omit --out and --from"),
+        (["--from", "digits"], "--resume names the folder: omit --out and --from"),
+        (["--stream"], "was begun without --stream, and can only be resumed so"),
         (["--checkpoint-epochs", "0"], "checkpoint_epochs must be 1 or more, not 0"),
         (["--checkpoint-minutes", "-1"], "checkpoint_minutes must be a number of 0 or more"),
         (["--keep-checkpoints", "0"], "keep_checkpoints must be 1 or more, not 0"),
@@ -357,64 +396,57 @@ def test_other_settings_are_refused(cli, begun, arguments, message):
     code, out, err = cli("train", "--resume", begun, *arguments)
     assert (code, out) == (2, "")
     assert message in err
-    assert complete_parts(begun.with_name("run.unfinished")) == [3, 4, 5]
+    assert saved_chunks(begun.with_name("run.unfinished")) == [3, 4, 5]
 
 
-def test_a_training_is_no_sweep(cli, begun):
+def test_a_run_is_no_sweep(cli, begun):
     code, out, err = cli("sweep", "--resume", begun)
     assert (code, out) == (2, "")
-    assert f"is no sweep: `jaxdigits train --resume {begun}` goes on" in err
+    assert f"is no sweep: resume it with `jaxdigits train --resume {begun}`" in err
     code, out, err = cli("sweep", "--resume", begun, "--out", "elsewhere")
     assert (code, out) == (2, "")
-    assert "--resume names the folder: leave --out away" in err
+    assert "--resume names the folder: omit --out" in err
 
 
-def test_nothing_to_go_on_with(cli):
+def test_nothing_to_resume():
     for name in ("nowhere", "."):
-        code, _, err = cli("train", "--resume", name)
-        assert code == 2
-        assert "there is no training to go on with in" in err
+        with pytest.raises(RunError, match="there is no run to resume in"):
+            resume(name)
     Path("x.unfinished").mkdir()
-    for content in ("{", "[]", '{"format": 1}'):
-        Path("x.unfinished/begun.json").write_text(content)
-        code, _, err = cli("train", "--resume", "x")
-        assert code == 2
-        assert "begun.json is damaged" in err
+    for content in ("{", "[]", "{}", f'{{"format": {checkpoints.FORMAT}}}'):
+        Path("x.unfinished/manifest.json").write_text(content)
+        with pytest.raises(RunError, match=r"manifest\.json is damaged"):
+            resume("x")
 
 
-def test_other_data_are_refused(cli, monkeypatch, emnist_files):
+def test_other_data_are_refused(monkeypatch, emnist_files):
     from helpers import emnist_arrays, write_emnist
 
-    settings = ("--dataset", "emnist/letters", "--model", "mlp", "--epochs", "3", "--out", "run")
+    config = jd.TrainConfig(dataset="emnist/letters", model="mlp", epochs=3)
     with monkeypatch.context() as patched:
         stop_after(patched, 1)
-        code, _, err = cli("train", *settings, "--manual-dir", emnist_files)
-    assert code == 130, err
-    assert f"--manual-dir {emnist_files}" in err
+        with pytest.raises(StoppedError, match=f"--manual-dir {emnist_files}"):
+            jd.fit(config, folder="run", manual_dir=emnist_files)
     write_emnist(Path("other"), train_images=emnist_arrays()["train-images"][::-1])
-    places = ("--data-dir", "elsewhere", "--manual-dir", "other")
-    code, _, err = cli("train", "--resume", "run", *places)
-    assert code == 2
-    assert "the training was begun on emnist/letters" in err
-    assert cli("train", "--resume", "run", "--manual-dir", emnist_files)[0] == 0
+    with pytest.raises(DataError, match="the run was begun on emnist/letters"):
+        resume("run", data_dir="elsewhere", manual_dir="other")
+    assert resume("run", manual_dir=emnist_files).folder == Path("run").absolute()
 
 
-def test_other_devices_and_versions_are_told(cli, monkeypatch, begun):
-    path = begun.with_name("run.unfinished") / "begun.json"
-    document = json.loads(path.read_text())
-    path.write_text(json.dumps({**document, "devices": 64}))
-    code, _, err = cli("train", "--resume", begun)
-    assert code == 2
-    assert "was begun on 64 devices, here are 2: give --devices 2" in err
+def test_other_devices_and_versions_are_told(notes, begun):
+    folder = begun.with_name("run.unfinished")
+    document = read_manifest(folder)
+    (folder / "manifest.json").write_text(json.dumps({**document, "devices": 64}))
+    with pytest.raises(ConfigError, match="was begun on 64 devices, here are 2: give --devices 2"):
+        resume(begun)
     document["versions"]["jax"] = "0.0.1"
-    path.write_text(json.dumps(document))
-    code, _, err = cli("train", "--resume", begun, "--devices", "2")
-    assert code == 0, err
-    assert "begun on 1 devices, now 2: the result may differ in rounding" in err
-    assert "jax is 0.0.1, not" in err
+    (folder / "manifest.json").write_text(json.dumps(document))
+    resume(begun, devices=2)
+    assert "begun on 1 devices, now 2: the result may differ in rounding" in notes
+    assert any("jax is 0.0.1, not" in note for note in notes)
 
 
-def test_a_full_disk_does_not_end_the_training(cli, alone):
+def test_a_full_disk_does_not_end_the_run():
     """Files may not grow beyond a limit that the checkpoints exceed, and all else keeps."""
     command = [*COMMAND, *SETTINGS, "--hidden", "300", "--epochs", "2", "--checkpoint-epochs", "1"]
     code = (
@@ -430,16 +462,16 @@ def test_a_full_disk_does_not_end_the_training(cli, alone):
     notes = done.stderr.splitlines()
     assert notes
     for note in notes:
-        assert re.search("the checkpoint of epoch [12] cannot be written to .*; the training", note)
+        assert re.search("the checkpoint of epoch [12] cannot be written: .*; training cont", note)
     assert Path("run/params.safetensors").exists()
 
 
-def test_a_folder_that_became_read_only(monkeypatch, read_only):
+def test_a_folder_that_became_read_only(read_only):
     """A write that is refused is one sentence; what is there stays."""
-    folder = read_only / "x"
-    saved = Checkpoints(folder, BEGUN)
-    with pytest.raises(OutputError, match=r"checkpoint of epoch 1 cannot be written to .*denied"):
-        saved.save(1, {"a": np.zeros(3)}, {})
+    saved = Checkpoints(read_only / "x", MANIFEST)
+    saved.save(1, {"a": np.zeros(3)}, {})
+    with pytest.raises(OutputError, match=r"checkpoint of epoch 1 cannot be written: .*denied"):
+        saved.wait()
 
 
 def test_the_state_comes_back_to_the_bit(tmp_path):
@@ -450,29 +482,29 @@ def test_the_state_comes_back_to_the_bit(tmp_path):
         "count": np.array(4, np.int32),
         "none": None,
     }
-    saved = Checkpoints(tmp_path, BEGUN, CheckpointConfig(keep_checkpoints=2))
+    saved = Checkpoints(tmp_path, MANIFEST, CheckpointConfig(keep_checkpoints=2))
     for epoch in (1, 2, 3):
         saved.save(epoch, jax.tree.map(lambda leaf: leaf, state), {"history": [epoch]})
     saved.close()
-    assert complete_parts(tmp_path) == [2, 3]
+    assert saved_chunks(tmp_path) == [2, 3]
     template = jax.eval_shape(lambda: jax.tree.map(jax.numpy.asarray, state))
-    found = Checkpoints(tmp_path, BEGUN).restore(template)
+    found = Checkpoints(tmp_path, MANIFEST).restore(template)
     assert found is not None
-    assert (found.part, found.progress, found.notes) == (3, {"history": [3]}, [])
+    assert (found.chunk, found.progress, found.notes) == (3, {"history": [3]}, [])
     for name in ("weight", "count"):
         np.testing.assert_array_equal(found.state[name], state[name])
     for name in ("key", "keys"):
         assert (found.state[name] == state[name]).all()
     other = {**template, "weight": jax.ShapeDtypeStruct((30, 8), np.float32)}
     with pytest.raises(RunError, match="its weight has another shape or type"):
-        Checkpoints(tmp_path, BEGUN).restore(other)
-    assert Checkpoints(tmp_path / "empty", BEGUN).restore(template) is None
+        Checkpoints(tmp_path, MANIFEST).restore(other)
+    assert Checkpoints(tmp_path / "empty", MANIFEST).restore(template) is None
 
 
 def test_when_a_checkpoint_is_due(monkeypatch, tmp_path):
     now = [0.0]
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
-    saved = Checkpoints(tmp_path, BEGUN, CheckpointConfig(checkpoint_minutes=2.0))
+    saved = Checkpoints(tmp_path, MANIFEST, CheckpointConfig(checkpoint_minutes=2.0))
     found = []
     for epoch in range(1, 7):
         now[0] += 50
@@ -480,24 +512,27 @@ def test_when_a_checkpoint_is_due(monkeypatch, tmp_path):
         if found[-1]:
             saved._saved_at, saved._saved = now[0], epoch
     assert found == [False, False, True, False, False, True]
-    saved = Checkpoints(tmp_path, BEGUN, CheckpointConfig(checkpoint_epochs=2))
+    saved = Checkpoints(tmp_path, MANIFEST, CheckpointConfig(checkpoint_epochs=2))
     assert [saved.due(epoch) for epoch in (1, 2, 3)] == [False, True, True]
 
 
-def test_events_for_tensorboard(cli):
-    """What TensorBoard reads is what stands in the other files, also after a training went on."""
+def test_events_for_tensorboard(monkeypatch):
+    """What TensorBoard reads is what stands in the other files, also of a resumed run."""
     pytest.importorskip("tensorboardX")
-    code, _, err = cli("train", *SETTINGS, "--epochs", "3", "--out", "run", "--tensorboard")
-    assert (code, err) == (0, "")
+    with monkeypatch.context() as patched:
+        stop_after(patched, 2)
+        with pytest.raises(StoppedError, match="--tensorboard"):
+            jd.fit(CONFIG.replace(epochs=3), folder="run", tensorboard=True)
+    resume("run", tensorboard=True)
     lines = [json.loads(line) for line in Path("run/metrics.jsonl").read_text().splitlines()]
     events = read_events(Path("run/tensorboard"))
-    for part, quantity in (("train", "loss"), ("validation", "accuracy")):
+    for split, quantity in (("train", "loss"), ("validation", "accuracy")):
         expected = {
-            line["epoch"]: line[f"{part}_{quantity}"]
+            line["epoch"]: line[f"{split}_{quantity}"]
             for line in lines
-            if f"{part}_{quantity}" in line
+            if f"{split}_{quantity}" in line
         }
-        assert events[f"{quantity}/{part}"] == pytest.approx(expected)
+        assert events[f"{quantity}/{split}"] == pytest.approx(expected)
 
 
 def read_events(folder: Path) -> dict[str, dict[int, float]]:
@@ -515,10 +550,10 @@ def read_events(folder: Path) -> dict[str, dict[int, float]]:
     return found
 
 
-def test_metrics_as_csv(cli):
+def test_metrics_as_csv():
     import csv
 
-    cli("train", *SETTINGS, "--epochs", "2", "--out", "run")
+    jd.fit(CONFIG.replace(epochs=2), folder="run")
     lines = [json.loads(line) for line in Path("run/metrics.jsonl").read_text().splitlines()]
     with Path("run/metrics.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
@@ -527,14 +562,13 @@ def test_metrics_as_csv(cli):
         assert {name: float(text) for name, text in row.items() if text} == line
 
 
-def test_tensorboard_that_is_not_installed(cli, monkeypatch):
+def test_tensorboard_that_is_not_installed(monkeypatch):
     import importlib.util
 
     find = importlib.util.find_spec
     monkeypatch.setattr(
         importlib.util, "find_spec", lambda name: None if name == "tensorboardX" else find(name)
     )
-    code, _, err = cli("train", *SETTINGS, "--out", "run", "--tensorboard")
-    assert code == 2
-    assert "pip install 'jaxdigits[tensorboard]'" in err
+    with pytest.raises(ConfigError, match=r"pip install 'jaxdigits\[tensorboard\]'"):
+        jd.fit(CONFIG, folder="run", tensorboard=True)
     assert not Path("run.unfinished").exists()

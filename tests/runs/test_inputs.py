@@ -15,31 +15,38 @@ import jaxdigits as jd
 from jaxdigits import data
 from jaxdigits.config import CheckpointConfig
 from jaxdigits.errors import ConfigError, StoppedError
-from jaxdigits.runs import inputs as feeds
-from jaxdigits.runs.fit import train
-from jaxdigits.training.trainer import TrainState, default_mesh
+from jaxdigits.runs import inputs as pipelines
+from jaxdigits.runs.fit import resume
+from jaxdigits.training.sharding import default_mesh
+from jaxdigits.training.state import TrainState
+from jaxdigits.training.trainer import Trainer, make_trainer
 from jaxdigits.transforms.scaling import pixel_statistics
 
 CONFIG = jd.TrainConfig(
-    dataset="digits", model="mlp", hidden=(16,), batch_size=33, dropout=0.2, average=0.9,
+    dataset="digits", model="mlp", hidden=(16,), batch_size=33, dropout=0.2, ema_decay=0.9,
     augment=("shift",), epochs=3,
 )  # fmt: skip
-PARTS = 14
-"""Parts of 3 batches, of 40 in an epoch: the last part is a short one, as is the last batch."""
+CHUNKS = 14
+"""Chunks of 3 batches, of 40 in an epoch: the last chunk is a short one, as is the last batch."""
 
 
 @pytest.fixture(autouse=True)
-def _small_parts(monkeypatch):
-    monkeypatch.setattr(feeds, "PART_IMAGES", 100)
-    monkeypatch.setattr("jaxdigits.runs.fit._draw", lambda *_: None)
+def _small_chunks(monkeypatch):
+    monkeypatch.setattr(pipelines, "CHUNK_IMAGES", 100)
+    monkeypatch.setattr("jaxdigits.runs.session.draw", lambda *_: None)
 
 
-def losses(feed: feeds.Feed, key: jax.Array) -> tuple[list[float], TrainState]:
-    start = feed.start(key)
-    feed.compile(start)
-    *_, (last, _) = parts = list(feed.train(start, 0, feed.epochs * feed.parts))
-    found = [float(value) for _, metrics in parts if metrics is not None for value in metrics]
-    return found, feed.state(last)
+def streamed(trainer: Trainer, digits: jd.TrainingData) -> pipelines.Streamed:
+    key = jax.random.key(trainer.parts.config.seed)
+    return pipelines.Streamed(trainer, data.open_split("digits"), digits.validation, key)
+
+
+def losses(inputs: pipelines.InputPipeline) -> tuple[list[float], TrainState]:
+    start = inputs.start()
+    inputs.compile(start)
+    *_, (last, _) = chunks = list(inputs.train(start, 0))
+    found = [float(value) for _, metrics in chunks if metrics is not None for value in metrics]
+    return found, inputs.state(last)
 
 
 @pytest.mark.parametrize(
@@ -53,60 +60,59 @@ def losses(feed: feeds.Feed, key: jax.Array) -> tuple[list[float], TrainState]:
 )
 @pytest.mark.parametrize("devices", [1, 2])
 def test_the_same_network(digits, config, devices):
-    mesh = default_mesh(config, devices)
-    trainer = jd.make_trainer(config, 10, mesh=mesh)
-    streamed = feeds.Streamed(trainer, data.open_split("digits"), config)
-    assert streamed.parts == (PARTS if config.batch_size == 33 else 1)
-    memory = feeds.InMemory(trainer, trainer.put(digits))
-    assert streamed.epochs == memory.epochs == 3
-    key = trainer.put(jax.random.key(config.seed))
-    found, state = losses(streamed, key)
-    expected, other = losses(memory, key)
+    trainer = make_trainer(config, digits, mesh=default_mesh(jd.Hints(), 33, devices))
+    disk = streamed(trainer, digits)
+    assert disk.chunks_per_epoch == (CHUNKS if config.batch_size == 33 else 1)
+    memory = pipelines.InMemory(trainer, digits, jax.random.key(config.seed))
+    assert disk.num_epochs == memory.num_epochs == 3
+    found, state = losses(disk)
+    expected, other = losses(memory)
     assert len(found) == 6
     assert found == pytest.approx(expected, rel=1e-5)
     jax.tree.map(
         lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5), state.params,
         other.params,
     )  # fmt: skip
-    assert state.epoch == other.epoch == 3
+    assert state.step == other.step == 3 * (40 if config.batch_size == 33 else 1)
 
 
-def test_every_example_once_an_epoch_in_another_order():
-    source = data.open_split("digits")
-    feed = feeds.Streamed(jd.make_trainer(CONFIG, 10), source, CONFIG)
+def test_every_example_once_an_epoch_in_another_order(digits):
+    inputs = streamed(make_trainer(CONFIG, digits), digits)
+    count = len(digits.train.labels)
     orders = []
     for epoch in range(2):
-        parts = [feed._read(epoch * PARTS + part) for part in range(PARTS)]
-        assert {part.images.shape for part in parts} == {(3, 33, 28, 28)}
-        assert sum(int(part.steps) for part in parts) == 40
-        seen = [part.images[part.weights > 0] for part in parts]
-        orders.append(np.concatenate(seen).reshape(len(source), -1))
+        chunks = [inputs._read(epoch * CHUNKS + chunk) for chunk in range(CHUNKS)]
+        assert {batches.images.shape for batches, _ in chunks} == {(3, 33, 28, 28)}
+        assert sum(int(steps) for _, steps in chunks) == 40
+        seen = [batches.images[batches.weights > 0] for batches, _ in chunks]
+        orders.append(np.concatenate(seen).reshape(count, -1))
     assert not np.array_equal(*orders)
-    whole = data.load("digits").images.reshape(len(source), -1)
+    whole = digits.train.images.reshape(count, -1)
     for order in orders:
         assert sorted(map(bytes, order)) == sorted(map(bytes, whole))
 
 
 def test_a_device_has_its_columns(digits):
     """Of 33 columns 17 and 16, and an image of weight 0."""
-    trainer = jd.make_trainer(CONFIG, 10, mesh=default_mesh(CONFIG, 2))
-    feed = feeds.Streamed(trainer, data.open_split("digits"), CONFIG)
-    part = feed._put(feed._read(0))
-    assert [shard.data.shape for shard in part.images.addressable_shards] == [(3, 17, 28, 28)] * 2
-    assert not np.asarray(part.weights)[:, 33].any()
+    trainer = make_trainer(CONFIG, digits, mesh=default_mesh(jd.Hints(), 33, 2))
+    inputs = streamed(trainer, digits)
+    batches, _ = inputs._put(inputs._read(0))
+    shards = [shard.data.shape for shard in batches.images.addressable_shards]
+    assert shards == [(3, 17, 28, 28)] * 2
+    assert not np.asarray(batches.weights)[:, 33].any()
 
 
 @pytest.mark.parametrize("devices", [1, 2])
-def test_it_goes_on_in_the_middle_of_an_epoch(monkeypatch, cli, devices):
+def test_it_resumes_in_the_middle_of_an_epoch(monkeypatch, notes, devices):
     """To the bit. Its metrics are those of the whole epoch."""
-    train(CONFIG, out=Path("alone"), devices=devices, stream=True)
+    jd.fit(CONFIG, folder="alone", devices=devices, stream=True)
     with monkeypatch.context() as patched:
-        stop_after(patched, PARTS + 5)
+        stop_after(patched, CHUNKS + 5)
         saving = CheckpointConfig(checkpoint_epochs=1)
         with pytest.raises(StoppedError, match=r"interrupted after epoch 1\.36 of 3"):
-            train(CONFIG, out=Path("run"), devices=devices, stream=True, saving=saving)
-    code, _, err = cli("train", "--resume", "run")
-    assert (code, err) == (0, "going on after epoch 1.36 of 3\n")
+            jd.fit(CONFIG, folder="run", devices=devices, stream=True, saving=saving)
+    resume("run")
+    assert notes == ["resuming after epoch 1.36 of 3"]
     first, second = (Path(name) / "params.safetensors" for name in ("alone", "run"))
     assert first.read_bytes() == second.read_bytes()
     first, second = (
@@ -117,14 +123,15 @@ def test_it_goes_on_in_the_middle_of_an_epoch(monkeypatch, cli, devices):
         assert {**one, "seconds": 0} == {**other, "seconds": 0}
 
 
-def test_it_goes_on_as_it_was_begun(cli, monkeypatch):
+@pytest.mark.parametrize("stream", [False, True])
+def test_it_resumes_as_it_was_begun(monkeypatch, stream):
     with monkeypatch.context() as patched:
         stop_after(patched, 1)
         with pytest.raises(StoppedError):
-            train(CONFIG, out=Path("run"))
-    code, out, err = cli("train", "--resume", "run", "--stream")
-    assert (code, out) == (2, "")
-    assert "was begun without --stream, and can only go on so" in err
+            jd.fit(CONFIG, folder="run", stream=stream)
+    word = "with" if stream else "without"
+    with pytest.raises(ConfigError, match=f"was begun {word} --stream, and can only be resumed so"):
+        jd.fit(CONFIG, folder="run", resume=True, stream=not stream)
 
 
 def test_a_command_that_streams(cli):
@@ -137,18 +144,26 @@ def test_a_command_that_streams(cli):
     assert found["disk"] == pytest.approx(found["memory"], rel=1e-5)
     code, out, err = cli("train", *settings, "--stream", "--seeds", "2")
     assert (code, out) == (2, "")
-    assert "are for one training, not --seeds" in err
+    assert "are for one run, not --seeds" in err
 
 
-def test_the_pixel_baseline_does_not_stream():
-    config = replace(CONFIG, model="pixel")
-    with pytest.raises(ConfigError, match="takes all images at once: they cannot stream"):
-        feeds.Streamed(jd.make_trainer(config, 10), data.open_split("digits"), config)
+def test_data_in_memory_do_not_stream():
+    images, labels = np.zeros((24, 28, 28), np.uint8), np.arange(24, dtype=np.int32) % 2
+    examples = jd.Examples(images, labels)
+    splits = data.from_arrays("shapes", examples, examples, ("a", "b"))
+    with pytest.raises(ConfigError, match="data in memory is not streamed"):
+        jd.fit(CONFIG, splits, stream=True)
+
+
+def test_the_pixel_baseline_does_not_stream(digits):
+    trainer = make_trainer(jd.TrainConfig(model="pixel"), digits)
+    with pytest.raises(ConfigError, match="takes all images at once: they cannot be streamed"):
+        streamed(trainer, digits)
 
 
 def test_the_mean_of_images_on_the_disk(digits):
     expected = pixel_statistics(jnp.asarray(digits.train.images))
-    assert feeds._stored_statistics(data.open_split("digits")) == pytest.approx(
+    assert pipelines.stored_statistics(data.open_split("digits")) == pytest.approx(
         [float(value) for value in expected], rel=1e-6
     )
     grey = replace(
@@ -156,7 +171,7 @@ def test_the_mean_of_images_on_the_disk(digits):
         part=jd.Examples(np.full((9, 28, 28), 7, np.uint8), np.zeros(9, np.int32)),
         rows=np.arange(9),
     )
-    assert feeds._stored_statistics(grey) == (pytest.approx(7 / 255), 1.0)
+    assert pipelines.stored_statistics(grey) == (pytest.approx(7 / 255), 1.0)
 
 
 @pytest.mark.parametrize("split", ["train", "validation", "test", "train+validation"])
@@ -181,17 +196,19 @@ def test_an_unknown_split():
 def test_a_process_reads_its_own_share(python):
     """Two processes: each has half of the columns of every batch."""
     code = (
-        "import sys, jax, jaxdigits as jd, numpy as np\n"
+        "import sys, jax, jaxdigits as jd\n"
         "from jaxdigits import data\n"
         "from jaxdigits.runs import inputs, multihost\n"
-        "from jaxdigits.training.trainer import default_mesh\n"
+        "from jaxdigits.training.sharding import default_mesh\n"
+        "from jaxdigits.training.trainer import make_trainer\n"
         "_, where, _, processes, _, number = sys.argv[1:]\n"
         "multihost.connect(where, int(processes), int(number))\n"
         "config = jd.TrainConfig(model='mlp', batch_size=33)\n"
-        "trainer = jd.make_trainer(config, 10, mesh=default_mesh(config))\n"
-        "feed = inputs.Streamed(trainer, data.open_split('digits'), config)\n"
-        "part = feed._read(0)\n"
-        "print(part.images.shape, (part.weights > 0).sum())\n"
+        "digits = jd.load_training_data('digits')\n"
+        "trainer = make_trainer(config, digits, mesh=default_mesh(jd.Hints(), 33))\n"
+        "source, key = data.open_split('digits'), jax.random.key(0)\n"
+        "batches, _ = inputs.Streamed(trainer, source, digits.validation, key)._read(0)\n"
+        "print(batches.images.shape, (batches.weights > 0).sum())\n"
     )
     first, second = finish(start_two("-c", code))
     assert first[:2] == (0, "(40, 17, 28, 28) 680\n"), first[2]

@@ -13,8 +13,7 @@ import safetensors.numpy
 from helpers import finish, start_two
 
 import jaxdigits as jd
-from jaxdigits.runs.checkpoints import complete_parts
-from jaxdigits.runs.fit import train
+from jaxdigits.runs.checkpoints import saved_chunks
 
 SETTINGS = [
     *("--dataset", "digits", "--model", "mlp", "--hidden", "16", "--dropout", "0.2"),
@@ -33,7 +32,7 @@ def alone(tmp_path_factory) -> Path:
     config = jd.TrainConfig(
         dataset="digits", model="mlp", hidden=(16,), dropout=0.2, batch_size=33, epochs=EPOCHS
     )
-    train(config, out=folder, devices=2)
+    jd.fit(config, folder=folder, devices=2)
     return folder
 
 
@@ -63,9 +62,9 @@ def test_two_processes_are_one_with_two_devices(alone):
 def wait_for_checkpoint(epoch: int) -> None:
     deadline = time.monotonic() + 90
     folder = Path("run.unfinished")
-    while time.monotonic() < deadline and (complete_parts(folder) or [0])[-1] < epoch:
+    while time.monotonic() < deadline and (saved_chunks(folder) or [0])[-1] < epoch:
         time.sleep(0.01)
-    assert complete_parts(folder)
+    assert saved_chunks(folder)
 
 
 def test_killed_and_stopped_and_resumed():
@@ -75,29 +74,31 @@ def test_killed_and_stopped_and_resumed():
     for process in processes:
         process.kill()
     finish(processes)
-    began = complete_parts(Path("run.unfinished"))[-1]
+    began = saved_chunks(Path("run.unfinished"))[-1]
     processes = start_two(*TRAIN, "--resume", "run", "--checkpoint-epochs", "1")
     wait_for_checkpoint(began + 1)
     processes[1].send_signal(signal.SIGTERM)
     first, second = finish(processes)
     assert first[0] == second[0] == 143, (first[2], second[2])
-    assert re.search(r"going on after epoch \d+ of 100000", first[2])
+    assert re.search(r"resuming after epoch \d+ of 100000", first[2])
     stopped = re.search(r"interrupted after epoch (\d+) of 100000", first[2])
     assert stopped
-    assert complete_parts(Path("run.unfinished"))[-1] == int(stopped[1]) > began
+    assert saved_chunks(Path("run.unfinished"))[-1] == int(stopped[1]) > began
 
 
 def test_one_two_and_eight_devices(python, tmp_path):
     """Batches of 33 and a last one of 30, which neither two nor eight devices can share evenly."""
     code = (
         "import json, sys, jax, jaxdigits as jd\n"
-        "from jaxdigits.training.trainer import default_mesh\n"
+        "from jaxdigits.training.sharding import default_mesh, replicate\n"
+        "from jaxdigits.training.trainer import make_trainer\n"
         "config = jd.TrainConfig(model='mlp', hidden=(16,), batch_size=33, epochs=2)\n"
         "data, found = jd.load_training_data('digits'), []\n"
         "for devices in (1, 2, 8):\n"
-        "    trainer = jd.make_trainer(config, 10, mesh=default_mesh(config, devices))\n"
-        "    arrays = trainer.put(data)\n"
-        "    state = trainer.put(trainer.init(jax.random.key(0), data))\n"
+        "    mesh = default_mesh(jd.Hints(), 33, devices)\n"
+        "    trainer = make_trainer(config, data, mesh=mesh)\n"
+        "    arrays = replicate(data, mesh)\n"
+        "    state = replicate(trainer.init(jax.random.key(0)), mesh)\n"
         "    epoch = trainer.jit(trainer.epoch)\n"
         "    losses = []\n"
         "    for _ in range(2):\n"
@@ -123,7 +124,7 @@ def test_one_two_and_eight_devices(python, tmp_path):
             "process_id must be 0 to 1, not 2",
         ),
         (["--processes", "2"], "--processes and --process-id need --coordinator HOST:PORT"),
-        (["--coordinator", "auto", "--seeds", "2"], "are for one training, not --seeds"),
+        (["--coordinator", "auto", "--seeds", "2"], "are for one run, not --seeds"),
     ],
 )
 def test_wrong_settings(cli, arguments, message):

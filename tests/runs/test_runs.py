@@ -11,9 +11,8 @@ import safetensors.numpy
 
 import jaxdigits as jd
 from jaxdigits import data
-from jaxdigits.errors import DataError, RunError
-from jaxdigits.runs import run as runs
-from jaxdigits.runs.fit import RUN_FILES, train
+from jaxdigits.errors import ConfigError, DataError, OutputError, RunError
+from jaxdigits.runs.folder import FORMAT, RUN_FILES
 from jaxdigits.runs.run import _logits
 from jaxdigits.transforms.scaling import scale_pixels
 
@@ -21,7 +20,7 @@ from jaxdigits.transforms.scaling import scale_pixels
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory) -> tuple[jd.Run, Path]:
     folder = tmp_path_factory.mktemp("runs") / "digits"
-    return train(jd.TrainConfig(dataset="digits", model="mlp", epochs=3), out=folder), folder
+    return jd.fit(jd.TrainConfig(dataset="digits", model="mlp", epochs=3), folder=folder), folder
 
 
 @pytest.fixture
@@ -49,6 +48,11 @@ def test_a_loaded_run_is_the_run(trained):
     run, folder = trained
     loaded = jd.load(folder)
     assert loaded.config == run.config
+    for name in (
+        *("scaling", "class_names", "fingerprint", "environment", "calibration", "own"),
+        *("image_shape", "form", "light_ground", "history", "devices", "folder"),
+    ):
+        assert getattr(loaded, name) == getattr(run, name), name
     for mine, theirs in zip(
         jax.tree.leaves(loaded.params), jax.tree.leaves(run.params), strict=True
     ):
@@ -127,8 +131,10 @@ def test_any_number_of_images(trained, rng, count):
 
 @pytest.mark.parametrize("model", ["linear", "pixel", "mlp"])
 def test_every_model_is_kept(model, tmp_path):
-    config = jd.TrainConfig(dataset="digits", model=model, hidden=(8, 8), epochs=1)
-    run = train(config, out=tmp_path / "run")
+    config = jd.TrainConfig(dataset="digits", model=model, epochs=1)
+    if model == "mlp":
+        config = config.replace(hidden=(8, 8))
+    run = jd.fit(config, folder=tmp_path / "run")
     images = jd.data.load("digits", "test").images
     np.testing.assert_array_equal(
         jd.load(tmp_path / "run").predict_logits(images), run.predict_logits(images)
@@ -176,13 +182,13 @@ def test_damaged_run_files(copied):
     for content, message in (
         (whole[:100], "run.json is damaged"),
         ("[]", "run.json is damaged"),
-        ('{"format": 1}', "run.json is damaged: lacks 'config'"),
+        ('{"format": 1}', "run.json is damaged: it lacks 'data'"),
     ):
         path.write_text(content)
         with pytest.raises(RunError, match=message):
             jd.load(copied)
     path.write_text(whole)
-    edit(copied, format=runs.FORMAT + 1)
+    edit(copied, format=FORMAT + 1)
     with pytest.raises(RunError, match="written by a newer jaxdigits"):
         jd.load(copied)
     path.write_text(whole)
@@ -202,7 +208,7 @@ def test_damaged_parameters(copied):
     with pytest.raises(RunError, match=r"expected float32 \[128\] for 0\.bias, found .* \[5\]"):
         jd.load(copied)
     safetensors.numpy.save_file({**arrays, "2.bias": arrays["0.bias"]}, path)
-    with pytest.raises(RunError, match=r"it holds 2\.bias as well"):
+    with pytest.raises(RunError, match=r"it also holds 2\.bias"):
         jd.load(copied)
     path.unlink()
     with pytest.raises(RunError, match="cannot be read"):
@@ -217,3 +223,83 @@ def test_a_class_without_images_is_no_number(trained):
     result = run.evaluate(fewer).as_dict()
     assert result["per_class_accuracy"]["3"] is None
     json.dumps(result, allow_nan=False)
+
+
+OLDER = {
+    "dataset": "digits", "model": "mlp", "hidden": [128], "activation": "relu",
+    "initializer": "uniform", "distance": "squared", "scale": "standardized",
+    "loss": "cross_entropy", "reduction": "mean", "gradients": "auto", "optimizer": "momentum",
+    "learning_rate": 0.005, "schedule": "one_cycle", "momentum": 0.9, "weight_decay": 0.1,
+    "batch_size": 64, "epochs": 3, "seed": 0,
+}  # fmt: skip
+"""Settings as format 1 has them."""
+
+MORE = {
+    "pool_activation": "none", "stem": "7x7", "dropout": 0.0, "augment": ["auto"],
+    "label_smoothing": 0.0, "average": 0.999,
+}  # fmt: skip
+"""What format 2 has in addition."""
+
+
+@pytest.mark.parametrize(("number", "config"), [(1, OLDER), (2, {**OLDER, **MORE})])
+def test_a_run_of_an_older_version(trained, copied, number, config):
+    """Its settings in the words of this version; it predicts what it did."""
+    document = json.loads((copied / "run.json").read_text())
+    names = ("data", "class_names", "scaling", "results", "seconds", "versions", "device")
+    older = {"format": number, "config": config, **{name: document[name] for name in names}}
+    older["data"] |= {"name": "emnist/letters"} if number == 2 else {}
+    (copied / "run.json").write_text(json.dumps(older))
+    run = jd.load(copied)
+    assert (run.config.optimizer, run.config.momentum) == ("sgd", 0.9)
+    assert run.config.ema_decay == (0.999 if number == 2 else 0)
+    assert run.config.pool_activation == "gelu"  # of no use to an mlp
+    assert (run.form, run.image_shape) == ("emnist" if number == 2 else "mnist", (28, 28))
+    assert (run.own, run.devices, run.light_ground) == ((), 1, False)
+    images = jd.data.load("digits", "test").images[:20]
+    np.testing.assert_array_equal(run.predict_logits(images), trained[0].predict_logits(images))
+
+
+def test_a_run_is_saved_anywhere(trained, tmp_path):
+    """All but the pictures; and again, only where it may replace what is there."""
+    run, _ = trained
+    folder = run.save(tmp_path / "deep" / "copy")
+    assert folder == tmp_path / "deep" / "copy"
+    names = sorted(name for name in RUN_FILES if not name.endswith(".png"))
+    assert sorted(path.name for path in folder.iterdir()) == names
+    loaded = jd.load(folder)
+    assert (loaded.config, loaded.results, loaded.history) == (
+        run.config, run.results, run.history
+    )  # fmt: skip
+    images = jd.data.load("digits", "test").images[:20]
+    np.testing.assert_array_equal(loaded.predict_logits(images), run.predict_logits(images))
+    with pytest.raises(OutputError, match="is taken"):
+        run.save(folder)
+    assert run.save(folder, overwrite=True) == folder
+    (folder / "thesis.txt").touch()
+    with pytest.raises(OutputError, match="holds other files, such as thesis"):
+        run.save(folder, overwrite=True)
+
+
+def test_an_ensemble_of_runs(trained, tmp_path):
+    """The mean of the members' probabilities, whatever their seeds."""
+    run, _ = trained
+    config = jd.TrainConfig(dataset="digits", model="mlp", epochs=1)
+    other = jd.fit(config.replace(epochs=run.config.epochs, seed=1))
+    ensemble = jd.stack([run, other])
+    images = jd.data.load("digits", "test").images[:50]
+    members = [member.predict_uncalibrated_proba(images) for member in (run, other)]
+    np.testing.assert_allclose(
+        ensemble.predict_uncalibrated_proba(images), np.mean(members, axis=0), rtol=1e-4, atol=1e-7
+    )
+    assert repr(ensemble) == "<Run: ensemble of 2 x mlp on digits>"
+    with pytest.raises(OutputError, match="is saved as its members"):
+        ensemble.save(tmp_path / "ensemble")
+    assert not (tmp_path / "ensemble").exists()
+    with pytest.raises(ConfigError, match="at least one run"):
+        jd.stack([])
+    wider = jd.fit(config.replace(epochs=0, hidden=(9,)))
+    for stranger in (wider, dataclasses.replace(run, class_names=tuple("abcdefghij"))):
+        with pytest.raises(ConfigError, match="must have one network and the same classes"):
+            jd.stack([run, stranger])
+    with pytest.raises(ConfigError, match="cannot be trained further: start from one of its memb"):
+        jd.fit(config, init_from=ensemble)
