@@ -118,7 +118,7 @@ def pair(
         with _progress() as progress:
             measure_interleaved(
                 (before, after),
-                plan.words(),
+                dataclasses.replace(plan, rounds=planned.rounds).words(),
                 files,
                 rounds=planned.rounds,
                 programs=len(planned.benchmarks) + 1,
