@@ -55,7 +55,7 @@ def slowed(words: list[str]) -> int:
 
 
 def main() -> None:
-    """Compares twice."""
+    """Compare twice."""
     parser = argparse.ArgumentParser(description="A slowdown of 10%, and none.")
     parser.add_argument("--quick", action="store_true", help="with fewer rounds")
     parser.add_argument("--json", type=Path, default=RESULTS / "slowdown.json")

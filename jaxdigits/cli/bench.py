@@ -50,13 +50,11 @@ class PlanOptions:
 
     def words(self) -> list[str]:
         """The options as they stand on a command line."""
-        found = ["--batch-sizes", *map(str, self.batch_sizes)]
+        found = []
         for name, value in vars(self).items():
-            if name == "batch_sizes" or not value:
-                continue
-            found.append(f"--{name}")
-            if not isinstance(value, bool):
-                found += map(str, value) if isinstance(value, tuple) else [str(value)]
+            if value:
+                values = value if isinstance(value, tuple) else () if value is True else (value,)
+                found += [f"--{name.replace('_', '-')}", *map(str, values)]
         return found
 
 
@@ -120,7 +118,7 @@ def pair(
         with _progress() as progress:
             measure_interleaved(
                 (before, after),
-                plan.words(),
+                dataclasses.replace(plan, rounds=planned.rounds).words(),
                 files,
                 rounds=planned.rounds,
                 programs=len(planned.benchmarks) + 1,

@@ -21,7 +21,7 @@ POSTED_LOGITS = jnp.array(
 
 
 def run(study: Study) -> list[Comparison]:
-    """Adds up the probabilities."""
+    """Add up the probabilities."""
     del study  # there are no data in it
     total = float(softmax(POSTED_LOGITS).sum())
     raised = float(softmax(POSTED_LOGITS + 1000).sum())

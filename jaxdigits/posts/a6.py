@@ -30,7 +30,7 @@ def basic_optim(learning_rate: float) -> optax.GradientTransformation:
 
 
 def as_posted(study: Study) -> Trained:
-    """The networks that row A7 goes on from."""
+    """The networks that row A7 starts from."""
     return study.train("A6", CONFIG, optimizer=basic_optim(CONFIG.learning_rate))
 
 

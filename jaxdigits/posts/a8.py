@@ -16,7 +16,7 @@ SETUP = "number of parameters"
 
 
 def run(study: Study) -> list[Comparison]:
-    """Counts the numbers in the parameters of A4 and A9."""
+    """Count the parameters of A4 and A9."""
 
     def count(config: jd.TrainConfig) -> int:
         model = jd.models.make_model(config, study.data.num_classes)

@@ -30,7 +30,7 @@ PEAK, DEFAULT_PEAK, RISING = 0.1, 0.001, 0.25
 
 
 def fastai_adam(steps: int, highest: float) -> optax.GradientTransformation:
-    """Fastai's Adam in its one-cycle of so many steps, up to the highest learning rate."""
+    """Fastai's Adam in a one-cycle schedule, up to the highest learning rate."""
     rising = max(round(RISING * steps), 1)
 
     def one_cycle(start: float, peak: float, end: float) -> optax.Schedule:

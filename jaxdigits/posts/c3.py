@@ -1,4 +1,4 @@
-"""C3: which letters are taken for each other.
+"""C3: which letters are confused.
 
 Post C, "Let's fire it up!", has a picture, and names g and q, i and l, h and n.
 
@@ -46,7 +46,7 @@ def draw_confusion(study: Study) -> Figure:
     counts = confusion(study, 0)
     names = study.test_set.class_names
     worst = ", ".join(f"{names[a]}/{names[b]} ({n})" for a, b, n in most_confused(counts))
-    return plots.confusion(counts, names, f"most often taken for each other: {worst}")
+    return plots.confusion(counts, names, f"most confused pairs: {worst}")
 
 
 PICTURES = {"c3-confusion.png": draw_confusion}

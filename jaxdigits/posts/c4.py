@@ -2,7 +2,7 @@
 
 Post C begins with it: 784-128-64-10, ReLU, softmax, stochastic gradient descent at a learning rate
 of 0.01, batches of 64, one pass over EMNIST's 240,000 digits. Where the data are fewer, a second
-training makes as many passes as show it about so many images: four over MNIST.
+network sees about as many images in several passes: four over MNIST.
 
 Posted: 92.2%, on EMNIST digits.
 Expect: about so much, from as many images; less from one pass over fewer.

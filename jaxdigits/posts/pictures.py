@@ -35,7 +35,7 @@ def draw_lesson(study: Study) -> Figure | None:
     return plots.seed_curves(
         {
             "accuracy (%)": {title: 100 * t.accuracy[:, :20] for title, t in trained.items()},
-            "training loss of an image": {title: t.loss[:, :20] for title, t in trained.items()},
+            "training loss per image": {title: t.loss[:, :20] for title, t in trained.items()},
         },
         dots=dots if study.compares else {},
         each_seed=True,

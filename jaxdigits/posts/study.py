@@ -40,7 +40,7 @@ class Trained:
 
     Attributes:
         config: the settings.
-        params: the parameters at the end, with an axis of seeds in front.
+        params: with an axis of seeds in front.
         scaling: of the pixels.
         untrained: accuracy on the test images before the first step, float64 [seeds], 0..1.
         accuracy: the same after each epoch, [seeds, epochs].
