@@ -4,7 +4,7 @@
 
 Expect, on two CPU cores with nothing else running: the default run on MNIST in about a minute; its
 first step after 8 seconds the first time and 3 the second, when compiled programs are there; the
-letters network past 85 % after one epoch within 30 seconds, and through the recipe that
+letters network past 85% after one epoch within 30 seconds, and through the recipe that
 `recipes.py` chose within three minutes.
 
 Data must be prepared. Compiled programs go to a new folder, so that the first run finds none. The
@@ -35,7 +35,7 @@ RUNS = {
 
 
 def launch(arguments: list[str], folder: Path) -> dict[str, float]:
-    """Runs a training; seconds from launch to the first step and to the end, and its accuracy."""
+    """Run `jaxdigits train`; seconds from launch to the first step and to the end, and accuracy."""
     out = folder / f"run-{time.time_ns()}"
     metrics = out.with_name(f"{out.name}.unfinished") / "metrics.jsonl"
     environment = os.environ | {"JAX_COMPILATION_CACHE_DIR": str(folder / "compiled")}
@@ -60,7 +60,7 @@ def launch(arguments: list[str], folder: Path) -> dict[str, float]:
 
 
 def main() -> None:
-    """Runs them one after the other and prints a line for each."""
+    """Run them one after the other and print a line for each."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
     parser.add_argument("--data-dir", type=Path)
     parser.add_argument("--out", type=Path, default=RESULTS / "launch.json")

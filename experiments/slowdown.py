@@ -1,4 +1,4 @@
-"""Does `jaxdigits bench pair` find what became 10 % slower, and nothing else?
+"""Does `jaxdigits bench pair` find what became 10% slower, and nothing else?
 
     python experiments/slowdown.py
 
@@ -55,8 +55,8 @@ def slowed(words: list[str]) -> int:
 
 
 def main() -> None:
-    """Compares twice."""
-    parser = argparse.ArgumentParser(description="A slowdown of 10 %, and none.")
+    """Compare twice."""
+    parser = argparse.ArgumentParser(description="A slowdown of 10%, and none.")
     parser.add_argument("--quick", action="store_true", help="with fewer rounds")
     parser.add_argument("--json", type=Path, default=RESULTS / "slowdown.json")
     options = parser.parse_args()

@@ -2,10 +2,10 @@
 
     python experiments/streaming.py
 
-Makes a data set as large as EMNIST by class (814,255 images in 62 classes), prepares it, and trains
-the network for letters on it for one epoch: all images in memory, and streaming (`--stream`), in
-turns. The images are the digits inside, with noise: what they show does not matter here. It takes
-3 GB of disk in a temporary folder, and 15 minutes on two CPU cores.
+Make a dataset as large as EMNIST by class (814,255 images in 62 classes), prepare it, and train the
+letters network on it for one epoch: all images in memory, and streaming (`--stream`), interleaved.
+The images are the digits inside, with noise: what they show does not matter here. It takes 3 GB of
+disk in a temporary folder, and 15 minutes on two CPU cores.
 """
 
 import argparse
@@ -31,7 +31,7 @@ RESULTS = Path(__file__).parent / "results"
 
 
 def generate(folder: Path) -> None:
-    """Writes the four files of the data set."""
+    """Write the four files of the dataset."""
     spec = SPECS[NAME]
     rng = np.random.default_rng(0)
     examples = data.load("digits", "train+validation").images
@@ -46,7 +46,7 @@ def generate(folder: Path) -> None:
 
 
 def train(arguments: list[str]) -> tuple[float, float]:
-    """The rate of a training, images a second, and its peak of memory in GB."""
+    """The throughput of a run, images/s, and its peak memory in GB."""
     command = [sys.executable, "-m", "jaxdigits", "train", *arguments, "--json"]
     with tempfile.TemporaryFile("w+") as out:
         process = subprocess.Popen(command, stdout=out)
@@ -60,7 +60,7 @@ def train(arguments: list[str]) -> tuple[float, float]:
 
 
 def main() -> None:
-    """Measures and prints."""
+    """Measure and print."""
     parser = argparse.ArgumentParser(description="The cost of streaming.")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--json", type=Path, default=RESULTS / "streaming.json")

@@ -73,7 +73,7 @@ WITHOUT: dict[str, tuple[Any, str, Any] | None] = {
 
 
 def main() -> None:
-    """Prints a line for each trick, and writes all to a file."""
+    """Print a line for each trick, and write all to a file."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--out", type=Path, default=RESULTS / "worth_of_tricks.json")

@@ -135,7 +135,7 @@ class TrainConfig:
         """Checks every value."""
         for name, kind in get_type_hints(type(self)).items():
             object.__setattr__(self, name, _plain(name, getattr(self, name), kind))
-        _check(self.dataset != "", "dataset", "the name of a data set", self.dataset)
+        _check(self.dataset != "", "dataset", "the name of a dataset", self.dataset)
         self._check_augment()
         wide = all(width >= 1 for width in self.hidden)
         _check(wide, "hidden", "widths of 1 or more", self.hidden)

@@ -21,7 +21,7 @@ class DataError(JaxdigitsError, ValueError):
 
 
 class DataUnavailableError(DataError):
-    """A data set is neither prepared, nor among local files, nor to be downloaded."""
+    """A dataset is neither prepared, nor among local files, nor available for download."""
 
 
 class OutputError(JaxdigitsError):
@@ -33,13 +33,13 @@ class RunError(JaxdigitsError):
 
 
 class StoppedError(JaxdigitsError):
-    """A signal ended a training that can go on.
+    """A signal ended a run that can be resumed.
 
     Attributes:
         exit_code: of the process: 128 and the signal's number.
     """
 
     def __init__(self, message: str, exit_code: int) -> None:
-        """`message` says how to go on."""
+        """`message` says how to resume."""
         super().__init__(message)
         self.exit_code = exit_code

@@ -105,7 +105,7 @@ def staged_directory(
     """Gives a folder `NAME.unfinished` to write in, renamed to `final` at the end.
 
     Until then an older folder of that name stays as it is. After an error or a kill the unfinished
-    one is left, to be looked at or to go on in; the next one of the same name replaces it. While it
+    one is left, to be looked at or resumed; the next one of the same name replaces it. While it
     is written in it is locked, so that no second process writes to it.
 
     Args:
@@ -113,7 +113,7 @@ def staged_directory(
         numbered: if that is taken, take `final-2`, `final-3` and so on instead.
         overwrite: if that is taken, replace it at the end.
         known: the names of what may be replaced; a folder with anything else is never touched.
-        resume: go on in the unfinished folder with what is there.
+        resume: continue in the unfinished folder with what is there.
         resumable: whether an unfinished folder holds what should not be lost: then it counts as
             taken.
 

@@ -24,7 +24,7 @@ from jaxdigits.transforms.scaling import UNIT, Scaling
         ({"weight_decay": -0.1}, "weight_decay must be a number of 0 or more, not -0.1"),
         ({"hidden": [30, 0]}, r"hidden must be widths of 1 or more, not \(30, 0\)"),
         ({"seed": -1}, "seed must be 0 to 4294967295, not -1"),
-        ({"dataset": ""}, "dataset must be the name of a data set, not ''"),
+        ({"dataset": ""}, "dataset must be the name of a dataset, not ''"),
         ({"gradients": "hand", "loss": "softmax_mse"}, "gradients by hand are derived for"),
         ({"gradients": "hand", "model": "pixel"}, "gradients by hand are derived for"),
         ({"gradients": "hand", "model": "mlp", "scale": "image"}, "gradients by hand are derived"),

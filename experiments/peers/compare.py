@@ -15,7 +15,7 @@ chosen once by its median, not round by round.
 
 Each variant is a process of its own, which waits for its turn, so that none of them meets another's
 threads or memory. They take turns, a round each, so that a machine that drifts drifts for all, and
-the ratio of each round counts: its median, with a 95 % interval. Before each turn is a pause,
+the ratio of each round counts: its median, with a 95% interval. Before each turn is a pause,
 because PyTorch's threads go on spinning for some milliseconds. The first round of each, which
 compiles and warms up, is not counted. Pixels are random: their values do not change how long a
 round takes.
@@ -139,7 +139,7 @@ def busy_cores() -> float | None:
 
 
 def compare(name: str, count: int, rounds: int, packages: Sequence[str]) -> dict[str, Any]:
-    """The sides in turns, for one workload."""
+    """Interleave the sides of one workload."""
     busy = busy_cores()
     if busy is not None and busy > BUSY:
         print(f"{name}: doubtful, other programs use {busy:.1f} cores", file=sys.stderr)
@@ -212,7 +212,7 @@ def draw(document: dict[str, Any], path: Path) -> None:
 
 
 def main() -> None:
-    """Prints the sides of each workload, writes all to a file and draws it."""
+    """Print the sides of each workload, write all to a file, and draw it."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
     parser.add_argument("--workloads", nargs="+", choices=WORKLOADS, default=list(WORKLOADS))
     packages = list(LIBRARIES)
@@ -249,7 +249,7 @@ def main() -> None:
         print(f"{name}: {row['what']}")
         for side, rate in sorted(row["images_per_second"].items(), key=lambda item: -item[1]):
             times = row["images_per_second"][OURS] / rate
-            print(f"  {side:22}{rate:11,.0f} images/s   {OURS} is {times:6.2f} times as fast")
+            print(f"  {side:22}{rate:11,.0f} images/s   {OURS} is {times:6.2f}x as fast")
         sys.stdout.flush()
         write_json(arguments.out, document)  # a long comparison may be ended before its end
         draw(document, picture)

@@ -2,9 +2,9 @@
 
 | variant | |
 |---|---|
-| `last` | channels last in memory, fused optimiser |
-| `first` | channels first, fused optimiser |
-| `default` | `last`, but the optimiser as it is by default |
+| `last` | channels last in memory, fused optimizer |
+| `first` | channels first, fused optimizer |
+| `default` | `last`, but the optimizer as it is by default |
 | `compiled` | `last`, the network through `torch.compile` |
 | `graphs` | on a GPU: the same with CUDA graphs (`mode="reduce-overhead"`) |
 | `RGB` | ResNet: `last`, but the grey image repeated to three channels, as fastai has it |

@@ -67,7 +67,7 @@ class Task(NamedTuple):
 
     @property
     def pixels(self) -> np.ndarray:
-        """The images as float32, standardised beforehand."""
+        """The images as float32, standardized beforehand."""
         return ((self.images / 255 - 0.5) / 0.25).astype(np.float32)
 
 

@@ -66,30 +66,25 @@ def _cpu_name() -> str:
 
 def commit_info() -> dict[str, Any]:
     """The commit of this package; all None where it is not in a clone."""
-
-    def git(*words: str) -> str | None:
-        try:
-            done = subprocess.run(
-                ["git", "-C", str(Path(__file__).parent), *words],
-                capture_output=True,
-                text=True,
-                timeout=10,
-            )
-        except (OSError, subprocess.TimeoutExpired):
-            return None
-        return done.stdout.strip() if done.returncode == 0 else None
-
     # A clone of another project may hold the place where this one is installed.
-    ours = git("ls-files", "--error-unmatch", __file__) is not None
-    commit = git("rev-parse", "HEAD") if ours else None
-    changed = git("status", "--porcelain", "--untracked-files=no") if ours else None
+    ours = _git("ls-files", "--error-unmatch", __file__) is not None
+    changed = _git("status", "--porcelain", "--untracked-files=no") if ours else None
     return {
-        "id": commit,
-        "time": git("show", "-s", "--format=%cI", "HEAD") if ours else None,
+        "id": _git("rev-parse", "HEAD") if ours else None,
+        "time": _git("show", "-s", "--format=%cI", "HEAD") if ours else None,
         "dirty": None if changed is None else bool(changed),
         "project": "jaxdigits",
-        "branch": git("rev-parse", "--abbrev-ref", "HEAD") if ours else None,
+        "branch": _git("rev-parse", "--abbrev-ref", "HEAD") if ours else None,
     }
+
+
+def _git(*words: str) -> str | None:
+    command = ["git", "-C", str(Path(__file__).parent), *words]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
 
 
 def flags() -> dict[str, str]:
@@ -126,12 +121,11 @@ def make(
     product = timings[PRODUCT]
     fastest = product.program.flops / min(product.seconds)
     device = jax.devices()[0]
+    entries = [_entry(name, timing, by_name.get(name), fastest) for name, timing in timings.items()]
     return {
         "machine_info": machine_info(),
         "commit_info": commit_info(),
-        "benchmarks": [
-            _entry(name, timing, by_name.get(name), fastest) for name, timing in timings.items()
-        ],
+        "benchmarks": entries,
         "datetime": datetime.now(UTC).isoformat(),
         "version": LAYOUT,
         "jaxdigits": {
@@ -168,26 +162,16 @@ def _entry(
         "first_seconds": program.first_seconds,
         "program_bytes": program.program_bytes,
     }
-    group, params = None, None
     if benchmark:
-        group, params = benchmark.mode, dataclasses.asdict(benchmark)
         images = [program.images / x for x in (seconds.value, seconds.high, seconds.low)]
         extra |= {"images_per_second": images[0], "interval_95": images[1:]}
     return {
-        "group": group,
+        "group": benchmark and benchmark.mode,
         "name": name,
         "fullname": f"jaxdigits bench::{name}",
-        "params": params,
+        "params": benchmark and dataclasses.asdict(benchmark),
         "param": name.partition("[")[2].removesuffix("]") or None,
         "extra_info": extra,
-        "options": {
-            "disable_gc": False,
-            "timer": "perf_counter",
-            "min_rounds": len(timing.seconds),
-            "max_time": None,
-            "min_time": None,
-            "warmup": True,
-        },
         "stats": stats(timing.seconds, timing.calls),
     }
 

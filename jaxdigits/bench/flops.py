@@ -1,9 +1,8 @@
-"""Floating-point operations of an image, counted from the shapes of the network.
+"""Floating-point operations per image, counted from the shapes of the network.
 
 Only matrix products and convolutions count, two operations for each multiplication with its
-addition. Multiplications with the zeros of a padding do not count: no image needs them. These are
-the operations of the mathematics, whatever a program makes of them; Winograd's form needs fewer,
-so that its utilisation may look better than the processor is.
+addition; multiplications with the zeros of a padding do not. A program may need fewer, as by
+Winograd's form, so that its utilization may look better than the processor is.
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,7 +15,7 @@ PIXELS = 28
 
 
 def forward_flops(config: TrainConfig, num_classes: int) -> int:
-    """Of one image through the network.
+    """Operations of one image through the network.
 
     Args:
         config: `model`, and `hidden` or `stem`.
@@ -30,9 +29,9 @@ def forward_flops(config: TrainConfig, num_classes: int) -> int:
 
 
 def training_flops(config: TrainConfig, num_classes: int) -> int:
-    """Of one image in training: forward, and backward to the weights and to the layer below.
+    """Operations of one image in training: forward, back to the weights, and to the layer below.
 
-    Each takes as much, but nothing goes back to the image. The optimiser does not count.
+    Each takes as much, but nothing goes back to the image. The optimizer does not count.
 
     Example:
         >>> training_flops(TrainConfig(model="linear"), 10)

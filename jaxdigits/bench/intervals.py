@@ -1,14 +1,12 @@
-"""How sure a rate or a ratio is, measured on a machine that drifts.
+"""Confidence intervals of rates and ratios, measured on a machine that drifts.
 
 Rounds that follow each other are alike: a machine that is slow now is slow in the next second too.
 So the rounds are cut into a few blocks, one after the other, and only these count as independent.
-Each stands for its median; means and deviations are of logarithms, for which twice as slow is as
-far away as twice as fast.
+Means and deviations are of logarithms, for which twice as slow is as far away as twice as fast.
 
-Whether a program itself has changed is another question than how fast it typically is. What others
-do to a machine only ever adds to a round, so `ratio` goes by the fastest rounds, and by how far
-apart these are. Of rounds that were taken in turns each pair met the same machine: `paired` goes by
-the ratio of each.
+Whether a program has changed is another question than how fast it typically is. What others do to a
+machine only ever adds to a round, so `ratio` goes by the fastest rounds, and by how far apart these
+are. Interleaved rounds meet the same machine, so `paired` goes by the ratio of each pair.
 """
 
 import math
@@ -28,12 +26,7 @@ ANYTHING = 20.0
 
 
 class Interval(NamedTuple):
-    """A figure, and the ends of the interval in which the true one lies.
-
-    Attributes:
-        value: the figure.
-        low, high: the ends.
-    """
+    """An estimate, and the ends of its confidence interval."""
 
     value: float
     low: float
@@ -41,7 +34,7 @@ class Interval(NamedTuple):
 
 
 def typical(seconds: Sequence[float], level: float = 0.95) -> Interval:
-    """The typical time of a round: Student's t interval over the blocks.
+    """The typical time of a round: Student's t interval over the medians of blocks.
 
     Args:
         seconds: of each round, in order; two or more.
@@ -51,11 +44,17 @@ def typical(seconds: Sequence[float], level: float = 0.95) -> Interval:
         >>> [round(x, 2) for x in typical([1.0, 1.1, 1.0, 1.1, 1.0, 1.1])]
         [1.05, 0.99, 1.11]
     """
-    return _interval(*_moments(seconds), level)
+    from scipy.special import stdtrit
+
+    parts = np.array_split(np.log(np.asarray(seconds, np.float64)), min(BLOCKS, len(seconds)))
+    blocks = np.array([np.median(part) for part in parts])
+    error = blocks.std(ddof=1) / math.sqrt(len(blocks))
+    half = float(stdtrit(len(blocks) - 1, (1 + level) / 2)) * error
+    return Interval(*(math.exp(blocks.mean() + shift) for shift in (0.0, -half, half)))
 
 
 def ratio(before: Sequence[float], after: Sequence[float], level: float = 0.95) -> Interval:
-    """How many times as long the program itself takes now: by the fastest rounds of both.
+    """The ratio of times, after to before, by the fastest rounds of both.
 
     The time that a program takes undisturbed is a limit below all rounds. If rounds near the limit
     are about equally likely, how far apart the fastest ones are tells how far below them it can be
@@ -79,7 +78,7 @@ def ratio(before: Sequence[float], after: Sequence[float], level: float = 0.95) 
 
 
 def paired(before: Sequence[float], after: Sequence[float], level: float = 0.95) -> Interval:
-    """How many times as long the program takes now: the median ratio of rounds taken in turns.
+    """The ratio of times, after to before: the median of interleaved rounds.
 
     The interval is that of the sign test: no matter how the ratios spread, each is as likely above
     the true one as below.
@@ -111,18 +110,3 @@ def _fastest(seconds: Sequence[float], tail: float) -> tuple[float, float]:
     fast = np.sort([block.min() for block in blocks])[: max(-(-len(blocks) // 4), 8)]
     reach = float(fast[-1] - fast[0]) * (tail ** (-1 / (len(fast) - 1)) - 1)
     return float(fast[0]), min(reach, ANYTHING)
-
-
-def _moments(seconds: Sequence[float]) -> tuple[float, float, float]:
-    """The mean of the blocks' logarithms, its standard error, and the degrees of freedom."""
-    parts = np.array_split(np.log(np.asarray(seconds, np.float64)), min(BLOCKS, len(seconds)))
-    blocks = np.array([np.median(part) for part in parts])
-    error = blocks.std(ddof=1) / math.sqrt(len(blocks))
-    return float(blocks.mean()), float(error), float(len(blocks) - 1)
-
-
-def _interval(mean: float, error: float, freedom: float, level: float) -> Interval:
-    from scipy.special import stdtrit
-
-    half = float(stdtrit(freedom, (1 + level) / 2)) * error
-    return Interval(*(math.exp(mean + shift) for shift in (0.0, -half, half)))

@@ -10,9 +10,8 @@
   the speed to which the networks' use of the machine is compared, beside the datasheet's.
 """
 
-import contextlib
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -26,12 +25,14 @@ from jaxdigits.environment import compiler_options
 from jaxdigits.models import make_model
 from jaxdigits.sweeps.grid import program_bytes
 from jaxdigits.training.sharding import DEVICES, default_mesh, make_mesh, replicate
-from jaxdigits.training.state import TrainingData, TrainState
+from jaxdigits.training.state import TrainingData
 from jaxdigits.training.trainer import Trainer, compute_logits, make_trainer
 
 PRODUCT = "product"
 PRODUCT_SIDES = {"cpu": 1024}
 """Rows and columns of the matrices, by platform; 8192 elsewhere."""
+
+SHARDED = PartitionSpec(DEVICES)
 
 
 class Program(NamedTuple):
@@ -73,53 +74,30 @@ class Timing(NamedTuple):
     seconds: list[float]
 
 
-def measure(
+def prepare_all(
     benchmarks: Sequence[Benchmark],
     dataset: Dataset,
-    *,
-    rounds: int,
-    round_seconds: float,
-    before_round: Callable[[], Any] = lambda: None,
     progress: Callable[[str], Any] = lambda _: None,
-) -> dict[str, Timing]:
-    """Compile benchmarks and the matrix product, then time them interleaved.
+) -> dict[str, Program]:
+    """Compile benchmarks and the matrix product, `product`.
 
     Args:
         benchmarks: what to measure.
         dataset: whose images to use, over and over.
-        rounds: of each.
-        round_seconds: of each round, about; a call may take longer.
-        before_round: called before each round of each.
         progress: called with what happens.
-
-    Returns:
-        Timings by name; the matrix product's is `product`.
 
     Raises:
         ConfigError: there are not that many devices.
     """
-    programs = {}
-    with _no_compilation_cache():
+    before = jax.config.jax_enable_compilation_cache  # pyright: ignore[reportAttributeAccessIssue]
+    # A program that is found in the cache would seem to have taken no time to compile.
+    jax.config.update("jax_enable_compilation_cache", False)
+    try:
+        programs = {}
         for benchmark in benchmarks:
             progress(f"compiling {benchmark.name}")
             programs[benchmark.name] = prepare(benchmark, dataset)
-        programs[PRODUCT] = prepare_product()
-    return interleaved(
-        programs,
-        rounds=rounds,
-        round_seconds=round_seconds,
-        before_round=before_round,
-        progress=progress,
-    )
-
-
-@contextlib.contextmanager
-def _no_compilation_cache() -> Iterator[None]:
-    """A program that is found in the cache would seem to have taken no time to compile."""
-    before = jax.config.jax_enable_compilation_cache  # pyright: ignore[reportAttributeAccessIssue]
-    jax.config.update("jax_enable_compilation_cache", False)
-    try:
-        yield
+        return {**programs, PRODUCT: prepare_product()}
     finally:
         jax.config.update("jax_enable_compilation_cache", before)
 
@@ -132,7 +110,15 @@ def interleaved(
     before_round: Callable[[], Any] = lambda: None,
     progress: Callable[[str], Any] = lambda _: None,
 ) -> dict[str, Timing]:
-    """Time compiled programs. Arguments and result: see `measure`."""
+    """Time compiled programs, interleaved.
+
+    Args:
+        programs: by name.
+        rounds: of each.
+        round_seconds: of each round, about; a call may take longer.
+        before_round: called before each round of each.
+        progress: called with what happens.
+    """
     calls = {}
     for name, program in programs.items():
         once = min(_round(program, 1) for _ in range(2))
@@ -154,7 +140,7 @@ def _round(program: Program, calls: int) -> float:
 
 
 def prepare(benchmark: Benchmark, dataset: Dataset) -> Program:
-    """Compile a benchmark. Arguments and errors: see `measure`."""
+    """Compile a benchmark. Arguments and errors: see `prepare_all`."""
     config, num_classes = benchmark.config, benchmark.num_classes
     hints = make_model(config, num_classes).hints
     mesh = default_mesh(hints, config.batch_size, benchmark.devices)
@@ -163,28 +149,23 @@ def prepare(benchmark: Benchmark, dataset: Dataset) -> Program:
     examples = Examples(images, np.resize(dataset.labels, count))
     trainer = make_trainer(config, TrainingData(examples, examples, num_classes), mesh=mesh)
     state = replicate(trainer.jit(trainer.init)(jax.random.key(0)), mesh)
-    flops = count * benchmark.flops_per_image
-    prepare_mode = _prepare_training if benchmark.mode == "train" else _prepare_inference
-    return prepare_mode(trainer, state, examples, flops)
-
-
-def _prepare_training(
-    trainer: Trainer, state: TrainState, examples: Examples, flops: int
-) -> Program:
-    examples = replicate(examples, trainer.mesh)
-    epoch = trainer.jit(trainer.train_epoch, donate_argnums=0)
+    work = count, count * benchmark.flops_per_image
+    if benchmark.mode == "inference":
+        images = _shard(images, mesh)
+        return _compile(_inference(trainer), (state.params, images), *work, mesh)
+    examples = replicate(examples, mesh)
 
     def train(compiled: Any) -> Any:
         nonlocal state
         state, metrics = compiled(state, examples)
         return metrics
 
-    return _compile(epoch, (state, examples), train, len(examples.labels), flops, trainer.mesh)
+    epoch = trainer.jit(trainer.train_epoch, donate_argnums=0)
+    return _compile(epoch, (state, examples), *work, mesh, train)
 
 
-def _prepare_inference(
-    trainer: Trainer, state: TrainState, examples: Examples, flops: int
-) -> Program:
+def _inference(trainer: Trainer) -> Any:
+    """`(params, images) -> labels`, each device with its share of the images."""
     mesh, parts = trainer.mesh, trainer.parts
     batch_size = parts.config.batch_size // (mesh.size if mesh else 1)
 
@@ -192,49 +173,38 @@ def _prepare_inference(
         logits = compute_logits(parts.model.apply, params, parts.scaling, images, batch_size)
         return logits.argmax(axis=-1)
 
-    images, sharded = examples.images, PartitionSpec(DEVICES)
     if mesh:
-        in_specs = (PartitionSpec(), sharded)
+        in_specs = (PartitionSpec(), SHARDED)
         infer = jax.shard_map(
-            infer, mesh=mesh, in_specs=in_specs, out_specs=sharded, check_vma=False
+            infer, mesh=mesh, in_specs=in_specs, out_specs=SHARDED, check_vma=False
         )
-    images = jax.device_put(images, NamedSharding(mesh, sharded) if mesh else None)
-    arguments = (state.params, images)
-    return _compile(
-        trainer.jit(infer),
-        arguments,
-        lambda compiled: compiled(*arguments),
-        len(images),
-        flops,
-        mesh,
-    )
+    return trainer.jit(infer)
 
 
 def prepare_product() -> Program:
     """Compile the matrix product, one per device."""
     side = PRODUCT_SIDES.get(jax.default_backend(), 8192)
     mesh = make_mesh(jax.devices(), None, DEVICES)
-    sharded = PartitionSpec(DEVICES)
-    matrices = jax.device_put(
-        np.random.default_rng(0).normal(size=(mesh.size, side, side)).astype(np.float32),
-        NamedSharding(mesh, sharded),
-    )
-    square = jax.shard_map(jnp.matmul, mesh=mesh, in_specs=(sharded, sharded), out_specs=sharded)
-    function = jax.jit(square, compiler_options=compiler_options(mesh))
-    arguments = (matrices, matrices)
-    flops = mesh.size * 2 * side**3
-    return _compile(function, arguments, lambda compiled: compiled(*arguments), 0, flops, mesh)
+    shape = (mesh.size, side, side)
+    matrices = _shard(np.random.default_rng(0).normal(size=shape).astype(np.float32), mesh)
+    product = jax.shard_map(jnp.matmul, mesh=mesh, in_specs=(SHARDED, SHARDED), out_specs=SHARDED)
+    function = jax.jit(product, compiler_options=compiler_options(mesh))
+    return _compile(function, (matrices, matrices), 0, mesh.size * 2 * side**3, mesh)
+
+
+def _shard(array: np.ndarray, mesh: Mesh | None) -> Any:
+    return jax.device_put(array, NamedSharding(mesh, SHARDED) if mesh else None)
 
 
 def _compile(
     function: Any,
     arguments: tuple[Any, ...],
-    use: Callable[[Any], Any],
     images: int,
     flops: int,
     mesh: Mesh | None,
+    use: Callable[[Any], Any] | None = None,
 ) -> Program:
-    """Compile a jitted function and call it once; `use` calls the compiled function."""
+    """Compile a jitted function and call it once; `use` calls it other than with the arguments."""
     start = time.perf_counter()
     lowered = function.lower(*arguments)
     traced = time.perf_counter()
@@ -242,7 +212,7 @@ def _compile(
     done = time.perf_counter()
 
     def call() -> None:
-        jax.block_until_ready(use(compiled))
+        jax.block_until_ready(use(compiled) if use else compiled(*arguments))
 
     call()
     return Program(

@@ -1,9 +1,9 @@
-"""The peak rates that makers state for their devices.
+"""The peak rates that makers state for their devices, in operations per second.
 
-For the arithmetic that JAX's matrix products of float32 use unless told otherwise: TF32 on NVIDIA's
-GPUs since Ampere, without sparsity; bfloat16 on TPUs; float32 elsewhere. In operations a second, of
-one device as JAX counts them (a TPU v2 or v3 chip has two). CPUs are not listed: their peak depends
-on the clock, which depends on the load.
+They are for the arithmetic that JAX's matrix products of float32 use by default: TF32 on NVIDIA's
+GPUs since Ampere, without sparsity; bfloat16 on TPUs; float32 elsewhere. They are per device as JAX
+counts them (a TPU v2 or v3 chip has two). CPUs are not listed: their peak depends on the clock,
+which depends on the load.
 
 Sources: NVIDIA's datasheets of these GPUs and of the Turing, Ada and Ampere architectures; Google
 Cloud's pages of TPU versions.
@@ -38,7 +38,7 @@ PEAKS: Mapping[str, float] = MappingProxyType(
         "TPU v6 lite": 918e12,
     }
 )
-"""Operations a second, by words of the name that JAX gives the device."""
+"""By words of the name that JAX gives the device."""
 
 
 def datasheet_peak(device_kind: str) -> float | None:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from jaxdigits.bench.workloads import WORKLOADS, Benchmark
+from jaxdigits.bench.workloads import WORKLOADS, Benchmark, Plan, check_rounds
 
 BATCH_SIZES, WIDTHS = (16, 64, 256, 1024), (32, 128, 512, 2048)
 ROUND_SECONDS = 0.1
@@ -31,6 +31,12 @@ def sweeps(device_count: int) -> Sweeps:
             (count, Benchmark(name, "train", 64, count)) for name in WORKLOADS for count in counts
         ],
     }
+
+
+def plan(swept: Sweeps, rounds: int) -> Plan:
+    """Plan the measurement of sweeps, or raise ConfigError if the rounds are impossible."""
+    benchmarks = [benchmark for points in swept.values() for _, benchmark in points]
+    return Plan(benchmarks, check_rounds(rounds), ROUND_SECONDS)
 
 
 def panels(

@@ -3,7 +3,7 @@
 import dataclasses
 import shlex
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,7 +14,7 @@ from jaxdigits.cli.options import AnyPath, DataOptions, Flag, Json, Number, Text
 from jaxdigits.errors import RunError
 
 if TYPE_CHECKING:
-    from jaxdigits.bench.workloads import Benchmark, Plan
+    from jaxdigits.bench.workloads import Plan
     from jaxdigits.data import Dataset
 
 Names = Annotated[tuple[str, ...], arg(metavar="NAME...", help_behavior_hint="")]
@@ -50,13 +50,11 @@ class PlanOptions:
 
     def words(self) -> list[str]:
         """The options as they stand on a command line."""
-        found = ["--batch-sizes", *map(str, self.batch_sizes)]
+        found = []
         for name, value in vars(self).items():
-            if name == "batch_sizes" or not value:
-                continue
-            found.append(f"--{name}")
-            if not isinstance(value, bool):
-                found += map(str, value) if isinstance(value, tuple) else [str(value)]
+            if value:
+                values = value if isinstance(value, tuple) else () if value is True else (value,)
+                found += [f"--{name.replace('_', '-')}", *map(str, values)]
         return found
 
 
@@ -83,7 +81,7 @@ def run(
 
     planned = plan.plan()
     images = datasets.load(dataset, "train", **data.folders)
-    document = _measure(planned.benchmarks, images, planned.rounds, planned.round_seconds, pair)
+    document = _measure(planned, images, pair)
     if pair is None:
         print(report.measurement(document))
     _write(document, json_file, quiet=pair is not None)
@@ -120,7 +118,7 @@ def pair(
         with _progress() as progress:
             measure_interleaved(
                 (before, after),
-                plan.words(),
+                dataclasses.replace(plan, rounds=planned.rounds).words(),
                 files,
                 rounds=planned.rounds,
                 programs=len(planned.benchmarks) + 1,
@@ -170,12 +168,9 @@ def scaling(
 
     from jaxdigits import data, plots
     from jaxdigits.bench import report, scaling
-    from jaxdigits.bench.workloads import check_rounds
 
     swept = scaling.sweeps(jax.device_count())
-    benchmarks = [benchmark for points in swept.values() for _, benchmark in points]
-    images = data.load("digits", "train")
-    document = _measure(benchmarks, images, check_rounds(rounds), scaling.ROUND_SECONDS)
+    document = _measure(scaling.plan(swept, rounds), data.load("digits", "train"))
     plots.save(plots.scaling(scaling.panels(swept, document), scaling.heading(document)), out)
     print(f"{report.measurement(document)}\n\ndrawn to {out}")
     _write(document, json_file)
@@ -211,27 +206,20 @@ def time_to(
     _write(document, json_file)
 
 
-def _measure(
-    benchmarks: Sequence["Benchmark"],
-    images: "Dataset",
-    rounds: int,
-    round_seconds: float,
-    pair: str | None = None,
-) -> dict[str, Any]:
-    """The document of benchmarks."""
+def _measure(plan: "Plan", images: "Dataset", pair: str | None = None) -> dict[str, Any]:
+    """The document of a plan."""
     from jaxdigits.bench import document
-    from jaxdigits.bench.measure import measure
+    from jaxdigits.bench.measure import interleaved, prepare_all
 
     with _progress(show=pair is None) as progress:
-        timings = measure(
-            benchmarks,
-            images,
-            rounds=rounds,
-            round_seconds=round_seconds,
+        timings = interleaved(
+            prepare_all(plan.benchmarks, images, progress),
+            rounds=plan.rounds,
+            round_seconds=plan.round_seconds,
             before_round=(lambda: None) if pair is None else _wait_for_turn,
             progress=progress,
         )
-    return document.make(timings, benchmarks, images.fingerprint, _command(), pair)
+    return document.make(timings, plan.benchmarks, images.fingerprint, _command(), pair)
 
 
 @contextmanager

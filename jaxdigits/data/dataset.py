@@ -71,6 +71,7 @@ class _Split:
     fingerprint: Fingerprint
     form: str = "plain"
     light_ground: bool = False
+    light_files: bool = False
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -93,6 +94,8 @@ class Dataset(_Split):
             `jaxdigits.transforms.form`.
         light_ground: whether strokes are dark on a light ground. In named datasets, and where image
             files are read, they are bright on a dark one.
+        light_files: of image files, whether those whose border does not tell were read as dark
+            strokes on a light ground.
     """
 
     images: _Images

@@ -118,7 +118,7 @@ def load_folder(
     if image_shape not in (None, shape):
         raise DataError(f"{root} holds images of shape {shape}, as exported, not {image_shape}")
     paths = [file.path for part in files.values() for file in part]
-    images = read_images(paths, exact=index is not None, image_shape=shape)
+    images, light = read_images(paths, exact=index is not None, image_shape=shape)
     cuts = np.cumsum([len(part) for part in files.values()])[:-1]
     examples = {
         part: Examples(pixels, np.array([file.label for file in listed], np.int32))
@@ -138,7 +138,7 @@ def load_folder(
             f"{root} does not hold what was exported to it: {found} is not {index.fingerprint}; "
             f"export it again, or delete its {INDEX} to read the images as they are now"
         )
-    return splits
+    return {name: dataclasses.replace(split, light_files=light) for name, split in splits.items()}
 
 
 def export_folder(splits: Mapping[Split, Dataset], folder: StrPath) -> Path:

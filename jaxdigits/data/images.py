@@ -48,14 +48,23 @@ class _Reading(NamedTuple):
 
 
 def read_images(
-    paths: Sequence[Path], *, exact: bool, image_shape: tuple[int, ...] = (28, 28)
-) -> UInt8[np.ndarray, "n height width *channels"]:
+    paths: Sequence[Path],
+    *,
+    exact: bool,
+    image_shape: tuple[int, ...] = (28, 28),
+    light_files: bool | None = None,
+) -> tuple[UInt8[np.ndarray, "n height width *channels"], bool]:
     """Read image files to pixels 0..255, with a progress bar on a terminal.
 
     Args:
         paths: one or more files, PNG, JPEG, BMP, GIF (the first frame), WebP or TIFF.
         exact: whether to take them as they are, and invert none.
         image_shape: (height, width), (height, width, 1), or (height, width, 3) for color.
+        light_files: whether files whose border does not tell are on a light ground. Default: as the
+            majority of the others is.
+
+    Returns:
+        The images, and `light_files` as it was taken.
 
     Raises:
         DataError: a file is not an image, is damaged, too large, or cannot be read.
@@ -78,9 +87,9 @@ def read_images(
             )
         )
     votes = [reading.light for reading in readings if reading.light is not None]
-    light = sum(votes) > len(votes) / 2
+    light = sum(votes) > len(votes) / 2 if light_files is None else light_files
     images = np.stack([reading.if_light if light else reading.if_dark for reading in readings])
-    return images.reshape(-1, *image_shape)
+    return images.reshape(-1, *image_shape), light
 
 
 def _file_size(path: Path) -> int:

@@ -36,8 +36,7 @@ def classify_files(run: Run, files: Sequence[StrPath]) -> list[Classification]:
 
     Files of an exported dataset are taken as they are. For a network trained on a folder of images,
     files are read as `jaxdigits.data.load_folder` reads them, so that its test files get the labels
-    of `evaluate`. (Where borders do not tell dark strokes from bright ones, the majority of these
-    files does.) For other networks, files of another size than their images are taken for photos,
+    of `evaluate`. For other networks, files of another size than their images are taken for photos,
     scans or drawings of a character.
 
     Args:
@@ -83,9 +82,11 @@ def _read_files(run: Run, paths: Sequence[Path]) -> UInt8[np.ndarray, "n ..."]:
             except DataError as error:
                 raise DataError(f"{path}: {error}") from None
     if exported:
-        found = read_images(exported, exact=True, image_shape=run.image_shape)
+        found, _ = read_images(exported, exact=True, image_shape=run.image_shape)
         images |= zip(exported, found, strict=True)
     if similar:
-        found = read_images(similar, exact=False, image_shape=run.image_shape)
+        found, _ = read_images(
+            similar, exact=False, image_shape=run.image_shape, light_files=run.light_files
+        )
         images |= zip(similar, 255 - found if run.light_ground else found, strict=True)
     return np.stack([images[path] for path in paths])

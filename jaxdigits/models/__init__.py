@@ -34,7 +34,7 @@ __all__ = [
 Params = Any
 """A pytree of arrays.
 
-A network that keeps statistics, as batch normalisation does, has flax's collections at the top:
+A network that keeps statistics, as batch normalization does, has flax's collections at the top:
 `{"params": ..., "batch_stats": ...}`.
 """
 

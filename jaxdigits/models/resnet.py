@@ -2,10 +2,10 @@
 
 He et al., "Deep residual learning for image recognition" (arXiv 1512.03385), in the form that
 fastai's `cnn_learner` gives it: torchvision's network without its last layer; then the maximum and
-the mean of each channel, side by side; normalisation, dropout, a dense layer of 512, ReLU,
-normalisation, dropout, and the last layer. 11,708,992 parameters for ten classes.
+the mean of each channel, side by side; normalization, dropout, a dense layer of 512, ReLU,
+normalization, dropout, and the last layer. 11,708,992 parameters for ten classes.
 
-The post's images are grey, but have three equal channels, as fastai reads them. The first kernel
+The post's images are gray, but have three equal channels, as fastai reads them. The first kernel
 here has three channels as well; their sum meets the one channel of the image, which is the same.
 
 On a CPU its convolutions are `auto`, which is Winograd's where images are large enough. At the
@@ -15,7 +15,7 @@ Products in TF32, usual on GPUs, round about as much. It does not show in the re
 once with each, ends at 99.19 % by `auto` and by `im2col`, which rounds as `lax` does and takes 1.4
 times as long.
 
-flax.linen serves for all but the convolutions. Statistics of the normalisations are in the
+flax.linen serves for all but the convolutions. Statistics of the normalizations are in the
 collection `batch_stats`, the parameters in `params`.
 """
 
@@ -58,7 +58,7 @@ class Convolution(nn.Module):
     ) -> Float[Array, "n rows columns features"]:
         """The outputs, the image padded so that a stride of 1 keeps its size."""
         channels = images.shape[-1]
-        # Grey images stand for three equal channels, whose weights may as well be summed.
+        # Gray images stand for three equal channels, whose weights may as well be summed.
         shape = (self.span, self.span, 3 if channels == 1 else channels, self.features)
         start = nn.initializers.variance_scaling(2, "fan_out", "normal")
         kernel = self.param("kernel", start, shape)
@@ -78,7 +78,7 @@ class ResNet18(nn.Module):
             which is usual for small images and has 16 times the work.
         dropout: before the last layer; half of it before the last but one.
         method: of the convolutions.
-        axis_name: of the devices that share a batch, so that the normalisations see all of it.
+        axis_name: of the devices that share a batch, so that the normalizations see all of it.
     """
 
     num_classes: int = 10

@@ -4,7 +4,7 @@ Post A shows sample digits with their labels, the ReLU, the training loss (here 
 the end reads five test images with the network of A9.
 
 Posted: pictures; all five readings right (4, 6, 4, 0, 7).
-Expect: with 97 % accuracy, five of five in 17 cases of 20.
+Expect: with 97% accuracy, five of five in 17 cases of 20.
 """
 
 import numpy as np
@@ -12,10 +12,7 @@ from matplotlib.figure import Figure
 
 import jaxdigits as jd
 from jaxdigits import plots
-from jaxdigits.posts.comparison import Comparison
-from jaxdigits.posts.study import Study
-
-from . import a9
+from jaxdigits.posts import Comparison, Study, a9
 
 SETUP = "five test images read by the networks of A9; pictures"
 

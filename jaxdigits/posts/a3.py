@@ -12,9 +12,8 @@ clamp is flat, so that nothing is learned from the images that are most wrong.
 
 import jax.numpy as jnp
 
-import jaxdigits as jd
-from jaxdigits.posts.comparison import Comparison
-from jaxdigits.posts.study import Study
+from jaxdigits import losses
+from jaxdigits.posts import Comparison, Study
 
 SETUP = "cross-entropy, probabilities clamped to at least 1e-10"
 
@@ -24,11 +23,11 @@ def run(study: Study) -> list[Comparison]:
     del study  # there are no data in it
     label = jnp.zeros(1, jnp.int32)
     near, far = jnp.array([[0.8, 0.2, 0.2]]), jnp.array([[0.2, 0.6, 0.2]])
-    loss_of = jd.losses.cross_entropy_from_probabilities
+    loss_of = losses.cross_entropy_from_probabilities
     wrong_logits, labels = jnp.tile(jnp.array([0.0, 100.0]), (4, 1)), jnp.zeros(4, jnp.int32)
-    wrong = jd.losses.clamped_cross_entropy(wrong_logits, labels)
+    wrong = losses.clamped_cross_entropy(wrong_logits, labels)
     return [
-        Comparison("p = (.8, .2, .2), y = 0", [loss_of(near, label)[0]], "0.2231", chance=False),
-        Comparison("p = (.2, .6, .2), y = 0", [loss_of(far, label)[0]], "1.6094", chance=False),
-        Comparison("four confidently wrong", [wrong.sum()], "92.1034", chance=False),
+        Comparison.exact("p = (.8, .2, .2), y = 0", loss_of(near, label)[0], "0.2231"),
+        Comparison.exact("p = (.2, .6, .2), y = 0", loss_of(far, label)[0], "1.6094"),
+        Comparison.exact("four confidently wrong", wrong.sum(), "92.1034"),
     ]

@@ -1,4 +1,4 @@
-"""A6: an optimiser in two lines.
+"""A6: an optimizer in two lines.
 
 Post A, "Optimizing using Pytorch". The layer is now `nn.Linear`, which starts at U(-1, 1) / 28, and
 the update is moved into a class, `BasicOptim`: p -= lr * g. Loss and learning rate are those of A5.
@@ -8,19 +8,14 @@ Expect: as A5, flat from early on, but higher: from the smaller start fewer clas
 how many depends on the seed. With the learning rate of A9, 0.001, all ten are learned.
 """
 
-from dataclasses import replace
-
 import jax
 import optax
 
-from jaxdigits.posts.comparison import Comparison
-from jaxdigits.posts.study import Study, Trained
-
-from . import a5
+from jaxdigits.posts import Comparison, Study, Trained, a5
 
 SETUP = "as A5, but PyTorch's start U(-1, 1)/28, and the post's BasicOptim"
 
-CONFIG = replace(a5.CONFIG, initializer="uniform")
+CONFIG = a5.CONFIG.replace(initializer="uniform")
 
 POSTED_ACCURACY = [
     0.6968, 0.7202, 0.7344, 0.7285, 0.7373, 0.7441, 0.7267, 0.7443, 0.7383, 0.7501, 0.7471, 0.7525,
@@ -35,7 +30,7 @@ def basic_optim(learning_rate: float) -> optax.GradientTransformation:
 
 
 def as_posted(study: Study) -> Trained:
-    """The networks that row A7 goes on from."""
+    """The networks that row A7 starts from."""
     return study.train("A6", CONFIG, optimizer=basic_optim(CONFIG.learning_rate))
 
 

@@ -1,27 +1,22 @@
-"""A7: PyTorch's own SGD in the place of `BasicOptim`.
+"""A7: PyTorch's own SGD instead of `BasicOptim`.
 
-Post A, "Using Pytorch's SGD Optimizer". The trained network of A6 goes on with `torch.optim.SGD`,
-at the same learning rate. Here it is `optax.sgd`. It makes the same step as `BasicOptim`, so that
-nothing should change.
+Post A, "Using Pytorch's SGD Optimizer". Training of A6's network continues with
+`torch.optim.SGD` at the same learning rate. Here it is `optax.sgd`. It makes the same step as
+`BasicOptim`, so that nothing should change.
 
 Posted: 20 epochs between 0.5626 and 0.5803, where A6 had ended at 0.7470.
-Expect: no change. Both optimisers give the same numbers, step by step, and a network in which some
-classes are lost stays as it is. A fall by 18 points at the switch is none of the optimiser's doing.
+Expect: no change. Both optimizers give the same numbers, step by step, and a network in which some
+classes are lost stays as it is. A fall by 18 points at the switch is none of the optimizer's doing.
 Other starts of A6 do end where the posted curve lies; perhaps the cells of the notebook were run
-more than once. With A9's learning rate, 0.001, it goes on learning.
+more than once. With A9's learning rate, 0.001, it keeps learning.
 """
-
-from dataclasses import replace
 
 from matplotlib.figure import Figure
 
 from jaxdigits import plots
-from jaxdigits.posts.comparison import Comparison
-from jaxdigits.posts.study import Study, Trained
+from jaxdigits.posts import Comparison, Study, Trained, a6
 
-from . import a6
-
-SETUP = "the networks of A6 go on with optax.sgd"
+SETUP = "the networks of A6, continued with optax.sgd"
 
 CONFIG = a6.CONFIG
 
@@ -33,8 +28,8 @@ POSTED_ACCURACY = [
 
 
 def corrected(study: Study) -> Trained:
-    """Going on from the corrected networks of A6."""
-    config, before = replace(CONFIG, learning_rate=0.001), a6.corrected(study)
+    """Continued from the corrected networks of A6."""
+    config, before = CONFIG.replace(learning_rate=0.001), a6.corrected(study)
     return study.train("A7, learning rate 0.001", config, params=before.params)
 
 
@@ -49,7 +44,7 @@ def run(study: Study) -> list[Comparison]:
             "first epoch, less the last of A6",
             posted.accuracy[:, 0] - before.accuracy[:, -1],
             "-0.1844",
-            "the optimiser makes the same step as before, so it cannot be why the post's accuracy "
+            "the optimizer makes the same step as before, so it cannot be why the post's accuracy "
             "falls by 18 points (0.7470 to 0.5626) at the switch; perhaps the notebook's cells "
             "were not run in their order",
             limits=(-1.0, 1.0),

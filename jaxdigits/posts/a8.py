@@ -10,22 +10,19 @@ Expect: the same.
 import jax
 
 import jaxdigits as jd
-from jaxdigits.posts.comparison import Comparison
-from jaxdigits.posts.study import Study
-
-from . import a4, a9
+from jaxdigits.posts import Comparison, Study, a4, a9
 
 SETUP = "number of parameters"
 
 
 def run(study: Study) -> list[Comparison]:
-    """Counts the numbers in the parameters of A4 and A9."""
+    """Count the parameters of A4 and A9."""
 
     def count(config: jd.TrainConfig) -> int:
         model = jd.models.make_model(config, study.data.num_classes)
         return jd.models.count_params(model.init(jax.random.key(0)))
 
     return [
-        Comparison("A4, linear", [count(a4.CONFIG)], "7850", chance=False, digits=0),
-        Comparison("A9, one hidden layer", [count(a9.CONFIG)], "23860", chance=False, digits=0),
+        Comparison.exact("A4, linear", count(a4.CONFIG), "7850"),
+        Comparison.exact("A9, one hidden layer", count(a9.CONFIG), "23860"),
     ]

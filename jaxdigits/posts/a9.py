@@ -13,24 +13,18 @@ import math
 import numpy as np
 from matplotlib.figure import Figure
 
-import jaxdigits as jd
 from jaxdigits import plots
-from jaxdigits.posts.comparison import Comparison
-from jaxdigits.posts.study import Study, Trained
+from jaxdigits.posts import SGD, Comparison, Study, Trained
 from jaxdigits.training.batches import steps_per_epoch
 
 SETUP = "784-30-10, ReLU, PyTorch's start, summed loss, learning rate 0.001"
 
-CONFIG = jd.TrainConfig(
+CONFIG = SGD.replace(
     model="mlp",
     hidden=(30,),
-    activation="relu",
     loss="clamped_cross_entropy",
     reduction="sum",
-    optimizer="sgd",
-    schedule="constant",
     learning_rate=0.001,
-    batch_size=64,
     epochs=40,
 )
 

@@ -13,8 +13,7 @@ from matplotlib.figure import Figure
 
 import jaxdigits as jd
 from jaxdigits import plots
-from jaxdigits.posts.comparison import Comparison
-from jaxdigits.posts.study import Study, Trained
+from jaxdigits.posts import Comparison, Study, Trained
 
 SETUP = "nearest mean image, mean absolute error"
 
@@ -28,8 +27,8 @@ def compare(study: Study, trained: Trained, posted: str, mean: str) -> list[Comp
     """The accuracy of each class, and their mean."""
     accuracy = study.accuracy_per_class(trained)
     return [
-        Comparison("each class", [accuracy], posted, chance=False),
-        Comparison("mean over the classes", [accuracy.mean()], mean, chance=False),
+        Comparison.exact("each class", accuracy, posted),
+        Comparison.exact("mean over the classes", accuracy.mean(), mean),
     ]
 
 

@@ -6,16 +6,11 @@ Posted: an accuracy for each digit from 0 to 9, and 0.8173.
 Expect: the same digits. This is the baseline that the trained networks have to beat.
 """
 
-from dataclasses import replace
-
-from jaxdigits.posts.comparison import Comparison
-from jaxdigits.posts.study import Study
-
-from . import b1
+from jaxdigits.posts import Comparison, Study, b1
 
 SETUP = "nearest mean image, mean squared error"
 
-CONFIG = replace(b1.CONFIG, distance="squared")
+CONFIG = b1.CONFIG.replace(distance="squared")
 
 POSTED = "0.8959 0.9621 0.7568 0.8059 0.8259 0.6861 0.8633 0.8327 0.7372 0.8067"
 POSTED_MEAN = "0.8173"

@@ -8,24 +8,12 @@ Expect: the same, and a wide band: where a sigmoid is saturated, which most are 
 gradient vanishes, so how fast a network learns hangs on the weights that it happens to start with.
 """
 
-import jaxdigits as jd
-from jaxdigits.posts.comparison import Comparison
-from jaxdigits.posts.study import Study
-
-from . import b2
+from jaxdigits.posts import SGD, Comparison, Study, b2
 
 SETUP = "linear, N(0, 1), squared error of the sigmoid, learning rate 1"
 
-CONFIG = jd.TrainConfig(
-    model="linear",
-    initializer="normal",
-    scale="unit",
-    loss="sigmoid_mse",
-    optimizer="sgd",
-    schedule="constant",
-    learning_rate=1.0,
-    batch_size=256,
-    epochs=41,
+CONFIG = SGD.replace(
+    initializer="normal", scale="unit", loss="sigmoid_mse", batch_size=256, epochs=41
 )
 
 

@@ -7,16 +7,11 @@ Expect: better than B3, and the same wide band: a saturated softmax has no gradi
 in ten or so does get past the baseline.
 """
 
-from dataclasses import replace
-
-from jaxdigits.posts.comparison import Comparison
-from jaxdigits.posts.study import Study
-
-from . import b2, b3
+from jaxdigits.posts import Comparison, Study, b2, b3
 
 SETUP = "linear, N(0, 1), squared error of the softmax, learning rate 1"
 
-CONFIG = replace(b3.CONFIG, loss="softmax_mse")
+CONFIG = b3.CONFIG.replace(loss="softmax_mse")
 
 
 def run(study: Study) -> list[Comparison]:

@@ -7,16 +7,11 @@ Posted: 0.8431 after one epoch, 0.915 after 41.
 Expect: the same, above the baseline from the first epoch on.
 """
 
-from dataclasses import replace
-
-from jaxdigits.posts.comparison import Comparison
-from jaxdigits.posts.study import Study
-
-from . import b3
+from jaxdigits.posts import Comparison, Study, b3
 
 SETUP = "linear, N(0, 1), cross-entropy, learning rate 1"
 
-CONFIG = replace(b3.CONFIG, loss="cross_entropy")
+CONFIG = b3.CONFIG.replace(loss="cross_entropy")
 
 
 def run(study: Study) -> list[Comparison]:

@@ -2,20 +2,19 @@
 
 Post B, at its end: fastai's `cnn_learner(dls, resnet18, pretrained=False)` and
 `fit_one_cycle(4, 0.1)`, batches of 64. fastai's defaults are written out here: Adam with squares
-averaged at 0.99, weight decay of 0.01 (biases and normalisations spared), a learning rate that
+averaged at 0.99, weight decay of 0.01 (biases and normalizations spared), a learning rate that
 starts at a 25th of its peak, reaches it in the first quarter and falls to nearly 0, both by a
 cosine, while the momentum goes from 0.95 to 0.85 and back.
 
 Posted: 0.9148, 0.9686, 0.9881 and 0.9941 after the four epochs, 33 s an epoch on a GPU.
-Expect: the first epochs are a matter of luck, as is half a per cent at the end: a peak rate of 0.1
-is too much for Adam. With 0.001, fastai's own default, 99.4 % and hardly any luck.
+Expect: the first epochs are a matter of luck, as is half a percent at the end: a peak rate of 0.1
+is too much for Adam. With 0.001, fastai's own default, 99.4% and hardly any luck.
 """
 
 import optax
 
 import jaxdigits as jd
-from jaxdigits.posts.comparison import Comparison
-from jaxdigits.posts.study import Study, Trained
+from jaxdigits.posts import Comparison, Study, Trained
 from jaxdigits.training.batches import steps_per_epoch
 from jaxdigits.training.optimizers import is_weight
 
@@ -31,7 +30,7 @@ PEAK, DEFAULT_PEAK, RISING = 0.1, 0.001, 0.25
 
 
 def fastai_adam(steps: int, highest: float) -> optax.GradientTransformation:
-    """Fastai's Adam in its one-cycle of so many steps, up to the highest learning rate."""
+    """Fastai's Adam in a one-cycle schedule, up to the highest learning rate."""
     rising = max(round(RISING * steps), 1)
 
     def one_cycle(start: float, peak: float, end: float) -> optax.Schedule:

@@ -1,22 +1,19 @@
-"""C2: right, or right at the second guess.
+"""C2: top-2 accuracy.
 
 Post C, "Let's fire it up!": the networks of C1, counting the class with the second largest score as
 well. Many letters cannot be told apart without their neighbours.
 
-Posted: over 95 %.
-Expect: about 98 %.
+Posted: over 95%.
+Expect: about 98%.
 """
 
 import jax.numpy as jnp
 
 from jaxdigits.evaluation.metrics import top_k_accuracy
-from jaxdigits.posts.comparison import Comparison
-from jaxdigits.posts.study import Study
-
-from . import c1
+from jaxdigits.posts import Comparison, Study, c1
 
 DATA = "letters"
-SETUP = "letters network, within two guesses"
+SETUP = "letters network, top-2 accuracy"
 SEEDS = c1.SEEDS
 
 

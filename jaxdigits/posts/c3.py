@@ -1,4 +1,4 @@
-"""C3: which letters are taken for each other.
+"""C3: which letters are confused.
 
 Post C, "Let's fire it up!", has a picture, and names g and q, i and l, h and n.
 
@@ -12,10 +12,7 @@ from matplotlib.figure import Figure
 
 from jaxdigits import plots
 from jaxdigits.evaluation.metrics import confusion_matrix, most_confused
-from jaxdigits.posts.comparison import Comparison
-from jaxdigits.posts.study import Study
-
-from . import c1
+from jaxdigits.posts import Comparison, Study, c1
 
 DATA = "letters"
 SETUP = "letters network, confusion"
@@ -49,7 +46,7 @@ def draw_confusion(study: Study) -> Figure:
     counts = confusion(study, 0)
     names = study.test_set.class_names
     worst = ", ".join(f"{names[a]}/{names[b]} ({n})" for a, b, n in most_confused(counts))
-    return plots.confusion(counts, names, f"most often taken for each other: {worst}")
+    return plots.confusion(counts, names, f"most confused pairs: {worst}")
 
 
 PICTURES = {"c3-confusion.png": draw_confusion}

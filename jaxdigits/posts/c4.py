@@ -2,19 +2,18 @@
 
 Post C begins with it: 784-128-64-10, ReLU, softmax, stochastic gradient descent at a learning rate
 of 0.01, batches of 64, one pass over EMNIST's 240,000 digits. Where the data are fewer, a second
-training makes as many passes as show it about so many images: four over MNIST.
+network sees about as many images in several passes: four over MNIST.
 
-Posted: 92.2 %, on EMNIST digits.
+Posted: 92.2%, on EMNIST digits.
 Expect: about so much, from as many images; less from one pass over fewer.
 """
 
-import jaxdigits as jd
-from jaxdigits.posts.comparison import Comparison
-from jaxdigits.posts.study import Study, Trained
+from jaxdigits.posts import SGD, Comparison, Study, Trained
 
 DATA = "emnist/digits"
 SETUP = "784-128-64-10, ReLU, SGD, learning rate 0.01"
 
+CONFIG = SGD.replace(model="mlp", hidden=(128, 64), scale="unit", learning_rate=0.01)
 IMAGES = 240_000
 
 
@@ -23,17 +22,7 @@ def train(study: Study) -> dict[str, Trained]:
     networks = {}
     for epochs in sorted({1, max(round(IMAGES / len(study.train_set)), 1)}):
         length = "one pass" if epochs == 1 else f"{epochs} passes, {IMAGES:,} images"
-        config = jd.TrainConfig(
-            model="mlp",
-            hidden=(128, 64),
-            scale="unit",
-            optimizer="sgd",
-            schedule="constant",
-            learning_rate=0.01,
-            batch_size=64,
-            epochs=epochs,
-        )
-        networks[length] = study.train(f"C4, {length}", config)
+        networks[length] = study.train(f"C4, {length}", CONFIG.replace(epochs=epochs))
     return networks
 
 

@@ -3,17 +3,14 @@
 Post C, "Neural network disappointment": each test image is shifted by up to two pixels in rows and
 columns, then five pixels are inverted. A human reader does not notice.
 
-Posted: about 50 %.
-Expect: about so much after one pass; 61 % after as many images as in the post, where MNIST is shown
+Posted: about 50%.
+Expect: about so much after one pass; 61% after as many images as in the post, where MNIST is shown
 four times. Trained on digits moved in the same way, the same network reads most of them, and a
 convolutional network nearly all.
 """
 
 import jaxdigits as jd
-from jaxdigits.posts.comparison import Comparison
-from jaxdigits.posts.study import Study
-
-from . import c4
+from jaxdigits.posts import Comparison, Study, c4
 
 DATA = c4.DATA
 SETUP = "digits moved by up to 2 pixels, 5 pixels inverted"

@@ -2,23 +2,18 @@
 
 From a later chapter of post C's series: Adam reaches in an hour what took the program days.
 
-Posted: 80 % after an hour on a CPU.
+Posted: 80% after an hour on a CPU.
 Expect: more than that after one epoch.
 """
 
-from dataclasses import replace
-
-from jaxdigits.posts.comparison import Comparison
-from jaxdigits.posts.study import Study
-
-from . import c1
+from jaxdigits.posts import Comparison, Study, c1
 
 DATA = "letters"
 SETUP = "letters network, Adam, learning rate 0.001"
 SEEDS = c1.SEEDS
 
-CONFIG = replace(
-    c1.CONFIG, optimizer="adam", momentum=0.0, learning_rate=0.001, dropout=0.0, epochs=4
+CONFIG = c1.CONFIG.replace(
+    optimizer="adam", momentum=0.0, learning_rate=0.001, dropout=0.0, epochs=4
 )
 
 

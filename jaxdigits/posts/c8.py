@@ -19,8 +19,7 @@ import numpy as np
 from jaxdigits.by_hand import convolution as by_hand
 from jaxdigits.losses import cross_entropy
 from jaxdigits.models import convnet
-from jaxdigits.posts.comparison import Comparison
-from jaxdigits.posts.study import Study
+from jaxdigits.posts import Comparison, Study
 from jaxdigits.transforms.scaling import rescale_each, unit_pixels
 
 DATA = "letters"
@@ -84,6 +83,6 @@ def run(study: Study) -> list[Comparison]:
     ]
     cosines = [cosine_of_the_rule(np.asarray(x), np.asarray(d)) for x, _, d in found]
     return [
-        Comparison("three kernels, difference from autodiff", [apart], chance=False, digits=6),
-        Comparison("the post's rule, cosine to the gradient", [cosines], chance=False, digits=2),
+        Comparison.exact("three kernels, difference from autodiff", apart, digits=6),
+        Comparison.exact("the post's rule, cosine to the gradient", cosines, digits=2),
     ]

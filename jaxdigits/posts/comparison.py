@@ -44,6 +44,18 @@ class Comparison:
     limits: tuple[float, float] = (0.0, 1.0)
     digits: int | None = None
 
+    @classmethod
+    def exact(
+        cls, what: str, ours: Any, posted: str | None = None, *, digits: int | None = None
+    ) -> "Comparison":
+        """A figure without chance: a number, or several.
+
+        Example:
+            >>> Comparison.exact("parameters", 7850, "7850").agrees
+            True
+        """
+        return cls(what, [ours], posted, chance=False, digits=digits)
+
     @property
     def values(self) -> Float[np.ndarray, "seeds numbers"]:
         """Ours, float64: a row per seed, a column per number."""

@@ -1,17 +1,15 @@
-"""Pictures that show several rows beside each other, drawn where all of them were run."""
+"""Pictures that show several rows side by side, drawn where all of them were run."""
 
 from matplotlib.figure import Figure
 
 from jaxdigits import plots
-from jaxdigits.posts.study import Study
-
-from . import a4, a5, a6, a7
+from jaxdigits.posts import Study, a4, a5, a6, a7
 
 LESSON = {
     "A4": "A4: mean loss, no clamp",
     "A5": "A5: summed loss, clamp",
     "A6": "A6: the same, smaller start",
-    "A7": "A7: going on from A6",
+    "A7": "A7: continued from A6",
     "A4, learning rate 0.064": "A4 at learning rate 0.064",
     "A5, learning rate 0.001": "A5 at learning rate 0.001",
     "A6, learning rate 0.001": "A6 at learning rate 0.001",
@@ -37,7 +35,7 @@ def draw_lesson(study: Study) -> Figure | None:
     return plots.seed_curves(
         {
             "accuracy (%)": {title: 100 * t.accuracy[:, :20] for title, t in trained.items()},
-            "training loss of an image": {title: t.loss[:, :20] for title, t in trained.items()},
+            "training loss per image": {title: t.loss[:, :20] for title, t in trained.items()},
         },
         dots=dots if study.compares else {},
         each_seed=True,

@@ -1,7 +1,8 @@
-"""The report of `jaxdigits reproduce`, from its JSON document: as text, Markdown and HTML."""
+"""The report of a reproduction in words: as text, Markdown, and HTML."""
 
 import base64
 import html
+import itertools
 import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,8 +13,9 @@ from tabulate import tabulate
 from jaxdigits.data.dataset import Fingerprint
 
 Document = Mapping[str, Any]
+"""What `jaxdigits.posts.reproduce.reproduce` returns."""
 
-HEADERS = ("row", "what", "posted", "ours", "95 % interval", "range", "one more run", "agrees")
+HEADERS = ("row", "what", "posted", "ours", "95% interval", "range", "one more run", "agrees")
 
 _STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 70rem; margin: 2rem auto; padding: 0 1rem }
@@ -33,12 +35,6 @@ def text(document: Document) -> str:
     return "\n\n".join(filter(None, [table, *reasons, _speed(document, "simple"), *notes]))
 
 
-def markdown_table(document: Document) -> str:
-    """The table and the reasons alone."""
-    table = tabulate(_rows(document, "**{}**"), HEADERS, "pipe", disable_numparse=True)
-    return "\n\n".join([table, *_reasons(document)])
-
-
 def brief_table(document: Document) -> str:
     """A line for each row, with its last posted figure, in Markdown; all where none is posted."""
     lines = []
@@ -48,18 +44,14 @@ def brief_table(document: Document) -> str:
             what = f"{row['setup']}: {figure['what']}"
             agrees = {True: "yes", False: "no"}.get(figure["agrees"], "")
             lines.append((row["row"], what, *_cells(figure), agrees))
-    headers = ("row", "what", "posted", "ours", "95 % interval", "agrees")
+    headers = ("row", "what", "posted", "ours", "95% interval", "agrees")
     return str(tabulate(lines, headers, "pipe", disable_numparse=True))
 
 
 def markdown(document: Document, captions: Mapping[str, str]) -> str:
-    """`report.md`.
-
-    Args:
-        document: what the command gives as JSON.
-        captions: of the pictures, by file name.
-    """
-    parts = [f"# {_title(document)}", markdown_table(document)]
+    """`report.md`; captions are those of the pictures, by file name."""
+    table = tabulate(_rows(document, "**{}**"), HEADERS, "pipe", disable_numparse=True)
+    parts = [f"# {_title(document)}", table, *_reasons(document)]
     for name, caption in captions.items():
         parts += [f"![{caption.splitlines()[0]}]({name})", caption]
     parts += [_speed(document, "pipe"), *_footnotes(document)]
@@ -67,13 +59,7 @@ def markdown(document: Document, captions: Mapping[str, str]) -> str:
 
 
 def html_page(document: Document, captions: Mapping[str, str], folder: Path) -> str:
-    """`report.html`, with the pictures in it.
-
-    Args:
-        document: what the command gives as JSON.
-        captions: of the pictures, by file name.
-        folder: where the pictures lie.
-    """
+    """`report.html`, with the pictures of the folder in it."""
     title = html.escape(_title(document))
     rows = [[html.escape(cell) for cell in row] for row in _rows(document)]
     for row in rows:
@@ -109,22 +95,17 @@ def _title(document: Document) -> str:
 def _rows(document: Document, bold: str = "{}") -> list[Sequence[str]]:
     """The table's lines: for each row its set-up, then its figures."""
     lines: list[Sequence[str]] = []
-    number = 0
+    numbers = itertools.count(1)
     for row in document["rows"]:
         lines.append((bold.format(row["row"]), bold.format(row["setup"]), *[""] * 6))
         for figure in row["figures"]:
-            agrees = {True: "yes", None: ""}.get(figure["agrees"])
-            if agrees is None:
-                number += 1
-                agrees = f"no ({number})"
-            elif figure["posted"] and figure["agrees"] is None:
-                agrees = "one seed"
-            scatter = ["", ""]
+            agrees = "one seed" if figure["posted"] else ""
+            if figure["agrees"] is not None:
+                agrees = "yes" if figure["agrees"] else f"no ({next(numbers)})"
+            ends = ["", ""]
             if "interval_95" in figure:
-                scatter = [
-                    _ends(figure[name], figure) for name in ("range", "prediction_interval_95")
-                ]
-            lines.append(("", figure["what"], *_cells(figure), *scatter, agrees))
+                ends = [_ends(figure[name], figure) for name in ("range", "prediction_interval_95")]
+            lines.append(("", figure["what"], *_cells(figure), *ends, agrees))
     return lines
 
 
@@ -161,18 +142,11 @@ def _reasons(document: Document) -> list[str]:
 def _speed(document: Document, form: str) -> str:
     rows = []
     for entry in document["speed"]:
-        alone = entry["seconds_alone"]
-        rows.append(
-            (
-                entry["training"],
-                str(entry["epochs"]),
-                str(entry["seeds"]),
-                f"{entry['seconds']:.1f} s",
-                f"{alone:.1f} s" if alone else "",
-                f"{alone / entry['seconds']:.1f}" if alone else "",
-            )
-        )
-    headers = ("training", "epochs", "seeds", "together", "one by one", "times")
+        alone, seconds = entry["seconds_alone"], entry["seconds"]
+        ratio = [f"{alone:.1f} s", f"{alone / seconds:.1f}x"] if alone else ["", ""]
+        rows.append([entry["training"], *map(str, (entry["epochs"], entry["seeds"]))])
+        rows[-1] += [f"{seconds:.1f} s", *ratio]
+    headers = ("networks", "epochs", "seeds", "together", "one by one", "speedup")
     return str(tabulate(rows, headers, form, disable_numparse=True)) if rows else ""
 
 
@@ -182,18 +156,17 @@ def _footnotes(document: Document) -> list[str]:
     notes = [] if document["compares"] else [OTHER_DATA]
     if any(figure.get("interval_95") for figure in figures):
         notes.append(
-            f"Ours is the mean over {document['seeds']} seeds (over 4 at most where a training "
-            "takes minutes) with its 95 % interval (Student's t) and the range; one more run with "
-            "another seed would lie in the last interval, in 95 cases of 100. Figures without "
-            "intervals hold no chance."
+            f"Ours is the mean over {document['seeds']} seeds (at most 4 where training takes "
+            "minutes) with its 95% interval (Student's t) and the range; the last interval is the "
+            "95% prediction interval of one more seed. Figures without intervals hold no chance."
         )
     if any(figure["posted"] for figure in figures):
         notes.append(
-            "A posted figure is one run of one seed. It agrees if it lies in our interval of one "
-            "more run, or where there is no chance, if all its digits are the same; a bound agrees "
-            "if our mean keeps it. Where the interval is wide, as in A5 to A7, to agree means "
+            "A posted figure is one run of one seed. It agrees if it lies in our prediction "
+            "interval, or where there is no chance, if all its digits are the same; a bound agrees "
+            "if our mean keeps it. Where the interval is wide, as in A5 to A7, agreement means "
             "little; and of 20 figures that agree in truth, about one will seem not to. In post C, "
-            "whose program does not follow the gradient, to be better is to agree."
+            "whose program does not follow the gradient, better figures agree as well."
         )
         notes.append(
             "Accuracy is over all test images. The posts average over batches, of which the last, "
@@ -207,15 +180,15 @@ def _footnotes(document: Document) -> list[str]:
         )
     if document["speed"]:
         notes.append(
-            "Seeds together: one program for all of them, shared out over the devices (on a CPU, a "
-            "device for each core). One by one: estimated from the fastest of six epochs of one "
-            "seed, where that is a matter of seconds. Both without compiling."
+            "Together: one program for all seeds, sharded over the devices (on a CPU, one per "
+            "core). One by one: estimated from the fastest of six epochs of one seed, where that "
+            "takes seconds. Both without compiling."
         )
     return [*notes, measured(document)]
 
 
 def measured(document: Document) -> str:
-    """When, by which command, in how long, on which data and with what it was measured."""
+    """When, by which command, on which data, and with what it was measured."""
     versions = ", ".join(f"{name} {version}" for name, version in document["versions"].items())
     about = "; ".join(
         f"{Fingerprint(**fingerprint)} (row{'s' * (len(rows) > 1)} {', '.join(rows)})"
@@ -229,6 +202,6 @@ def measured(document: Document) -> str:
 
 
 OTHER_DATA = (
-    "The posted figures are for MNIST, EMNIST's digits and the official EMNIST letters; where the "
-    "data are others, nothing is compared."
+    "The posted figures are for MNIST, EMNIST's digits, and the official EMNIST letters; nothing "
+    "is compared with other data."
 )

@@ -27,6 +27,9 @@ from jaxdigits.training.state import TrainingData, TrainResult
 from jaxdigits.training.trainer import compute_logits, make_train, make_trainer
 from jaxdigits.transforms.scaling import Scaling, scale_inputs
 
+SGD = TrainConfig(model="linear", optimizer="sgd", schedule="constant", learning_rate=1.0)
+"""How most rows train, in batches of 64, but for the learning rate."""
+
 SEEDS = "seeds"
 """The name of the mesh's axis."""
 
@@ -37,7 +40,7 @@ class Trained:
 
     Attributes:
         config: the settings.
-        params: the parameters at the end, with an axis of seeds in front.
+        params: with an axis of seeds in front.
         scaling: of the pixels.
         untrained: accuracy on the test images before the first step, float64 [seeds], 0..1.
         accuracy: the same after each epoch, [seeds, epochs].
@@ -101,7 +104,7 @@ class Study:
         """Train with all seeds as one program, or return what was trained before by that name.
 
         The seeds are sharded over the devices; those of one device are vmapped, or follow each
-        other. On one device vmap made the linear rows 1.5x faster and the others no faster; with
+        other. On one device vmap made the linear rows 1.5x as fast and the others no faster; with
         both cores busy it gains a few percent, and loses 10% in row B6.
 
         Args:

@@ -22,7 +22,7 @@ COLUMNS = (
 
 
 class MetricsLog:
-    """Writes a line for each epoch: JSON, CSV, and events for TensorBoard if they are asked for.
+    """Writes a line for each epoch: JSON, CSV, and events for TensorBoard if asked for.
 
     A loss that is not a number is null in JSON, empty in CSV and left out for TensorBoard.
 
@@ -39,11 +39,11 @@ class MetricsLog:
     def __init__(
         self, folder: Path, history: Sequence[Mapping[str, Any]] = (), *, tensorboard: bool = False
     ) -> None:
-        """Begins the files anew.
+        """Start the files anew.
 
         Args:
             folder: where to.
-            history: lines that are there already, of a training that goes on.
+            history: lines that are there already, of a run that is resumed.
             tensorboard: whether to write events as well, in a folder of that name.
 
         Raises:
@@ -65,7 +65,7 @@ class MetricsLog:
             self.write(line)
 
     def write(self, line: Mapping[str, Any]) -> None:
-        """Adds the metrics of an epoch: values of `COLUMNS`, as far as there are any."""
+        """Add the metrics of an epoch: values of `COLUMNS`, as far as there are any."""
         self._json.write(json.dumps(dict(line), allow_nan=False) + "\n")
         self._json.flush()
         self._rows.writerow(line)
@@ -87,7 +87,7 @@ class MetricsLog:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Closes the files."""
+        """Close the files."""
         self._json.close()
         self._csv.close()
         if self._events is not None:
@@ -95,7 +95,7 @@ class MetricsLog:
 
 
 def check_tensorboard() -> None:
-    """Raises ConfigError where the package that writes events is not installed."""
+    """Raise ConfigError where the package that writes events is not installed."""
     if importlib.util.find_spec("tensorboardX") is None:
         raise ConfigError(
             "--tensorboard needs the package tensorboardX: pip install 'jaxdigits[tensorboard]'"

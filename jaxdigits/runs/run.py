@@ -45,6 +45,7 @@ class Run:
         image_shape: (height, width) or (height, width, channels) of the images that it takes.
         form: how a picture becomes such an image: `mnist`, `emnist`, or `plain`.
         light_ground: whether its images are dark on a light ground.
+        light_files: of image files, whether those whose border does not tell are on a light ground.
         own: the names of the parts that no config can bring back: `model`, `loss`, ...
         loss: your own, if it was trained with one.
         history: the metrics of each epoch, from 0 (untrained), as in `metrics.jsonl`.
@@ -66,6 +67,7 @@ class Run:
     image_shape: tuple[int, ...] = (28, 28)
     form: str = "plain"
     light_ground: bool = False
+    light_files: bool = False
     own: tuple[str, ...] = ()
     loss: Loss | None = None
     history: Sequence[Mapping[str, Any]] = ()
@@ -226,6 +228,7 @@ def make_run(
         image_shape=spec.image_shape,
         form=validation.form,
         light_ground=validation.light_ground,
+        light_files=validation.light_files,
         own=parts.own,
         loss=parts.loss if "loss" in parts.own else None,
         **more,

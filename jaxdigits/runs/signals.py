@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM while a training runs: one ends it after the epoch, a second at once."""
+"""Ctrl-C and SIGTERM in training: the first ends the run after the epoch, the second at once."""
 
 import os
 import signal

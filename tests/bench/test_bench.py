@@ -72,7 +72,7 @@ def test_operations_of_resnet_by_hand():
 
 @pytest.mark.parametrize("name", WORKLOADS)
 def test_operations_by_the_compiler(name):
-    """XLA counts what is not in matrix products too: some per cent."""
+    """XLA counts what is not in matrix products too: some percent."""
     config, num_classes = WORKLOADS[name].config, WORKLOADS[name].num_classes
     init, apply = {
         "linear": (linear.init, linear.apply),
@@ -123,7 +123,7 @@ def test_intervals_of_a_rate_are_students():
 
 
 def test_a_ratio_is_that_of_the_fastest_rounds():
-    """By hand: eight of 32 rounds, 1 % apart; the limit is (0.025^(-1/7) - 1) of 7 % below."""
+    """By hand: eight of 32 rounds, 1% apart; the limit is (0.025^(-1/7) - 1) of 7% below."""
     reach = 1.01 ** (7 * (0.025 ** (-1 / 7) - 1))
     before = [*(1.01**k for k in range(8)), *24 * [9.0]]
     after = [2 * seconds for seconds in before[::-1]]
@@ -153,7 +153,7 @@ def test_two_rounds_tell_nothing():
 
 
 def test_a_ratio_of_interleaved_rounds_is_the_median():
-    """By hand: of ten, the second least and greatest ratio bound it 97.9 % of the time."""
+    """By hand: of ten, the second least and greatest ratio bound it 97.9% of the time."""
     ratios = [1.0, 1.01, 1.02, 1.03, 1.04, 1.06, 1.07, 1.08, 1.09, 1.1]
     before = [1.0, 7.0, 3.0, 9.0, 2.0] * 2
     after = [ratio * first for ratio, first in zip(ratios, before, strict=True)]
@@ -197,7 +197,7 @@ def changes_of(before, after):
 
 
 def test_a_slowdown_is_found_and_noise_is_not(monkeypatch):
-    """Of a hundred times seven that are the same, at most five find any; of 10 %, all do."""
+    """Of a hundred times seven that are the same, at most five find any; of 10%, all do."""
     monkeypatch.setattr("jaxdigits.bench.compare.MARGIN", 1.0)  # the intervals alone
     rng = np.random.default_rng(0)
     names = [f"benchmark {k}" for k in range(8)]

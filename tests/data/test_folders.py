@@ -50,7 +50,7 @@ def write_tree(
 
 
 def read(path: Path) -> np.ndarray:
-    return read_images([path], exact=False)[0]
+    return read_images([path], exact=False)[0][0]
 
 
 def drawings(count: int, classes: int, seed: int = 0) -> Examples:
@@ -171,7 +171,7 @@ def test_an_older_export_is_of_plain_form(exported):
 @pytest.mark.parametrize(
     ("images", "found"),
     [
-        (np.full((24, 28, 28), 9, np.float32), r"float32 of shape \[28, 28\]"),
+        (np.full((24, 28, 28), 0.5, np.float32), r"float32 of shape \[28, 28\]"),
         (np.zeros((24, 8, 8, 4), np.uint8), r"uint8 of shape \[8, 8, 4\]"),
     ],
 )
@@ -401,11 +401,11 @@ def test_the_ground_is_told_image_by_image(tmp_path):
     for name, image in (("0", bright), ("1", dark), ("2", even)):
         save(tmp_path / f"{name}.png", image)
     paths = [tmp_path / f"{name}.png" for name in "012"]
-    found = read_images([paths[0], paths[0], *paths], exact=False)
+    found, _ = read_images([paths[0], paths[0], *paths], exact=False)
     np.testing.assert_array_equal(found[2:], [bright, ink(1), even])
-    found = read_images([paths[1], paths[1], *paths], exact=False)
+    found, _ = read_images([paths[1], paths[1], *paths], exact=False)
     np.testing.assert_array_equal(found[2:], [bright, ink(1), 255 - even])
-    np.testing.assert_array_equal(read_images(paths, exact=True), [bright, dark, even])
+    np.testing.assert_array_equal(read_images(paths, exact=True)[0], [bright, dark, even])
 
 
 def test_large_files_are_read_in_order(tmp_path):
@@ -413,7 +413,7 @@ def test_large_files_are_read_in_order(tmp_path):
     noise[:, :10] = 0
     paths = [save(tmp_path / f"{number}.png", image) for number, image in enumerate(noise)]
     assert paths[0].stat().st_size > 4096  # threads
-    np.testing.assert_array_equal(read_images(paths, exact=True), [read(path) for path in paths])
+    np.testing.assert_array_equal(read_images(paths, exact=True)[0], [read(path) for path in paths])
 
 
 # Trees.

@@ -30,6 +30,10 @@ def folder_of_drawings(folder: Path) -> Path:
     clear = Image.new("LA", alpha.size)
     clear.putalpha(alpha)
     clear.save(folder / "test" / "3" / "clear.png")
+    # A border half light and half dark: the majority of the folder decides, not the file itself.
+    even = np.asarray(canvas("2", 21)).copy()
+    even[:, : even.shape[1] // 2] = 255 - even[:, : even.shape[1] // 2]
+    Image.fromarray(even).save(folder / "test" / "2" / "even.png")
     return folder
 
 

@@ -67,7 +67,7 @@ def test_autodiff_replaces_the_gradient_by_hand(digits):
 
 
 @pytest.mark.parametrize("config", [a6.CONFIG, replace(a4.CONFIG, gradients="auto")])
-def test_each_optimiser_replaces_the_one_before(config, digits):
+def test_each_optimizer_replaces_the_one_before(config, digits):
     """A5 to A7 at a learning rate of 1: BasicOptim, optax.sgd and ours by name, to the bit."""
     runs = (
         in_steps(config, digits, 60),
@@ -336,7 +336,7 @@ def test_all_rows_on_the_digits_inside(digits_report):
             assert low <= figure["ours"][0] <= high
             assert len(figure["values"]) == figure["seeds"] == 3
     text = (digits_report / "report.md").read_text()
-    assert "where the data are others, nothing is compared" in text
+    assert "nothing is compared with other data" in text
     assert "yes" not in text
     assert document["data"]["digits"]["sha256"][:12] in text
 
