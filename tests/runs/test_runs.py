@@ -144,13 +144,22 @@ def test_every_model_is_kept(model, tmp_path):
 def test_images_that_are_none_are_refused(python, trained):
     code = (
         "import sys, numpy as np, jaxdigits as jd; run = jd.load(sys.argv[1])\n"
-        "for bad in (np.zeros((2, 28, 28)), np.zeros((28, 28), np.uint8)):\n"
+        "whole, byte = np.zeros((2, 28, 28), int), np.zeros((30, 30), np.uint8)\n"
+        "for bad in (whole, byte, byte[None], np.full((1, 28, 28), 255.0)):\n"
         "    try: run.predict(bad)\n"
         "    except jd.errors.DataError as error: print(error)"
     )
     lines = python("-c", code, str(trained[1])).stdout.splitlines()
-    wanted = "images must be uint8 or float32 of shape [n, 28, 28], pixels 0..255; these are "
-    assert lines == [wanted + "float64 of shape [2, 28, 28]", wanted + "uint8 of shape [28, 28]"]
+    wanted = (
+        "images must be of shape [n, height, width] or [n, height, width, channels], uint8 "
+        "(pixels 0..255) or floats (0..1); these are "
+    )
+    assert lines == [
+        f"{wanted}int64 of shape [2, 28, 28]",
+        f"{wanted}uint8 of shape [30, 30]",
+        "the network takes images of shape [28, 28]; these have shape [30, 30]",
+        "floats must be 0..1; these are 255 to 255: divide them by their range",
+    ]
     with pytest.raises(DataError, match="there is no image"):
         trained[0].predict(np.zeros((0, 28, 28), np.uint8))
 
