@@ -46,7 +46,7 @@ def test_a_dataset_of_32x32_rgb(model, rng, tmp_path):
     data = jd.data.from_arrays("colors", colors(90, rng), colors(30, rng), ["red", "green", "blue"])
     run = jd.fit(jd.TrainConfig(model=model, epochs=2), data, folder=tmp_path / "run")
     loaded = jd.load(tmp_path / "run")
-    assert loaded.image_shape == (32, 32, 3)
+    assert (loaded.image_shape, loaded.config.dataset) == ((32, 32, 3), "colors")
     assert loaded.evaluate(data["test"]).as_dict() == run.results["test"]
     assert run.results["test"]["accuracy"] > 0.9
     assert (tmp_path / "run" / "predictions.png").is_file()

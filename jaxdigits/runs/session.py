@@ -140,11 +140,12 @@ class Session:
         if self.run is not None:
             return
         if data is None:
-            config = config.replace(
-                dataset=datasets.choose_dataset(
-                    config.dataset, options.get("data_dir"), options.get("manual_dir")
-                )
+            name = datasets.choose_dataset(
+                config.dataset, options.get("data_dir"), options.get("manual_dir")
             )
+        else:
+            name = next(iter(data.values())).fingerprint.name
+        config = config.replace(dataset=name)
         self._in_memory = data is not None
         self._stream = options.get("stream", False)
         if jax.process_count() > 1:
