@@ -144,7 +144,7 @@ class Session:
                 config.dataset, options.get("data_dir"), options.get("manual_dir")
             )
         else:
-            name = next(iter(data.values())).fingerprint.name
+            name = data["train"].fingerprint.name if "train" in data else config.dataset
         config = config.replace(dataset=name)
         self._in_memory = data is not None
         self._stream = options.get("stream", False)
