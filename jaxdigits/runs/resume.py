@@ -17,7 +17,7 @@ from jaxdigits.config import CheckpointConfig, TrainConfig
 from jaxdigits.data.dataset import Fingerprint
 from jaxdigits.environment import environment
 from jaxdigits.errors import ConfigError, DataError, OutputError, RunError, StoppedError
-from jaxdigits.files import absolute, unfinished
+from jaxdigits.files import StrPath, absolute, unfinished
 from jaxdigits.runs import multihost
 from jaxdigits.runs.checkpoints import (
     CHECKPOINT_FILES,
@@ -263,7 +263,9 @@ def resumed_devices(manifest: Mapping[str, Any], devices: int | None) -> int:
     return devices or before
 
 
-def resume_command(name: str, final: Path, options: Mapping[str, Path | None], *flags: str) -> str:
+def resume_command(
+    name: str, final: Path, options: Mapping[str, StrPath | None], *flags: str
+) -> str:
     """The command that resumes a run, to be pasted into a shell.
 
     Example:
@@ -272,7 +274,7 @@ def resume_command(name: str, final: Path, options: Mapping[str, Path | None], *
     """
     words = ["jaxdigits", name, "--resume", str(final), *flags]
     for option, value in options.items():
-        words += [option, str(absolute(value))] if value is not None else []
+        words += [option, str(absolute(Path(value)))] if value is not None else []
     return shlex.join(words)
 
 

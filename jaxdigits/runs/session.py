@@ -384,9 +384,7 @@ class Session:
             return f"jaxdigits.fit(..., folder={str(final)!r}, resume=True)"
         flags = {"--overwrite": "overwrite", "--tensorboard": "tensorboard"}
         folders = {
-            f"--{name.replace('_', '-')}": Path(value)
-            for name in ("data_dir", "manual_dir")
-            if (value := options.get(name)) is not None
+            f"--{name.replace('_', '-')}": options.get(name) for name in ("data_dir", "manual_dir")
         }
         given = [flag for flag, name in flags.items() if options.get(name)]
         return resume_command("train", final, folders, *given)

@@ -39,6 +39,7 @@ from jaxdigits.training.members import VectorizedTrainer, make_vectorized_traine
 from jaxdigits.training.resolve import DataSpec
 from jaxdigits.training.state import TrainingData
 
+SPLITS = ("train", "validation", "test")
 SWEEP_FILES = (SWEEP_FILE, MEMBERS, *PICTURES)
 
 
@@ -123,24 +124,16 @@ def sweep(
         devices = resumed_devices(manifest, devices)
     folders = {"data_dir": data_dir, "manual_dir": manual_dir}
     if data is None:
-        config = config.replace(
-            dataset=datasets.choose_dataset(config.dataset, data_dir, manual_dir)
-        )
-        names = ("train", "validation", "test")
-        data = {s.split: s for s in datasets.load_splits(config.dataset, names, **folders)}
-    missing = [name for name in ("train", "validation", "test") if name not in data]
-    if missing:
+        name = datasets.choose_dataset(config.dataset, data_dir, manual_dir)
+        config = config.replace(dataset=name)
+        data = {split.split: split for split in datasets.load_splits(name, SPLITS, **folders)}
+    if missing := [name for name in SPLITS if name not in data]:
         raise DataError(f"a sweep needs the split {' and '.join(missing)} as well")
     plan = make_plan(config, grid or {}, seeds)
     fingerprint = data["train"].fingerprint
-    document = describe(
-        config,
-        fingerprint,
-        members_mesh(devices).size,
-        grid=json.loads(json.dumps(dict(grid or {}))),
-        seeds=seeds,
-        members_per_batch=members_per_batch,
-    )
+    fixed = {"seeds": seeds, "members_per_batch": members_per_batch}
+    lists = json.loads(json.dumps(dict(grid or {})))
+    document = describe(config, fingerprint, members_mesh(devices).size, grid=lists, **fixed)
     if manifest is not None and final is not None:
         manifest_config(manifest, unfinished(final), config, list(config.as_dict()))
         _check_grid(manifest, document, unfinished(final))
@@ -160,13 +153,8 @@ def sweep(
     ) as new:
         document["batch_sizes"] = trainer.prepare((manifest or {}).get("batch_sizes"))
         manifest = manifest or write_manifest(new.work, document)
-        options = {"--data-dir": data_dir, "--manual-dir": manual_dir}
-        command = resume_command(
-            "sweep",
-            new.final,
-            {name: None if value is None else Path(value) for name, value in options.items()},
-            *(["--overwrite"] if overwrite else []),
-        )
+        options = {f"--{name.replace('_', '-')}": value for name, value in folders.items()}
+        command = resume_command("sweep", new.final, options, *["--overwrite"] * overwrite)
         with CheckpointHook(new.work, manifest, saving, command) as hook:
             result = trainer.run(hook, new.work, show=progress)
     drop_checkpoints(new.final)
