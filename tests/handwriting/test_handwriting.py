@@ -1,6 +1,7 @@
 """Pictures of other people's handwriting: drawn and photographed here, read by what is shipped."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -189,6 +190,12 @@ def blank_photo(seed):
     return photo(["1"], seed, color=(235, 232, 222), shadow=0.8)  # the pen writes paper's color
 
 
+def photograph(name):
+    """A cat, or a cup of coffee, from scikit-image."""
+    with Image.open(Path(skimage.__path__[0]) / "data" / f"{name}.png") as image:
+        return np.asarray(image)
+
+
 @pytest.mark.parametrize(
     "picture",
     [
@@ -196,8 +203,7 @@ def blank_photo(seed):
         np.zeros((1, 1, 3), np.uint8),
         np.random.default_rng(0).normal(200, 8, (500, 700, 3)).clip(0, 255).astype(np.uint8),
         *(blank_photo(seed) for seed in range(3)),
-        np.asarray(Image.open(f"{skimage.__path__[0]}/data/chelsea.png")),
-        np.asarray(Image.open(f"{skimage.__path__[0]}/data/coffee.png")),
+        *(photograph(name) for name in ("chelsea", "coffee")),
     ],
     ids=["white", "one pixel", "noise", *(f"paper {n}" for n in range(3)), "a cat", "a cup"],
 )
@@ -312,8 +318,9 @@ def test_predict(tmp_path, cli):
     assert lines == [f"{tmp_path}/seven.png:", "7", f"{tmp_path}/note.jpg:", "31", "4"]
     assert code == 2
     assert err == f"jaxdigits: there is no file {tmp_path}/none.png; name a picture\n"
-    assert Image.open(tmp_path / "seen-1.png").size[0] >= 560
-    assert Image.open(tmp_path / "seen-3.png").size[0] == 800
+    with Image.open(tmp_path / "seen-1.png") as first, Image.open(tmp_path / "seen-3.png") as third:
+        assert first.width >= 560
+        assert third.width == 800
     assert not (tmp_path / "seen-2.png").exists()
 
 

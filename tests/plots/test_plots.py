@@ -82,7 +82,8 @@ def test_every_picture_becomes_a_file(tmp_path, answers, rng):
     }  # fmt: skip
     for name, figure in figures.items():
         plots.save(figure, tmp_path / f"{name}.png")
-        assert min(Image.open(tmp_path / f"{name}.png").size) > 100
+        with Image.open(tmp_path / f"{name}.png") as image:
+            assert min(image.size) > 100
 
 
 def test_a_folder_that_cannot_be_written(read_only):

@@ -56,9 +56,11 @@ def test_a_blank_image_stays_blank():
 @pytest.mark.parametrize("shape", [(28, 28), (9, 14), (9, 14, 3), (200, 200)])
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32])
 def test_statistics_of_images_of_any_shape(rng, shape, dtype):
-    images = rng.integers(0, 256, (7, *shape)).astype(dtype)
-    found = pixel_statistics(jnp.asarray(images))
+    """Of uint8, 0..255, and of floats, 0..1, alike."""
+    images = rng.integers(0, 256, (7, *shape), dtype=np.uint8)
     shares = images.astype(np.float64) / 255
+    images = images if dtype == np.uint8 else shares.astype(dtype)
+    found = pixel_statistics(jnp.asarray(images))
     np.testing.assert_allclose(found.mean, shares.mean(), rtol=1e-5)
     np.testing.assert_allclose(found.std, shares.std(), rtol=1e-4)
     each = rescale_each(unit_pixels(jnp.asarray(images)))
