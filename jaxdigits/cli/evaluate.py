@@ -53,7 +53,7 @@ def evaluate(
 def summary(found: "RunReport") -> str:
     """What was measured, in words."""
     from jaxdigits.cli.output import results_table
-    from jaxdigits.runs.evaluation import jitter_interval
+    from jaxdigits.evaluation.metrics import accuracy_interval
 
     run, members = found.run, found.members
     texts = [f"{run.network_name} on {found.fingerprint}", results_table(found.results)]
@@ -70,7 +70,7 @@ def summary(found: "RunReport") -> str:
     else:
         texts.append(f"NOT the figures that were recorded at the end of training ({reason})")
     if found.jittered:
-        mean, low, high = jitter_interval(found.jittered)
+        mean, low, high = accuracy_interval(found.jittered)
         texts.append(
             f"test images shifted by up to 2 pixels, 5 pixels inverted: {mean:.2%} (mean of "
             f"{len(found.jittered)} draws, 95% interval {low:.2%} to {high:.2%})"

@@ -65,7 +65,7 @@ def _hint(default: Any) -> str:
 
 
 def settings_group(title: str, names: tuple[str, ...]) -> Any:
-    """A dataclass of settings of `TrainConfig`, each the text of a value; None if not given."""
+    """A dataclass of settings of `TrainConfig`, each the text of a value. Default: None."""
     kinds = get_type_hints(TrainConfig)
     fields = {field.name: field for field in dataclasses.fields(TrainConfig)}
     texts = _descriptions(TrainConfig)

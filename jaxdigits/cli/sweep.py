@@ -110,7 +110,7 @@ def summary(result: "SweepResult") -> str:
             "",
             f"best on validation: {best.name}; its test accuracy: "
             f"{in_words(result.test_accuracies)}",
-            f"the ensemble of its {len(best.finite)} members:",
+            f"the ensemble of its {len(run.members)} members:",
             "",
             results_table(run.results),
             "",

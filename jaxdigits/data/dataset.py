@@ -257,7 +257,7 @@ def check_images(images: Any, image_shape: tuple[int, ...] | None = None) -> Non
     Args:
         images: should be [n, height, width] or [n, height, width, channels]; uint8, pixels
             0..255, or floats, 0..1.
-        image_shape: what each image must have; any if not given.
+        image_shape: what each image must have. Default: any.
 
     Example:
         >>> check_images(np.zeros((2, 28, 27), np.uint8), image_shape=(28, 28))
@@ -359,7 +359,7 @@ def split_rows(count: int, split: Split, held_out: np.ndarray | None = None) -> 
     Args:
         count: images in that part.
         split: which split of it.
-        held_out: which training images are the validation split; the usual ones if not given.
+        held_out: which training images are the validation split. Default: the usual ones.
 
     Example:
         >>> len(split_rows(60_000, "train")), split_rows(3, "test").tolist()

@@ -228,6 +228,17 @@ def mean_interval(values: Sequence[float], level: float = 0.95) -> tuple[float, 
     return fmean(values), fmean(values) - half, fmean(values) + half
 
 
+def accuracy_interval(accuracies: Sequence[float]) -> tuple[float, float, float]:
+    """Return the mean of accuracies, and the ends of its 95% interval, within 0..1.
+
+    Example:
+        >>> accuracy_interval([0.9, 1.0])[1:]
+        (0.31..., 1.0)
+    """
+    mean, low, high = mean_interval(accuracies)
+    return mean, max(low, 0.0), min(high, 1.0)
+
+
 def prediction_interval(values: Sequence[float], level: float = 0.95) -> tuple[float, float]:
     """Return the interval that one more run, with another seed, falls in.
 

@@ -133,6 +133,10 @@ class Checkpoints:
         """Wait for what is being written, whether it succeeds or not."""
         self._thread.shutdown()
 
+    def saved(self, after: int = 0) -> list[int]:
+        """The numbers of the checkpoints of later chunks, ascending."""
+        return [chunk for chunk in saved_chunks(self._folder.parent) if chunk > after]
+
     def restore(self, template: Any, after: int = 0) -> Checkpoint | None:
         """Read the newest checkpoint that is complete, or None if there is none at all.
 
@@ -145,7 +149,7 @@ class Checkpoints:
         Raises:
             RunError: there are checkpoints, but none can be used, or another version wrote them.
         """
-        chunks = [chunk for chunk in saved_chunks(self._folder.parent) if chunk > after]
+        chunks = self.saved(after)
         notes: list[str] = []
         for place, chunk in reversed(list(enumerate(chunks))):
             try:
@@ -266,13 +270,13 @@ def named_shapes(state: Any) -> dict[str, jax.ShapeDtypeStruct]:
     """The shapes of a pytree's arrays, by names such as `params.0.weight`; keys as their data."""
     return {
         name: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype)
-        for name, leaf in _named(jax.eval_shape(_plain, state))
+        for name, leaf in named_leaves(jax.eval_shape(_plain, state))
     }
 
 
 def named_arrays(state: Any) -> dict[str, np.ndarray]:
     """Copy a pytree's arrays to the host, by name: the next epoch overwrites the arrays."""
-    return {name: np.array(leaf, order="C") for name, leaf in _named(_plain(state))}
+    return {name: np.array(leaf, order="C") for name, leaf in named_leaves(_plain(state))}
 
 
 def from_named(arrays: Mapping[str, Any], template: Any) -> Any:
@@ -284,12 +288,13 @@ def from_named(arrays: Mapping[str, Any], template: Any) -> Any:
     """
     leaves = [
         jax.random.wrap_key_data(jnp.asarray(arrays[name])) if _is_key(leaf) else arrays[name]
-        for name, leaf in _named(template)
+        for name, leaf in named_leaves(template)
     ]
     return jax.tree.unflatten(jax.tree.structure(template), leaves)
 
 
-def _named(tree: Any) -> list[tuple[str, Any]]:
+def named_leaves(tree: Any) -> list[tuple[str, Any]]:
+    """The arrays of a pytree with names such as `0.weight`."""
     return [
         (jax.tree_util.keystr(path, simple=True, separator="."), leaf)
         for path, leaf in jax.tree_util.tree_leaves_with_path(tree)

@@ -11,7 +11,7 @@ from jaxdigits.environment import environment
 from jaxdigits.errors import DataError
 from jaxdigits.evaluation import robustness as robust
 from jaxdigits.evaluation.calibration import calibrate
-from jaxdigits.evaluation.metrics import Evaluation, mean_interval
+from jaxdigits.evaluation.metrics import Evaluation, accuracy_interval
 from jaxdigits.evaluation.robustness import Robustness
 from jaxdigits.files import StrPath
 from jaxdigits.runs.run import Run
@@ -57,19 +57,13 @@ class RunReport:
         if self.members:
             document["members"] = {"test_accuracy": list(self.members)}
         if self.jittered:
-            mean, low, high = jitter_interval(self.jittered)
+            mean, low, high = accuracy_interval(self.jittered)
             document["jittered"] = {
                 "accuracy": mean,
                 "interval_95": [low, high],
                 "draws": list(self.jittered),
             }
         return document | (self.robustness.as_dict() if self.robustness else {})
-
-
-def jitter_interval(accuracies: Sequence[float]) -> tuple[float, float, float]:
-    """Return the mean of accuracies, and the ends of its 95% interval, within 0..1."""
-    mean, low, high = mean_interval(accuracies)
-    return mean, max(low, 0.0), min(high, 1.0)
 
 
 def evaluate_run(

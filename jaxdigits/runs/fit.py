@@ -31,7 +31,7 @@ def epochs(
 
     Args:
         config: the settings.
-        data: the splits; loaded as `config.dataset` says if not given.
+        data: the splits; by default those of `config.dataset`.
         options: keyword arguments, all optional:
 
             model, loss, optimizer, augment: parts of your own; see
@@ -89,7 +89,7 @@ def fit(
 
     Args:
         config: the settings.
-        data: the splits; loaded as `config.dataset` says if not given.
+        data: the splits; by default those of `config.dataset`.
         on_epoch: called after each epoch; if it returns True, the run ends there.
         options: see `epochs`, also for the errors raised.
 

@@ -40,7 +40,7 @@ from jaxdigits.files import (
 )
 from jaxdigits.losses import Loss
 from jaxdigits.models import Model, Params, make_model
-from jaxdigits.runs.checkpoints import CHECKPOINT_FILES
+from jaxdigits.runs.checkpoints import CHECKPOINT_FILES, named_leaves
 from jaxdigits.runs.ensemble import stack
 from jaxdigits.runs.log import CSV_FILE, METRICS_FILE, TENSORBOARD, MetricsLog
 from jaxdigits.runs.run import Run
@@ -82,7 +82,7 @@ def save(run: Run, folder: Path, dtype: type[np.floating] = np.float32) -> dict[
     """
     if run.members:
         raise OutputError("an ensemble is saved as its members: save each of run.members")
-    arrays = {name: np.array(leaf, order="C") for name, leaf in _named_leaves(run.params)}
+    arrays = {name: np.array(leaf, order="C") for name, leaf in named_leaves(run.params)}
     for name, array in arrays.items():
         if np.issubdtype(array.dtype, np.floating):
             arrays[name] = array.astype(dtype)
@@ -264,7 +264,7 @@ def _load_params(path: Path, model: Model) -> Params:
     except (OSError, safetensors.SafetensorError) as error:
         raise RunError(f"{path} cannot be read ({error}); train it again") from None
     leaves = []
-    for name, leaf in _named_leaves(template):
+    for name, leaf in named_leaves(template):
         array = arrays.pop(name, None)
         if array is not None and array.dtype == np.float16:  # half of the file's size
             array = array.astype(np.float32)
@@ -278,9 +278,3 @@ def _load_params(path: Path, model: Model) -> Params:
     if arrays:
         raise RunError(f"{path} is not of this network: it also holds {', '.join(sorted(arrays))}")
     return jax.tree.unflatten(jax.tree.structure(template), leaves)
-
-
-def _named_leaves(params: Params) -> list[tuple[str, Any]]:
-    """The arrays of a pytree with names such as `0.weight`."""
-    leaves = jax.tree_util.tree_leaves_with_path(params)
-    return [(jax.tree_util.keystr(path, simple=True, separator="."), leaf) for path, leaf in leaves]

@@ -21,7 +21,7 @@ from jaxdigits.errors import ConfigError
 from jaxdigits.models import Params
 from jaxdigits.training.batches import epoch_batches, steps_per_epoch
 from jaxdigits.training.members import VectorizedTrainer
-from jaxdigits.training.sharding import replicate
+from jaxdigits.training.sharding import num_devices, replicate
 from jaxdigits.training.state import Batch, Metrics, TrainingData, TrainState
 from jaxdigits.training.trainer import Trainer, chunk_specs, means, no_sums
 from jaxdigits.transforms.scaling import UNIT
@@ -228,7 +228,7 @@ class Streamed(InputPipeline):
         self._batch, self._steps = _chunk_size(self._count, config.batch_size)
         self.num_epochs = trainer.num_epochs
         self.chunks_per_epoch = chunks_per_epoch(self._count, config.batch_size)
-        devices = 1 if trainer.mesh is None else trainer.mesh.size
+        devices = num_devices(trainer.mesh)
         self._width = -(-self._batch // devices) * devices
         self._columns = _own_columns(trainer.mesh, self._width)
         self._validation = replicate(validation, trainer.mesh)

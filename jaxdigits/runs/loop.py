@@ -138,7 +138,7 @@ def metrics_line(train: Metrics | None = None, validation: Metrics | None = None
 
 def _start(inputs: InputPipeline, hook: CheckpointHook, before: int, total: int) -> Progress:
     start = time.perf_counter()
-    found = hook.restore(inputs.shapes(), after=before)
+    found = hook.restore(inputs.shapes, after=before)
     if found:
         logger.warning(
             "resuming after epoch %s of %s", hook.epochs(found.chunk), hook.epochs(total)

@@ -4,7 +4,7 @@ import contextlib
 import logging
 import shlex
 import shutil
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -84,15 +84,23 @@ class CheckpointHook:
             self._checkpoints.close()
         self._stack.close()
 
-    def restore(self, template: Any, after: int = 0) -> Checkpoint | None:
-        """The newest usable checkpoint after a chunk; logs where a newer one is not."""
-        found = self._checkpoints.restore(template, after) if self._checkpoints else None
+    def restore(self, shapes: Callable[[], Any], after: int = 0) -> Checkpoint | None:
+        """The newest usable checkpoint after a chunk; logs where a newer one is not.
+
+        `shapes` gives those of the state; it traces a model, so it is called for a checkpoint only.
+        """
+        found = None
+        if self._checkpoints and self._checkpoints.saved(after):
+            found = self._checkpoints.restore(shapes(), after)
         for sentence in found.notes if found else ():
             logger.warning("%s; resuming from the checkpoint before it", sentence)
         chunk = multihost.max_over_processes(found.chunk if found else 0)
         if chunk and jax.process_count() > 1:
-            shapes = named_shapes(template)
-            arrays = {name: np.zeros(leaf.shape, leaf.dtype) for name, leaf in shapes.items()}
+            template = shapes()
+            arrays = {
+                name: np.zeros(leaf.shape, leaf.dtype)
+                for name, leaf in named_shapes(template).items()
+            }
             arrays = multihost.broadcast_from_primary(
                 named_arrays(found.state) if found else arrays
             )

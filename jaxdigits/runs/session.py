@@ -45,7 +45,7 @@ from jaxdigits.runs.resume import (
 )
 from jaxdigits.runs.run import Run, make_run, measure
 from jaxdigits.training.resolve import DataSpec, fit_scaling
-from jaxdigits.training.sharding import default_mesh
+from jaxdigits.training.sharding import default_mesh, num_devices
 from jaxdigits.training.state import TrainingData, TrainState
 from jaxdigits.training.trainer import make_trainer
 from jaxdigits.transforms.augment import Augment
@@ -240,7 +240,7 @@ class Session:
             self._validation,
             history=tuple(progress.history),
             seconds=progress.seconds,
-            devices=_size(self._trainer.mesh),
+            devices=num_devices(self._trainer.mesh),
         )
         if self._start is None:
             return run
@@ -323,7 +323,7 @@ class Session:
         return describe(
             self._config,
             self._train_split.fingerprint,
-            _size(self._trainer.mesh),
+            num_devices(self._trainer.mesh),
             own=list(self._trainer.parts.own),
             init_from=self._start and _name_of(self._start),
             stream=self._stream,
@@ -392,7 +392,3 @@ class Session:
 
 def _name_of(start: Run) -> str:
     return IN_MEMORY if start.folder is None else str(start.folder)
-
-
-def _size(mesh: Mesh | None) -> int:
-    return 1 if mesh is None else mesh.size

@@ -11,7 +11,7 @@ import numpy as np
 from jaxdigits.config import TrainConfig
 from jaxdigits.data import Dataset
 from jaxdigits.environment import environment
-from jaxdigits.evaluation.metrics import mean_interval
+from jaxdigits.evaluation.metrics import accuracy_interval
 from jaxdigits.files import write_json
 from jaxdigits.runs.ensemble import stack
 from jaxdigits.runs.folder import SWEEP_FILE, SWEEP_FORMAT, read_document
@@ -187,8 +187,7 @@ def spread(values: Sequence[float]) -> dict[str, Any]:
     """
     interval = None
     if len(values) > 1:
-        _, low, high = mean_interval(values)
-        interval = [max(low, 0.0), min(high, 1.0)]
+        interval = list(accuracy_interval(values)[1:])
     return {
         "mean": fmean(values),
         "interval_95": interval,

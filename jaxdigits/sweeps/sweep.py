@@ -37,6 +37,7 @@ from jaxdigits.sweeps import grid as grids
 from jaxdigits.sweeps.summary import PICTURES, SweepResult, summarize, write
 from jaxdigits.training.members import VectorizedTrainer, make_vectorized_trainer, members_mesh
 from jaxdigits.training.resolve import DataSpec
+from jaxdigits.training.sharding import replicate
 from jaxdigits.training.state import TrainingData
 
 SPLITS = ("train", "validation", "test")
@@ -81,7 +82,7 @@ def sweep(
     Args:
         config: the settings that all members have.
         grid: lists of values for other settings, by name.
-        data: the splits; loaded as `config.dataset` says if not given.
+        data: the splits; by default those of `config.dataset`.
         seeds: the number of members of each setting: `config.seed` and the following ones.
         members_per_batch: members that one call of a program trains. Default: what suits the device
             and its memory.
@@ -301,7 +302,7 @@ class _Sweep:
                 config, spec, grids.tree_bytes(data), len(indices), mesh
             )
         return _Group(
-            indices, trainer, spec, trainer.replicate(data), grids.batch_members(indices, size)
+            indices, trainer, spec, replicate(data, mesh), grids.batch_members(indices, size)
         )
 
     def _complete(self, batch: Sequence[int], folder: Path | None) -> bool:

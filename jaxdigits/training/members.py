@@ -47,10 +47,6 @@ class VectorizedTrainer(NamedTuple):
         """`jax.jit` of one of these functions, with the compiler options that suit the devices."""
         return jax.jit(function, compiler_options=compiler_options(self.mesh), **options)
 
-    def replicate(self, data: Any) -> Any:
-        """Put data on all devices."""
-        return jax.device_put(data, NamedSharding(self.mesh, PartitionSpec()))
-
     def shard(self, members: Any) -> Any:
         """Put a share of the members on each device."""
         return jax.device_put(members, NamedSharding(self.mesh, PartitionSpec(MEMBERS)))

@@ -28,6 +28,11 @@ def axis_of(mesh: Mesh | None) -> str | None:
     return DEVICES if mesh is not None and mesh.size > 1 else None
 
 
+def num_devices(mesh: Mesh | None) -> int:
+    """The number of devices that share a batch."""
+    return 1 if mesh is None else mesh.size
+
+
 def platform_of(mesh: Mesh | None) -> str:
     """`cpu`, `gpu`, or `tpu`."""
     return jax.default_backend() if mesh is None else mesh.devices.flat[0].platform

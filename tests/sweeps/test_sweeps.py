@@ -25,6 +25,7 @@ from jaxdigits.sweeps.summary import SweepResult
 from jaxdigits.sweeps.sweep import resume
 from jaxdigits.training.members import make_vectorized_trainer, members_mesh
 from jaxdigits.training.resolve import DataSpec
+from jaxdigits.training.sharding import replicate
 from jaxdigits.training.trainer import make_trainer
 
 BASE = jd.TrainConfig(
@@ -100,7 +101,7 @@ def test_together_on_two_devices_and_alone(digits, model, optimizer):
     }
     assert list(hyperparams) == ["learning_rate", name]
     keys = trainer.shard(jax.vmap(jax.random.key)(np.array([0, 1], np.uint32)))
-    arrays = trainer.replicate(data)
+    arrays = replicate(data, trainer.mesh)
     fast = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
     states = jax.jit(trainer.init)(keys, trainer.shard(hyperparams), arrays.train)
     states, metrics = jax.jit(trainer.train_epoch, compiler_options=fast)(states, arrays.train)
