@@ -29,9 +29,12 @@ def prepare_jax() -> None:
     over them. And compiled programs are kept in the user's cache folder, so that the next process
     need not compile them; jax's own variable `JAX_ENABLE_COMPILATION_CACHE=false` turns that off.
     """
-    defaults = {"JAX_NUM_CPU_DEVICES": str(usable_cores())}
-    cache = user_cache_path("jaxdigits") / "compiled"
-    with contextlib.suppress(OSError):  # without a folder to write to, all is compiled each time
+    defaults = {}
+    if "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
+        defaults["JAX_NUM_CPU_DEVICES"] = str(usable_cores())
+    # Without a folder to write to, or a home, all is compiled each time.
+    with contextlib.suppress(OSError, RuntimeError):
+        cache = user_cache_path("jaxdigits") / "compiled"
         cache.mkdir(parents=True, exist_ok=True)
         _drop_unfinished(cache)
         if os.access(cache, os.W_OK):

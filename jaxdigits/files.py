@@ -3,6 +3,7 @@
 import contextlib
 import itertools
 import json
+import math
 import os
 import shutil
 import tempfile
@@ -53,6 +54,24 @@ def atomic_write(path: Path) -> Iterator[Path]:
         raise _cannot_write(path, error) from None
 
 
+def to_json(document: Any, indent: int | None = None) -> str:
+    """Plain values as JSON, which knows no infinity and no nan: they become null.
+
+    Example:
+        >>> to_json({"loss": float("nan"), "steps": [1, 2.5]})
+        '{"loss": null, "steps": [1, 2.5]}'
+    """
+
+    def finite(value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return {key: finite(one) for key, one in value.items()}
+        if isinstance(value, list | tuple):
+            return [finite(one) for one in value]
+        return None if isinstance(value, float) and not math.isfinite(value) else value
+
+    return json.dumps(finite(document), indent=indent, allow_nan=False)
+
+
 def write_json(path: Path, document: Mapping[str, Any]) -> None:
     """Writes plain values as a JSON file, whole or not at all.
 
@@ -67,7 +86,7 @@ def write_json(path: Path, document: Mapping[str, Any]) -> None:
         {'accuracy': 0.5}
     """
     with atomic_write(path) as temporary:
-        temporary.write_text(json.dumps(document, indent=1, allow_nan=False) + "\n")
+        temporary.write_text(to_json(document, indent=1) + "\n")
 
 
 class NewFolder(NamedTuple):
@@ -152,7 +171,7 @@ def staged_directory(
         lock.release()
 
 
-def absolute(path: Path) -> Path:
+def absolute(path: StrPath) -> Path:
     """The path with `~` and `..` resolved; pathlib's own way raises an error for `~nobody`.
 
     Example:

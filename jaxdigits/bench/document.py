@@ -10,7 +10,6 @@ import dataclasses
 import json
 import os
 import platform
-import resource
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -20,6 +19,7 @@ from typing import Any
 
 import jax
 import numpy as np
+import psutil
 
 from jaxdigits.bench.intervals import typical
 from jaxdigits.bench.measure import PRODUCT, Timing
@@ -95,8 +95,13 @@ def flags() -> dict[str, str]:
 
 def peak_bytes() -> dict[str, int | None]:
     """The peak memory of the process and of the first device so far."""
-    unit = 1 if sys.platform == "darwin" else 1024
-    process = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+    try:
+        import resource
+    except ImportError:  # on Windows
+        process = getattr(psutil.Process().memory_info(), "peak_wset", None)
+    else:
+        unit = 1 if sys.platform == "darwin" else 1024
+        process = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
     device = (jax.local_devices()[0].memory_stats() or {}).get("peak_bytes_in_use")
     return {"process": process, "device": device}
 

@@ -1,17 +1,17 @@
 """Printing: results on standard output, everything else on standard error."""
 
-import json
 import sys
 from collections.abc import Mapping
 from typing import Any
 
 from jaxdigits.data.dataset import Fingerprint
 from jaxdigits.data.specs import SPECS, is_official
+from jaxdigits.files import to_json
 
 
 def report(text: str, document: Mapping[str, Any], *, as_json: bool) -> None:
     """Print a command's result on standard output, in one of its two forms."""
-    print(json.dumps(document, allow_nan=False) if as_json else text)
+    print(to_json(document) if as_json else text)
 
 
 def note(text: str) -> None:

@@ -20,7 +20,7 @@ from jaxdigits.data.dataset import Dataset, Examples, Fingerprint, Split, from_a
 from jaxdigits.data.sources import StrPath
 from jaxdigits.data.specs import SPECS
 from jaxdigits.errors import DataError, OutputError
-from jaxdigits.files import staged_directory
+from jaxdigits.files import absolute, staged_directory
 
 INDEX = "jaxdigits.json"
 """The file in an exported folder that says which data it holds."""
@@ -57,7 +57,7 @@ def find_folder(name: str) -> Path | None:
     """
     if not name or name == embedded.NAME or name in SPECS:
         return None
-    path = _absolute(name)
+    path = absolute(name)
     return path if os.path.isdir(path) else None  # pathlib would raise for a name too long
 
 
@@ -101,7 +101,7 @@ def load_folder(
     """
     from jaxdigits.data.images import read_images
 
-    root = _absolute(path)
+    root = absolute(path)
     parts = _find_parts(root)
     index = _read_index(root)
     classes = index.classes if index else {name: name for name in _natural_order(parts["train"])}
@@ -162,7 +162,7 @@ def export_folder(splits: Mapping[Split, Dataset], folder: StrPath) -> Path:
     from PIL import Image
     from tqdm import tqdm
 
-    final = _absolute(folder)
+    final = absolute(folder)
     if final.exists() and not (final.is_dir() and next(final.iterdir(), None) is None):
         raise OutputError(f"{final} is taken; choose a folder that is new or empty")
     test = splits["test"]
@@ -239,10 +239,6 @@ def _read_index(root: Path) -> _Index | None:
             f"{path} cannot be read ({error}); export the dataset again, or delete that file to "
             "read the images without it"
         ) from None
-
-
-def _absolute(path: StrPath) -> Path:
-    return Path(os.path.abspath(os.path.expanduser(path)))  # pathlib would raise for `~nobody`
 
 
 def _natural_order(names: Collection[str]) -> list[str]:

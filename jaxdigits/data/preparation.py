@@ -4,22 +4,35 @@ import contextlib
 import os
 import shutil
 import sys
+import tempfile
 from pathlib import Path
 
 from jaxdigits.data import arrays, sources
 from jaxdigits.data.sources import StrPath
 from jaxdigits.data.specs import SPECS, DatasetSpec
 from jaxdigits.errors import DataError, DataUnavailableError
+from jaxdigits.files import absolute
 
 
 def data_root(data_dir: StrPath | None) -> Path:
     """Return where prepared datasets are kept.
 
     That is `data_dir`, or what the environment variable `TFDS_DATA_DIR` names, or
-    `~/tensorflow_datasets`, as for tensorflow-datasets.
+    `~/tensorflow_datasets`, as for tensorflow-datasets. A user without a home has it in the folder
+    for temporary files.
+
+    Raises:
+        DataError: it is an address, such as `gs://bucket`, not a folder.
     """
-    place = data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
-    return Path(place).expanduser().absolute()
+    home = os.path.expanduser("~")  # unchanged where there is none
+    default = Path(tempfile.gettempdir() if home == "~" else home) / "tensorflow_datasets"
+    place = os.fspath(data_dir or os.environ.get("TFDS_DATA_DIR") or default)
+    if "://" in place:
+        raise DataError(
+            f"{place} is an address: prepared datasets are kept in a folder of this machine; name "
+            "one with --data-dir or TFDS_DATA_DIR"
+        )
+    return absolute(place)
 
 
 def prepared_folder(spec: DatasetSpec, data_dir: StrPath | None = None) -> Path:

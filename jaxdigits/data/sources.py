@@ -8,6 +8,7 @@ from pathlib import Path
 
 from jaxdigits.data.specs import DatasetSpec, RemoteFile
 from jaxdigits.errors import DataError
+from jaxdigits.files import absolute
 
 StrPath = str | os.PathLike[str]
 
@@ -33,7 +34,7 @@ def local_files(spec: DatasetSpec, manual_dir: StrPath | None) -> dict[str, Path
     """
     if not manual_dir:
         return {}
-    place = Path(manual_dir).expanduser()
+    place = absolute(manual_dir)
     found: dict[str, Path] = {}
     try:
         if not place.is_dir():

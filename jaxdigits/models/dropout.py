@@ -17,5 +17,5 @@ def drop(
         >>> sorted(set(drop(jax.random.key(0), jnp.ones(100), 0.5).tolist()))
         [0.0, 2.0]
     """
-    keep = jax.random.bernoulli(key, 1 - share, values.shape)
+    keep = jax.random.bernoulli(key, jnp.float32(1 - share), values.shape)
     return jnp.where(keep, values / (1 - share), 0)

@@ -25,7 +25,7 @@ def normal(key: Key[Array, ""], shape: tuple[int, ...], fan_in: FanIn) -> Float[
         True
     """
     del fan_in
-    return jax.random.normal(key, shape)
+    return jax.random.normal(key, shape, jnp.float32)
 
 
 def uniform(key: Key[Array, ""], shape: tuple[int, ...], fan_in: FanIn) -> Float[Array, "..."]:
@@ -37,7 +37,7 @@ def uniform(key: Key[Array, ""], shape: tuple[int, ...], fan_in: FanIn) -> Float
         True
     """
     bound = 1 / jnp.sqrt(jnp.float32(fan_in))
-    return jax.random.uniform(key, shape, minval=-bound, maxval=bound)
+    return jax.random.uniform(key, shape, jnp.float32, -bound, bound)
 
 
 INITIALIZERS: Mapping[str, Initializer] = MappingProxyType({"normal": normal, "uniform": uniform})

@@ -14,7 +14,7 @@ They take arrays, names and numbers, and know no run. matplotlib is imported wit
 """
 
 from jaxdigits.plots.comparisons import class_bars, confusion, robustness, settings
-from jaxdigits.plots.figures import save
+from jaxdigits.plots.figures import optional, save
 from jaxdigits.plots.images import image_grid, predictions, spread, weights, worst_mistakes
 from jaxdigits.plots.lines import activations, curves, scaling, seed_curves
 
@@ -24,6 +24,7 @@ __all__ = [
     "confusion",
     "curves",
     "image_grid",
+    "optional",
     "predictions",
     "robustness",
     "save",

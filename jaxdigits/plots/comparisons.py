@@ -6,9 +6,10 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from jaxdigits.evaluation.calibration import Reliability
-from jaxdigits.plots.figures import Figure, new_figure, plain
+from jaxdigits.plots.figures import Figure, new_figure, own_style, plain
 
 
+@own_style
 def confusion(
     matrix: Int[np.ndarray, "classes classes"], class_names: Sequence[str], heading: str = ""
 ) -> Figure:
@@ -42,6 +43,7 @@ def confusion(
     return figure
 
 
+@own_style
 def class_bars(
     accuracy: Mapping[str, Float[np.ndarray, " classes"]], class_names: Sequence[str]
 ) -> Figure:
@@ -69,6 +71,7 @@ def class_bars(
     return figure
 
 
+@own_style
 def robustness(
     measured: Sequence[tuple[str, str, float]],
     uncalibrated: Reliability,
@@ -115,6 +118,7 @@ def robustness(
     return figure
 
 
+@own_style
 def settings(
     accuracies: Mapping[str, Sequence[float]],
     intervals: Mapping[str, tuple[float, float] | None],

@@ -1,14 +1,36 @@
 """Figures without pyplot: no window is opened and no global state is touched."""
 
+import contextlib
+import functools
+import logging
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
+from jaxdigits.errors import OutputError
 from jaxdigits.files import atomic_write
 
 if TYPE_CHECKING:  # matplotlib takes half a second to import
     from matplotlib.figure import Figure
 else:
     Figure = Any
+
+logger = logging.getLogger("jaxdigits")
+
+P, R = ParamSpec("P"), TypeVar("R")
+
+
+def own_style(draw: Callable[P, R]) -> Callable[P, R]:
+    """Make a function draw in matplotlib's own style, whatever the user's `matplotlibrc` says."""
+
+    @functools.wraps(draw)
+    def drawn(*args: P.args, **kwargs: P.kwargs) -> R:
+        from matplotlib import style
+
+        with style.context("default"):
+            return draw(*args, **kwargs)
+
+    return drawn
 
 
 def new_figure(width: float | int, height: float | int, heading: str = "") -> Figure:
@@ -21,11 +43,28 @@ def new_figure(width: float | int, height: float | int, heading: str = "") -> Fi
     return figure
 
 
+@contextlib.contextmanager
+def optional() -> Iterator[None]:
+    """Draw what others can do without: where it fails, say so in a sentence, and go on.
+
+    Raises:
+        OutputError: a file cannot be written.
+    """
+    try:
+        yield
+    except OutputError:
+        raise
+    except Exception as error:  # of matplotlib, its fonts, or the user's set-up of it
+        reason = str(error).partition("\n")[0] or type(error).__name__
+        logger.warning("pictures could not be drawn (%s); all else is written", reason)
+
+
 def plain(text: str) -> str:
     """Return text in which matplotlib sees no mathematics, whatever the class is called."""
     return text.replace("$", r"\$")
 
 
+@own_style
 def save(figure: Figure, path: Path) -> None:
     """Write a figure as a PNG, whole or not at all.
 

@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float, Int, Num, UInt8
 from scipy.special import log_softmax, softmax
 
-from jaxdigits.plots.figures import Figure, new_figure, plain
+from jaxdigits.plots.figures import Figure, new_figure, own_style, plain
 
 RIGHT, WRONG = "#1a7f37", "#cf222e"
 Images = Num[np.ndarray, "n ..."]
@@ -16,6 +16,7 @@ _INCHES = 0.027
 """The width of such a pixel."""
 
 
+@own_style
 def image_grid(
     images: Images,
     titles: Sequence[str],
@@ -73,6 +74,7 @@ def spread(count: int, wanted: int) -> Int[np.ndarray, " shown"]:
     return np.linspace(0, count - 1, min(count, wanted)).round().astype(np.int64)
 
 
+@own_style
 def predictions(
     images: Images,
     labels: Int[np.ndarray, " n"],
@@ -103,6 +105,7 @@ def predictions(
     return image_grid(images, titles, colors, heading)
 
 
+@own_style
 def worst_mistakes(
     images: Images,
     labels: Int[np.ndarray, " n"],
@@ -137,6 +140,7 @@ def _drawable(images: Images) -> tuple[UInt8[np.ndarray, "n ..."], int]:
     return (pixels if pixels.ndim == 3 else pixels.mean(axis=-1).astype(np.uint8)), 0
 
 
+@own_style
 def weights(images: Float[np.ndarray, "n height width"], titles: Sequence[str]) -> Figure:
     """Draw weights as images, all on one scale: red speaks for the class, blue against it.
 

@@ -6,9 +6,10 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from jaxdigits.plots.figures import Figure, new_figure, plain
+from jaxdigits.plots.figures import Figure, new_figure, own_style, plain
 
 
+@own_style
 def curves(history: Sequence[Mapping[str, Any]], heading: str = "") -> Figure:
     """Draw training and validation loss and accuracy over the epochs.
 
@@ -37,6 +38,7 @@ def curves(history: Sequence[Mapping[str, Any]], heading: str = "") -> Figure:
     return figure
 
 
+@own_style
 def seed_curves(
     panels: Mapping[str, Mapping[str, Float[np.ndarray, "seeds epochs"]]],
     *,
@@ -96,6 +98,7 @@ def _label_epochs(axes: Any, quantity: str) -> None:
     axes.grid(alpha=0.3)
 
 
+@own_style
 def activations(functions: Mapping[str, Callable[[Any], Any]]) -> Figure:
     """Draw functions of one number, from -4 to 4.
 
@@ -113,6 +116,7 @@ def activations(functions: Mapping[str, Callable[[Any], Any]]) -> Figure:
     return figure
 
 
+@own_style
 def scaling(
     panels: Mapping[str, Mapping[str, Sequence[tuple[int, float, float]]]], heading: str = ""
 ) -> Figure:

@@ -13,6 +13,7 @@ hold checkpoints (`jaxdigits.runs.checkpoints`).
 """
 
 import json
+import logging
 import os
 from collections.abc import Mapping
 from dataclasses import replace
@@ -45,6 +46,8 @@ from jaxdigits.runs.ensemble import stack
 from jaxdigits.runs.log import CSV_FILE, METRICS_FILE, TENSORBOARD, MetricsLog
 from jaxdigits.runs.run import Run
 from jaxdigits.transforms.scaling import Scaling
+
+logger = logging.getLogger("jaxdigits")
 
 FORMAT = 3
 """Of `run.json`: raised when an older reader could not read it."""
@@ -145,7 +148,7 @@ def load(folder: StrPath, *, model: Model | None = None, loss: Loss | None = Non
         >>> jd.load("letters")
         <Run: convnet on emnist/letters, test accuracy 94.04%>
     """
-    folder = SHIPPED.get(str(folder)) or Path(folder).expanduser()
+    folder = SHIPPED.get(str(folder)) or absolute(folder)
     if os.path.exists(folder / SWEEP_FILE):  # pathlib's raises for a name that is too long
         return _load_ensemble(folder)
     path = folder / RUN_FILE
@@ -159,6 +162,8 @@ def load(folder: StrPath, *, model: Model | None = None, loss: Loss | None = Non
             f"the network in {folder} is your own: give it to jaxdigits.load(folder, model=...)"
         )
     params = _load_params(folder / PARAMS_FILE, run.model)
+    if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(params)):
+        logger.warning("the training of %s diverged: its parameters are not finite", folder)
     return replace(run, params=params, history=_load_history(folder), folder=absolute(folder))
 
 

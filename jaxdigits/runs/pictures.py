@@ -1,6 +1,7 @@
 """The pictures in a run folder."""
 
 from pathlib import Path
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -26,6 +27,14 @@ def draw(run: Run, test: Dataset, logits: Float32[np.ndarray, "n classes"], fold
     """
     from jaxdigits import plots  # matplotlib would delay the first epoch
 
+    with plots.optional():
+        for file, figure in zip(PICTURES, _figures(run, test, logits), strict=True):
+            plots.save(figure, folder / file)
+
+
+def _figures(run: Run, test: Dataset, logits: Float32[np.ndarray, "n classes"]) -> tuple[Any, ...]:
+    from jaxdigits import plots
+
     confusion = np.asarray(confusion_matrix(jnp.asarray(logits), jnp.asarray(test.labels)))
     names = run.class_names
     pairs = [f"{names[a]}/{names[b]}" for a, b, _ in most_confused(confusion)]
@@ -33,7 +42,7 @@ def draw(run: Run, test: Dataset, logits: Float32[np.ndarray, "n classes"], fold
     name = f"{run.network_name} on {run.fingerprint.name}"
     accuracy = run.results["test"]["accuracy"]
     trained = run.model.fit is None  # distances are no logarithms of probabilities
-    figures = (
+    return (
         plots.curves(list(run.history), name),
         plots.predictions(
             test.images[shown],
@@ -57,5 +66,3 @@ def draw(run: Run, test: Dataset, logits: Float32[np.ndarray, "n classes"], fold
             confidence=trained,
         ),
     )
-    for file, figure in zip(PICTURES, figures, strict=True):
-        plots.save(figure, folder / file)

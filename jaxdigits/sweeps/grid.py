@@ -2,11 +2,11 @@
 
 import itertools
 import math
-import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
+import psutil
 from jax.sharding import Mesh
 
 from jaxdigits.config import TrainConfig
@@ -108,8 +108,7 @@ def memory_budget(mesh: Mesh) -> int:
     found = device.memory_stats() if device.platform != "cpu" else None
     if found and "bytes_limit" in found:
         return (found["bytes_limit"] - found["bytes_in_use"]) // 2
-    free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    return free // (2 * mesh.size)
+    return psutil.virtual_memory().available // (2 * mesh.size)
 
 
 def program_bytes(compiled: Any) -> int:

@@ -156,6 +156,14 @@ def write(result: SweepResult, histories: Sequence[Any], folder: Path) -> None:
     """Draw the pictures and write `sweep.json`."""
     from jaxdigits import plots  # matplotlib would delay the first epoch
 
+    with plots.optional():
+        _draw(result, histories, folder)
+    write_json(folder / SWEEP_FILE, result.document)
+
+
+def _draw(result: SweepResult, histories: Sequence[Any], folder: Path) -> None:
+    from jaxdigits import plots
+
     ordered = [result.settings[index] for index in result.order]
     run = result.ensemble
     heading = f"{run.network_name} on {run.fingerprint.name}"
@@ -175,7 +183,6 @@ def write(result: SweepResult, histories: Sequence[Any], folder: Path) -> None:
         for setting in ordered[:CURVES]
     }
     plots.save(plots.seed_curves({"validation accuracy": curves}), folder / PICTURES[1])
-    write_json(folder / SWEEP_FILE, result.document)
 
 
 def spread(values: Sequence[float]) -> dict[str, Any]:

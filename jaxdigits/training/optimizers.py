@@ -69,7 +69,9 @@ def make_optimizer(config: TrainConfig, num_steps: int) -> optax.GradientTransfo
     shape = make_schedule(config.replace(learning_rate=1.0), num_steps)
 
     def rate(peak: Any) -> Any:
-        return peak if config.schedule == "constant" else lambda step: peak * shape(step)
+        if config.schedule == "constant":
+            return peak
+        return lambda step: peak * jnp.float32(shape(step))
 
     def adam(learning_rate: Any) -> optax.GradientTransformation:
         return optax.adam(rate(learning_rate))

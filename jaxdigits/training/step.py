@@ -102,7 +102,8 @@ def make_step(
         ema_params = state.ema_params
         if ema_params is not None:
             # A shorter memory at first, or the initial values would be felt for long.
-            decay = jnp.minimum(ema_decay, (1 + state.step) / (10 + state.step))
+            step = state.step.astype(jnp.float32)
+            decay = jnp.minimum(ema_decay, (1 + step) / (10 + step))
             ema_params = optax.incremental_update(params, ema_params, 1 - decay)
         valid = (batch.weights > 0).astype(jnp.float32)
         sums = Sums(losses @ valid, (logits.argmax(axis=-1) == batch.labels) @ valid)

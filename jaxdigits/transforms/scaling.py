@@ -41,8 +41,9 @@ def pixel_statistics(images: Num[Array, "n height width *channels"]) -> Scaling:
     pixels = images.astype(jnp.int32 if exact else jnp.float32)
     within = tuple(range(1, images.ndim))
     most = 255 if jnp.issubdtype(images.dtype, jnp.integer) else 1
-    mean = (pixels.sum(axis=within) / count).mean() / most
-    mean_square = ((pixels**2).sum(axis=within) / count).mean() / most**2
+    total = jnp.float32(count)
+    mean = (pixels.sum(within, pixels.dtype) / total).mean() / most
+    mean_square = ((pixels**2).sum(within, pixels.dtype) / total).mean() / most**2
     # All pixels alike: nothing to standardize, and no division by zero.
     variance = mean_square - mean**2
     return Scaling(mean, jnp.where(variance > 0, jnp.sqrt(jnp.maximum(variance, 0)), 1.0))
