@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from jaxdigits import TrainConfig
+from jaxdigits.cli import COMMANDS
 
 COMMAND = [sys.executable, "-m", "jaxdigits"]
 
@@ -36,6 +37,7 @@ def test_help_imports_nothing_heavy(python):
     done = python("-c", code)
     assert done.stdout.splitlines()[-1] == "[]", done.stderr
     assert done.stderr == ""
+    assert done.stdout.count("usage: jaxdigits ") == len(COMMANDS)
 
 
 def test_the_help_of_training_tells_every_setting(cli, monkeypatch):
@@ -58,8 +60,6 @@ def test_the_help_of_training_tells_every_setting(cli, monkeypatch):
 
 
 def test_the_main_help_tells_every_command(cli):
-    from jaxdigits.cli import COMMANDS
-
     code, out, err = cli("--help")
     assert (code, err) == (0, "")
     assert cli() == cli("-h") == (0, out, "")
