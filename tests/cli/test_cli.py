@@ -456,11 +456,11 @@ def test_completion_in_bash(cli):
     """Of commands, options, choices, and files."""
     code, script, err = cli("--print-completion", "bash")
     assert (code, err) == (0, "")
-    Path("script").write_text(script)
+    Path("completion.bash").write_text(script)
     Path("mine").mkdir()
 
     def complete(*words: str) -> list[str]:
-        code = 'source script; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1));'
+        code = 'source ./completion.bash; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1));'
         code += '_shtab_jaxdigits jaxdigits "${@: -1}"; printf \'%s\\n\' "${COMPREPLY[@]}"'
         line = ["bash", "-c", code, "bash", "jaxdigits", *words]
         return subprocess.run(line, capture_output=True, text=True, check=True).stdout.split()
