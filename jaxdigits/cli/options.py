@@ -59,7 +59,7 @@ class DataOptions:
     @property
     def folders(self) -> dict[str, Path | None]:
         """The keyword arguments of `jaxdigits.data.load` and others."""
-        return vars(self)
+        return dict(vars(self))
 
 
 @dataclasses.dataclass(frozen=True)
