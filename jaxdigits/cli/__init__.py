@@ -6,11 +6,14 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from jaxdigits import __version__
-from jaxdigits.errors import JaxdigitsError, StoppedError
+from jaxdigits.errors import ConfigError, JaxdigitsError, StoppedError
+
+if TYPE_CHECKING:
+    from jaxdigits.cli.parser import Parser
 
 COMMANDS: Mapping[str, tuple[str, str]] = {
     "train": ("train:train", "train a network and write its run folder"),
@@ -45,11 +48,8 @@ commands:
 options:
   -h, --help                    show this help; `jaxdigits COMMAND --help` shows a command's
   --version                     show the version
-  --tyro-write-completion SHELL FILE
-                                write a completion script for bash, zsh, or tcsh
+  --print-completion SHELL      print a completion script for bash, zsh, or tcsh
 """
-
-COMPLETION = ("--tyro-print-completion", "--tyro-write-completion")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -86,8 +86,8 @@ def _run(words: list[str]) -> int:
     if words == ["--version"]:
         print(f"jaxdigits {__version__}")
         return 0
-    if words[0].startswith(COMPLETION):
-        return _write_completion(words)
+    if words[0] == "--print-completion":
+        return _print_completion(words[1:])
     name = words[0]
     group = {command: told for command, told in COMMANDS.items() if command.startswith(f"{name} ")}
     if group and len(words) > 1 and not words[1].startswith("-"):
@@ -98,22 +98,16 @@ def _run(words: list[str]) -> int:
     if name not in COMMANDS:
         print(f"jaxdigits: {_unknown(name)}", file=sys.stderr)
         return 2
-    _call(name, words[name.count(" ") + 1 :])
+    _parser(name).call(words[name.count(" ") + 1 :])
     return 0
 
 
-def _call(name: str, words: Sequence[str]) -> None:
-    """Parse the words as a function's arguments, and call it."""
-    import tyro
-    from tyro.conf import FlagCreatePairsOff
+def _parser(name: str) -> "Parser":
+    from jaxdigits.cli.parser import Parser
 
-    function = _function(name)
-    tyro.cli(function, prog=f"jaxdigits {name}", args=list(words), config=(FlagCreatePairsOff,))
-
-
-def _function(name: str) -> Callable[..., Any]:
     module, _, function = COMMANDS[name][0].partition(":")
-    return getattr(importlib.import_module(f"jaxdigits.cli.{module}"), function)
+    function = getattr(importlib.import_module(f"jaxdigits.cli.{module}"), function)
+    return Parser(function, f"jaxdigits {name}")
 
 
 def _list(commands: Mapping[str, tuple[str, str]]) -> str:
@@ -126,23 +120,31 @@ def _unknown(name: str) -> str:
     return f"there is no command {name!r}; {meant}"
 
 
-def _write_completion(words: list[str]) -> int:
-    """Print or write the completion script of all commands."""
-    from tyro.conf import FlagCreatePairsOff
-    from tyro.extras import SubcommandApp
+def _print_completion(words: Sequence[str]) -> int:
+    """Print a script that completes commands, options, and files."""
+    from argparse import ArgumentParser
+    from pathlib import Path
 
-    app, groups = SubcommandApp(), {}
-    for name in COMMANDS:
-        first, _, second = name.rpartition(" ")
-        if not first and f"{name} run" in COMMANDS:
+    import shtab
+
+    if len(words) != 1 or words[0] not in shtab.SUPPORTED_SHELLS:
+        shells = ", ".join(shtab.SUPPORTED_SHELLS)
+        raise ConfigError(f"--print-completion takes the name of a shell, one of {shells}")
+    parser = ArgumentParser("jaxdigits")
+    groups = {"": parser.add_subparsers()}
+    for name, (_, told) in COMMANDS.items():
+        if f"{name} run" in COMMANDS:
             continue
+        first, _, second = name.rpartition(" ")
         if first not in groups:
-            groups[first] = SubcommandApp() if first else app
-        groups[first].command(_function(name), name=second)
-    for first, group in groups.items():
-        if first:
-            app.command(group, name=first)
-    app.cli(prog="jaxdigits", args=words, config=(FlagCreatePairsOff,))
+            group = groups[""].add_parser(first, help=f"{name}, and others")
+            groups[first] = group.add_subparsers()
+        command = _parser(name)
+        for argument in command.arguments:
+            if argument.type is Path:
+                vars(argument)["complete"] = shtab.FILE
+        groups[first].add_parser(second, help=told, parents=[command], add_help=False)
+    print(shtab.complete(parser, words[0]))
     return 0
 
 

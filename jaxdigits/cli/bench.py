@@ -8,18 +8,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from tyro.conf import OmitArgPrefixes, Positional, arg
-
-from jaxdigits.cli.options import AnyPath, DataOptions, Flag, Json, Number, Text
+from jaxdigits.cli.options import DataOptions, File, Json, Name
 from jaxdigits.errors import RunError
 
 if TYPE_CHECKING:
     from jaxdigits.bench.workloads import Plan
     from jaxdigits.data import Dataset
 
-Names = Annotated[tuple[str, ...], arg(metavar="NAME...", help_behavior_hint="")]
-File = Annotated[Path | None, arg(name="json", metavar="PATH", help_behavior_hint="")]
-Document = Annotated[Positional[Path], arg(metavar="FILE")]
+Names = Annotated[tuple[str, ...], {"metavar": "NAME"}]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,10 +33,10 @@ class PlanOptions:
 
     workloads: Names = ()
     modes: Names = ()
-    batch_sizes: Annotated[tuple[int, ...], arg(metavar="N...")] = (64,)
-    rounds: Number = None
-    quick: Flag = False
-    devices: Number = None
+    batch_sizes: tuple[int, ...] = (64,)
+    rounds: int | None = None
+    quick: bool = False
+    devices: int | None = None
 
     def plan(self) -> "Plan":
         """Check the options."""
@@ -59,11 +55,11 @@ class PlanOptions:
 
 
 def run(
-    plan: OmitArgPrefixes[PlanOptions] = PlanOptions(),
-    dataset: Annotated[str, arg(metavar="NAME")] = "digits",
-    pair: Text = None,
-    json_file: File = None,
-    data: OmitArgPrefixes[DataOptions] = DataOptions(),  # noqa: B008
+    plan: PlanOptions,
+    data: DataOptions,
+    dataset: Name = "digits",
+    pair: str | None = None,
+    json: File = None,
 ) -> None:
     """Measure training and inference; `jaxdigits bench` alone does this.
 
@@ -71,7 +67,7 @@ def run(
         dataset: whose images to use; it makes no difference to the time.
         pair: the name that both of a pair have. `jaxdigits bench pair` gives it, and then a line on
             standard input before each round.
-        json_file: a file for the document, which `jaxdigits bench compare` reads.
+        json: a file for the document, which `jaxdigits bench compare` reads.
     """
     from jaxdigits.environment import prepare_jax
 
@@ -84,16 +80,16 @@ def run(
     document = _measure(planned, images, pair)
     if pair is None:
         print(report.measurement(document))
-    _write(document, json_file, quiet=pair is not None)
+    _write(document, json, quiet=pair is not None)
 
 
 def pair(
-    before: Annotated[Positional[str], arg(metavar="BEFORE")],
-    after: Annotated[Positional[str], arg(metavar="AFTER")],
-    plan: OmitArgPrefixes[PlanOptions] = PlanOptions(),
-    before_json: AnyPath = None,
-    after_json: AnyPath = None,
-    as_json: Json = False,
+    before: str,
+    after: str,
+    plan: PlanOptions,
+    before_json: File = None,
+    after_json: File = None,
+    json: Json = False,
 ) -> None:
     """Compare two versions or settings, interleaved, so that a busy machine misleads less.
 
@@ -124,13 +120,13 @@ def pair(
                 programs=len(planned.benchmarks) + 1,
                 progress=progress,
             )
-        compare(*files, as_json=as_json)
+        compare(*files, json=json)
         for path, file in zip((before_json, after_json), files, strict=True):
             if path:
                 write_json(path, document.load(file))
 
 
-def compare(before: Document, after: Document, as_json: Json = False) -> None:
+def compare(before: Path, after: Path, json: Json = False) -> None:
     """Compare two measurements: what is slower or faster, beyond noise.
 
     Args:
@@ -144,22 +140,22 @@ def compare(before: Document, after: Document, as_json: Json = False) -> None:
     from jaxdigits.cli.output import report as print_report
 
     compared = compare(load(before), load(after))
-    print_report(report.comparison(compared), compared.as_dict(), as_json=as_json)
+    print_report(report.comparison(compared), compared.as_dict(), as_json=json)
     for difference in compared.differences:
         note(difference)
 
 
 def scaling(
-    out: Annotated[Path, arg(metavar="PATH")] = Path("scaling.png"),
-    rounds: Annotated[int, arg(metavar="N")] = 5,
-    json_file: File = None,
+    out: Annotated[Path, {"metavar": "FILE"}] = Path("scaling.png"),
+    rounds: int = 5,
+    json: File = None,
 ) -> None:
     """Draw training throughput against batch size, width, and number of devices.
 
     Args:
         out: the picture.
         rounds: of each measurement.
-        json_file: a file for the figures.
+        json: a file for the figures.
     """
     from jaxdigits.environment import prepare_jax
 
@@ -173,21 +169,16 @@ def scaling(
     document = _measure(scaling.plan(swept, rounds), data.load("digits", "train"))
     plots.save(plots.scaling(scaling.panels(swept, document), scaling.heading(document)), out)
     print(f"{report.measurement(document)}\n\ndrawn to {out}")
-    _write(document, json_file)
+    _write(document, json)
 
 
-def time_to(
-    accuracy: Annotated[float, arg(metavar="X")] = 0.99,
-    seeds: Annotated[int, arg(metavar="N")] = 20,
-    json_file: File = None,
-    data: OmitArgPrefixes[DataOptions] = DataOptions(),  # noqa: B008
-) -> None:
+def time_to(data: DataOptions, accuracy: float = 0.99, seeds: int = 20, json: File = None) -> None:
     """Measure how long a whole process takes to a test accuracy on MNIST, with many seeds.
 
     Args:
         accuracy: 0..1.
         seeds: how often, each time as a new process that compiles everything again.
-        json_file: a file for the figures.
+        json: a file for the figures.
     """
     from jaxdigits.bench import report
     from jaxdigits.bench.time_to import attempts, check_accuracy, summarize
@@ -203,7 +194,7 @@ def time_to(
         )
     document = summarize(done, accuracy, _command())
     print(f"\n{report.time_to(document)}")
-    _write(document, json_file)
+    _write(document, json)
 
 
 def _measure(plan: "Plan", images: "Dataset", pair: str | None = None) -> dict[str, Any]:

@@ -1,19 +1,12 @@
 """`jaxdigits classify`: label image files of one character each."""
 
 from pathlib import Path
-from typing import Annotated
-
-from tyro.conf import Positional, arg
 
 from jaxdigits.cli.options import Json
 from jaxdigits.errors import ConfigError
 
 
-def classify(
-    run: Annotated[Positional[str], arg(metavar="RUN")],
-    files: Annotated[Positional[tuple[Path, ...]], arg(metavar="FILES")] = (),
-    as_json: Json = False,
-) -> None:
+def classify(run: str, files: tuple[Path, ...], json: Json = False) -> None:
     """Label image files of one character each, in the form that the network was trained on.
 
     A test image of a folder gets the same label as `jaxdigits evaluate` gives it there.
@@ -40,4 +33,4 @@ def classify(
         {"file": str(label.file), "class": label.class_name, "probability": label.probability}
         for label in found
     ]
-    report("\n".join(lines), {"run": run, "files": rows}, as_json=as_json)
+    report("\n".join(lines), {"run": run, "files": rows}, as_json=json)

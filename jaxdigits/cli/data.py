@@ -2,19 +2,13 @@
 
 import math
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
-from tyro.conf import OmitArgPrefixes, Positional, arg
-
-from jaxdigits.cli.options import AnyPath, DataOptions, Json
+from jaxdigits.cli.options import DataOptions, File, Json
 from jaxdigits.errors import ConfigError
 
-Name = Annotated[Positional[str], arg(metavar="NAME")]
-Folders = OmitArgPrefixes[DataOptions]
-NONE = DataOptions()
 
-
-def list_datasets(data: Folders = NONE, as_json: Json = False) -> None:
+def list_datasets(data: DataOptions, json: Json = False) -> None:
     """List the datasets: classes, counts, whether they are prepared."""
     from jaxdigits.cli.output import note, report
     from jaxdigits.data.overview import overview
@@ -29,10 +23,10 @@ def list_datasets(data: Folders = NONE, as_json: Json = False) -> None:
         rows.append({**entry._asdict(), "counts": dict(entry.counts)})
         if entry.problem:
             note(entry.problem)
-    report("\n".join(lines), {"datasets": rows}, as_json=as_json)
+    report("\n".join(lines), {"datasets": rows}, as_json=json)
 
 
-def prepare(name: Name, data: Folders = NONE, as_json: Json = False) -> None:
+def prepare(name: str, data: DataOptions, json: Json = False) -> None:
     """Prepare a dataset, from local files or by download.
 
     Args:
@@ -49,16 +43,16 @@ def prepare(name: Name, data: Folders = NONE, as_json: Json = False) -> None:
     text = f"{fingerprint} " + (f"is prepared in {folder}" if folder else "needs no preparation")
     note_counts(fingerprint)
     document = {"folder": str(folder) if folder else None, **fingerprint.as_dict()}
-    report(text, document, as_json=as_json)
+    report(text, document, as_json=json)
 
 
 def show(
-    name: Name,
+    name: str,
+    data: DataOptions,
     split: Literal["train", "validation", "test"] = "train",
-    count: Annotated[int, arg(metavar="N")] = 50,
-    out: AnyPath = None,
-    data: Folders = NONE,
-    as_json: Json = False,
+    count: int = 50,
+    out: File = None,
+    json: Json = False,
 ) -> None:
     """Draw images of a dataset, with their classes, to a PNG.
 
@@ -95,15 +89,10 @@ def show(
         "data": dataset.fingerprint.as_dict(),
     }
     text = f"{len(titles)} images of {dataset.fingerprint}, drawn to {path}"
-    report(text, document, as_json=as_json)
+    report(text, document, as_json=json)
 
 
-def export(
-    name: Name,
-    folder: Annotated[Positional[Path], arg(metavar="FOLDER")],
-    data: Folders = NONE,
-    as_json: Json = False,
-) -> None:
+def export(name: str, folder: Path, data: DataOptions, json: Json = False) -> None:
     """Write a dataset as a folder of PNG images, split/class/image.png.
 
     Args:
@@ -119,4 +108,4 @@ def export(
     note_counts(fingerprint)
     path = datasets.export_folder(dict(zip(SPLITS, loaded, strict=True)), folder)
     document = {"folder": str(path), **fingerprint.as_dict()}
-    report(f"{fingerprint} is written to {path}", document, as_json=as_json)
+    report(f"{fingerprint} is written to {path}", document, as_json=json)

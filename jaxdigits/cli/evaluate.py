@@ -3,9 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from tyro.conf import OmitArgPrefixes, Positional, arg
-
-from jaxdigits.cli.options import DataOptions, Flag, Json
+from jaxdigits.cli.options import DataOptions, File, Json
 
 if TYPE_CHECKING:
     from jaxdigits.evaluation.robustness import Robustness
@@ -13,13 +11,13 @@ if TYPE_CHECKING:
 
 
 def evaluate(
-    run: Annotated[Positional[Path], arg(metavar="RUN")],
-    dataset: Annotated[str | None, arg(metavar="NAME-or-FOLDER", help_behavior_hint="")] = None,
-    jittered: Flag = False,
-    robustness: Flag = False,
-    out: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="")] = None,
-    data: OmitArgPrefixes[DataOptions] = DataOptions(),  # noqa: B008
-    as_json: Json = False,
+    run: Path,
+    data: DataOptions,
+    dataset: Annotated[str | None, {"metavar": "NAME-or-FOLDER"}] = None,
+    jittered: bool = False,
+    robustness: bool = False,
+    out: File = None,
+    json: Json = False,
 ) -> None:
     """Measure a trained network again, from the files of its run folder.
 
@@ -47,7 +45,7 @@ def evaluate(
         path = out or Path(f"{run.expanduser().resolve().name}-robustness.png")
         plots.save(plots.robustness(*found.robustness), path)
         texts += [robustness_table(found.robustness), f"written to {path}"]
-    report("\n\n".join(texts), {"run": str(run), **found.as_dict()}, as_json=as_json)
+    report("\n\n".join(texts), {"run": str(run), **found.as_dict()}, as_json=json)
 
 
 def summary(found: "RunReport") -> str:

@@ -4,9 +4,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from tyro.conf import Positional, arg
-
-from jaxdigits.cli.options import Json
+from jaxdigits.cli.options import File, Json
 from jaxdigits.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -14,11 +12,11 @@ if TYPE_CHECKING:
 
 
 def predict(
-    pictures: Annotated[Positional[tuple[Path, ...]], arg(metavar="PICTURES")] = (),
-    network: Annotated[str, arg(metavar="RUN")] = "digits",
-    error_rate: Annotated[float | None, arg(metavar="X", help_behavior_hint="")] = None,
-    show: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="")] = None,
-    as_json: Json = False,
+    pictures: tuple[Path, ...],
+    network: Annotated[str, {"metavar": "RUN"}] = "digits",
+    error_rate: float | None = None,
+    show: File = None,
+    json: Json = False,
 ) -> None:
     """Read the characters in pictures: photos, scans, drawings of your own handwriting.
 
@@ -63,8 +61,8 @@ def predict(
             numbered = show.with_name(f"{show.stem}-{number}{show.suffix}")
             save_reading(numbered if len(pictures) > 1 else show, picture, reading)
     document = {"network": network, "threshold": threshold, "pictures": documents}
-    if texts or as_json:
-        report("\n".join(texts), document, as_json=as_json)
+    if texts or json:
+        report("\n".join(texts), document, as_json=json)
     if failed:
         sys.exit(2)
 

@@ -1,21 +1,17 @@
 """`jaxdigits reproduce`: the results of the posts beside ours."""
 
-from typing import Annotated
-
-from tyro.conf import OmitArgPrefixes, Positional, arg
-
-from jaxdigits.cli.options import AnyPath, DataOptions, Flag, Json
+from jaxdigits.cli.options import DataOptions, Folder, Json, Name
 
 
 def reproduce(
-    rows: Annotated[Positional[tuple[str, ...]], arg(metavar="ROW...", help_behavior_hint="")] = (),
-    seeds: Annotated[int, arg(metavar="N")] = 10,
-    dataset: Annotated[str, arg(metavar="NAME")] = "auto",
-    letters: Annotated[str, arg(metavar="NAME")] = "emnist/letters",
-    out: AnyPath = None,
-    overwrite: Flag = False,
-    data: OmitArgPrefixes[DataOptions] = DataOptions(),  # noqa: B008
-    as_json: Json = False,
+    rows: tuple[str, ...],
+    data: DataOptions,
+    seeds: int = 10,
+    dataset: Name = "auto",
+    letters: Name = "emnist/letters",
+    out: Folder = None,
+    overwrite: bool = False,
+    json: Json = False,
 ) -> None:
     """Measure the results of the posts again, with error bars, beside what was posted.
 
@@ -54,4 +50,4 @@ def reproduce(
     text = report.text(document)
     if out is not None:
         text += f"\n\nwritten to {absolute(out)}: {', '.join(REPORT_FILES)} and pictures"
-    print_report(text, document, as_json=as_json)
+    print_report(text, document, as_json=json)

@@ -1,21 +1,9 @@
 """`jaxdigits sweep`, and `jaxdigits train --seeds`: many runs, compared, and their ensemble."""
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
-from tyro.conf import OmitArgPrefixes, arg
-
-from jaxdigits.cli.options import (
-    CommonSettings,
-    DataOptions,
-    Json,
-    NetworkSettings,
-    Number,
-    SavingOptions,
-    TrainingSettings,
-    parse_groups,
-)
-from jaxdigits.config import TrainConfig
+from jaxdigits.cli.options import Json, TrainOptions
 from jaxdigits.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -23,15 +11,11 @@ if TYPE_CHECKING:
 
 
 def sweep(
-    common: OmitArgPrefixes[CommonSettings] = CommonSettings(),  # noqa: B008
-    saving: OmitArgPrefixes[SavingOptions] = SavingOptions(),  # noqa: B008
-    data: OmitArgPrefixes[DataOptions] = DataOptions(),  # noqa: B008
-    network: OmitArgPrefixes[NetworkSettings] = NetworkSettings(),  # noqa: B008
-    training: OmitArgPrefixes[TrainingSettings] = TrainingSettings(),  # noqa: B008
-    seeds: Annotated[int, arg(metavar="N")] = 1,
-    members_per_batch: Number = None,
-    devices: Number = None,
-    as_json: Json = False,
+    shared: TrainOptions,
+    seeds: int = 1,
+    members_per_batch: int | None = None,
+    devices: int | None = None,
+    json: Json = False,
 ) -> None:
     """Train all combinations of settings, and compare them by their validation accuracy.
 
@@ -45,45 +29,20 @@ def sweep(
             the device and its memory.
         devices: devices that the runs are sharded over. Default: all.
     """
-    config, grid, given = parse_groups(common, network, training)
-    run_sweep(
-        config,
-        grid,
-        given,
-        saving,
-        data,
-        devices,
-        as_json=as_json,
-        seeds=seeds,
-        members_per_batch=members_per_batch,
-    )
+    options = {"seeds": seeds, "members_per_batch": members_per_batch, "devices": devices}
+    run_sweep(shared, options, as_json=json)
 
 
-def run_sweep(
-    config: TrainConfig,
-    grid: Mapping[str, Sequence[Any]],
-    given: set[str],
-    saving: SavingOptions,
-    data: DataOptions,
-    devices: int | None,
-    *,
-    as_json: bool,
-    **options: Any,
-) -> None:
+def run_sweep(shared: TrainOptions, options: dict[str, Any], *, as_json: bool) -> None:
     """Sweep, and print the result."""
+    config, grid, given = shared.parse()
     from jaxdigits.environment import prepare_jax
 
     prepare_jax()
     from jaxdigits.cli.output import note_counts, report
     from jaxdigits.sweeps import sweep as sweeps
 
-    options |= {
-        "overwrite": saving.overwrite,
-        "saving": saving.checkpoints,
-        "devices": devices,
-        "progress": True,
-        **data.folders,
-    }
+    saving, options = shared.saving, shared.options | options
     if saving.resume is not None:
         if saving.out is not None:
             raise ConfigError("--resume names the folder: omit --out")

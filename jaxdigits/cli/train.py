@@ -1,24 +1,11 @@
 """`jaxdigits train`: train a network and write its run folder."""
 
 import dataclasses
-import json
+from json import loads
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from tyro.conf import OmitArgPrefixes, arg
-
-from jaxdigits.cli.options import (
-    CommonSettings,
-    DataOptions,
-    Flag,
-    Json,
-    NetworkSettings,
-    Number,
-    SavingOptions,
-    Text,
-    TrainingSettings,
-    parse_groups,
-)
+from jaxdigits.cli.options import Json, TrainOptions
 from jaxdigits.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -30,7 +17,7 @@ class RunOptions:
     """Data and devices.
 
     Attributes:
-        init_from: start from a trained network (a run folder, digits, or letters), and keep its
+        from_: start from a trained network (a run folder, digits, or letters), and keep its
             settings, scaling, and form.
         stream: leave the training images on the disk, for datasets that don't fit in memory.
             Several processes always do, each with its own share.
@@ -40,12 +27,12 @@ class RunOptions:
         tensorboard: write the metrics as events for TensorBoard as well.
     """
 
-    init_from: Annotated[Path | None, arg(name="from", metavar="RUN", help_behavior_hint="")] = None
-    stream: Flag = False
-    devices: Number = None
-    seeds: Annotated[int, arg(metavar="N")] = 1
-    members_per_batch: Number = None
-    tensorboard: Flag = False
+    from_: Annotated[Path | None, {"metavar": "RUN"}] = None
+    stream: bool = False
+    devices: int | None = None
+    seeds: int = 1
+    members_per_batch: int | None = None
+    tensorboard: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,27 +46,23 @@ class HostOptions:
         process_id: 0 for the first process; not needed with auto.
     """
 
-    coordinator: Text = None
-    processes: Number = None
-    process_id: Number = None
+    coordinator: str | None = None
+    processes: int | None = None
+    process_id: int | None = None
 
 
 def train(
-    common: OmitArgPrefixes[CommonSettings] = CommonSettings(),  # noqa: B008
-    saving: OmitArgPrefixes[SavingOptions] = SavingOptions(),  # noqa: B008
-    data: OmitArgPrefixes[DataOptions] = DataOptions(),  # noqa: B008
-    network: OmitArgPrefixes[NetworkSettings] = NetworkSettings(),  # noqa: B008
-    training: OmitArgPrefixes[TrainingSettings] = TrainingSettings(),  # noqa: B008
-    run: OmitArgPrefixes[RunOptions] = RunOptions(),
-    several_hosts: OmitArgPrefixes[HostOptions] = HostOptions(),
-    as_json: Json = False,
+    shared: TrainOptions,
+    run: RunOptions,
+    several_hosts: HostOptions,
+    json: Json = False,
 ) -> None:
     """Train a network and write its run folder: figures, parameters, pictures.
 
     Ctrl-C and SIGTERM finish the epoch, save, and print the command that resumes the run; pressed
     twice they stop at once.
     """
-    config, lists, given = parse_groups(common, network, training)
+    config, lists, given = shared.parse()
     if lists:
         name = next(iter(lists)).replace("_", "-")
         raise ConfigError(f"--{name} has several values: `jaxdigits sweep` takes lists")
@@ -87,14 +70,14 @@ def train(
     if hosts.coordinator is None and (hosts.processes, hosts.process_id) != (None, None):
         raise ConfigError("--processes and --process-id need --coordinator HOST:PORT")
     if run.seeds != 1:
-        if run.tensorboard or hosts.coordinator or run.stream or run.init_from:
+        if run.tensorboard or hosts.coordinator or run.stream or run.from_:
             raise ConfigError(
                 "--tensorboard, --coordinator, --stream, and --from are for one run, not --seeds"
             )
         from jaxdigits.cli.sweep import run_sweep
 
-        seeds = {"seeds": run.seeds, "members_per_batch": run.members_per_batch}
-        run_sweep(config, {}, given, saving, data, run.devices, as_json=as_json, **seeds)
+        names = ("seeds", "members_per_batch", "devices")
+        run_sweep(shared, {name: getattr(run, name) for name in names}, as_json=json)
         return
 
     from jaxdigits.environment import prepare_jax
@@ -105,29 +88,22 @@ def train(
 
     if hosts.coordinator is not None:
         multihost.connect(hosts.coordinator, hosts.processes, hosts.process_id)
-    options = {
-        "overwrite": saving.overwrite,
-        "saving": saving.checkpoints,
-        "tensorboard": run.tensorboard,
-        "stream": run.stream,
-        "devices": run.devices,
-        "progress": True,
-        **data.folders,
-    }
+    options = {name: getattr(run, name) for name in ("tensorboard", "stream", "devices")}
+    saving, options = shared.saving, shared.options | options
     if saving.resume is not None:
-        if saving.out is not None or run.init_from is not None:
+        if saving.out is not None or run.from_ is not None:
             raise ConfigError("--resume names the folder: omit --out and --from")
         trained = fit.resume(saving.resume, expected=config, given=given, **options)
     else:
         folder = saving.out or "auto"
-        trained = fit.fit(config, folder=folder, init_from=run.init_from, **options)
+        trained = fit.fit(config, folder=folder, init_from=run.from_, **options)
     if not multihost.is_primary():
         return
     assert trained.folder is not None
     note_counts(trained.fingerprint)
-    document = json.loads((trained.folder / "run.json").read_text())
+    document = loads((trained.folder / "run.json").read_text())
     document = {"run": str(trained.folder), **document}
-    report(summary(trained), document, as_json=as_json)
+    report(summary(trained), document, as_json=json)
 
 
 def summary(run: "Run") -> str:

@@ -27,6 +27,7 @@ from jaxdigits.bench.measure import PRODUCT
 from jaxdigits.bench.peaks import datasheet_peak
 from jaxdigits.bench.workloads import WORKLOADS, Benchmark
 from jaxdigits.cli import bench
+from jaxdigits.cli.options import DataOptions
 from jaxdigits.errors import RunError
 from jaxdigits.models import convnet, linear, mlp, resnet
 
@@ -471,7 +472,7 @@ def test_scaling(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(scaling, "WORKLOADS", {"linear": WORKLOADS["linear"]})
     monkeypatch.setattr(scaling, "BATCH_SIZES", (64, 256))
     monkeypatch.setattr(scaling, "WIDTHS", (32,))
-    bench.scaling(out=tmp_path / "s.png", json_file=tmp_path / "s.json", rounds=2)
+    bench.scaling(out=tmp_path / "s.png", json=tmp_path / "s.json", rounds=2)
     assert (tmp_path / "s.png").stat().st_size > 10_000
     document = json.loads((tmp_path / "s.json").read_text())
     names = {entry["name"] for entry in document["benchmarks"]}
@@ -490,7 +491,7 @@ def test_time_to(monkeypatch, tmp_path, capsys):
     )
     monkeypatch.setattr(time_to, "RECIPE", "recipe")
     monkeypatch.setattr(jd.data, "is_prepared", lambda *_: True)
-    bench.time_to(0.99, seeds=4, json_file=tmp_path / "t.json")
+    bench.time_to(DataOptions(), 0.99, seeds=4, json=tmp_path / "t.json")
     document = json.loads((tmp_path / "t.json").read_text())
     assert (document["reached"], document["seeds"]) == (3, 4)
     assert document["mean_accuracy"] == pytest.approx(0.9925)
@@ -498,7 +499,7 @@ def test_time_to(monkeypatch, tmp_path, capsys):
     assert "3 of 4 reach 99.00%" in capsys.readouterr().out
     (tmp_path / "recipe.py").write_text("raise SystemExit(1)")
     with pytest.raises(jd.errors.RunError, match="the recipe failed with seed 0"):
-        bench.time_to(0.99, seeds=2)
+        bench.time_to(DataOptions(), 0.99, seeds=2)
 
 
 def test_the_start_of_the_recipe_is_that_of_the_network():

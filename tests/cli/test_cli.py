@@ -1,5 +1,6 @@
 """The command line as a user runs it: most tests in this process, some in one of their own."""
 
+import dataclasses
 import json
 import os
 import re
@@ -10,6 +11,9 @@ import time
 from pathlib import Path
 
 import pytest
+
+from jaxdigits import TrainConfig
+from jaxdigits.cli import COMMANDS
 
 COMMAND = [sys.executable, "-m", "jaxdigits"]
 
@@ -24,7 +28,7 @@ def test_help_imports_nothing_heavy(python):
     code = (
         "import sys; from jaxdigits.cli import COMMANDS, main\n"
         "main(['--help'])\n"
-        "assert 'tyro' not in sys.modules\n"
+        "assert 'argparse' not in sys.modules\n"
         "for name in COMMANDS:\n"
         "    try: main([*name.split(), '--help'])\n"
         "    except SystemExit: pass\n"
@@ -32,13 +36,30 @@ def test_help_imports_nothing_heavy(python):
     )
     done = python("-c", code)
     assert done.stdout.splitlines()[-1] == "[]", done.stderr
-    assert "--learning-rate" in done.stdout
     assert done.stderr == ""
+    assert done.stdout.count("usage: jaxdigits ") == len(COMMANDS)
+
+
+def test_the_help_of_training_tells_every_setting(cli, monkeypatch):
+    """With its default, in groups, as wide as the terminal."""
+    monkeypatch.setenv("COLUMNS", "70")
+    code, out, err = cli("train", "--help")
+    assert (code, err) == (0, "")
+    assert out.startswith("usage: jaxdigits train [options]\n")
+    assert 60 < max(map(len, out.splitlines())) <= 70
+    words = " ".join(out.split())
+    for field in dataclasses.fields(TrainConfig):
+        assert re.search(rf"^  --{field.name.replace('_', '-')} ", out, re.MULTILINE)
+    assert "--batch-size N examples per step; the last batch of an epoch may be smaller. " in words
+    assert "(default: 64)" in words
+    assert re.findall(r"^(\w.*):$", out, re.MULTILINE) == [
+        "options",
+        *(f"{name} options" for name in ("common", "saving", "checkpoint", "data", "network")),
+        *(f"{name} options" for name in ("training", "run", "several hosts")),
+    ]
 
 
 def test_the_main_help_tells_every_command(cli):
-    from jaxdigits.cli import COMMANDS
-
     code, out, err = cli("--help")
     assert (code, err) == (0, "")
     assert cli() == cli("-h") == (0, out, "")
@@ -184,7 +205,17 @@ def test_out_is_a_file(cli, tmp_path):
         (["train", "--hidden", "0"], "jaxdigits: hidden must be widths of 1 or more, not (0,)"),
         (["train", "--epochs", "many"], "jaxdigits: epochs must be a whole number, not 'many'"),
         (["train", "--model", "transformer"], "pixel, not 'transformer'"),
-        (["train", "--no-such-flag"], "no-such-flag"),
+        (["train", "--no-such-flag"], "there is no option --no-such-flag; see `jaxdigits train -"),
+        (["train", "--bacth-size=3"], "--bacth-size (did you mean --batch-size?); see `jaxdigits"),
+        (["train", "--batch", "3"], "there is no option --batch"),
+        (["train", "--batch_size", "0"], "batch_size must be 1 or more, not 0"),
+        (["train", "--seeds", "x"], "argument --seeds: invalid int value: 'x'; see `jaxdigits tr"),
+        (["train", "--out"], "argument --out: expected one argument; see `jaxdigits train --help`"),
+        (["train", "--no-stream"], "there is no option --no-stream"),
+        (["train", "--stream", "no"], "unexpected argument 'no'; see `jaxdigits train --help`"),
+        (["evaluate"], "the following arguments are required: RUN; see `jaxdigits evaluate --he"),
+        (["classify", "a_b", "--json", "--", "c.png"], "there is no run in a_b"),
+        (["--print-completion"], "--print-completion takes the name of a shell, one of bash, zsh"),
         (["train", "--dataset", "minst"], "jaxdigits: there is no dataset 'minst'"),
         (["train", "--dataset", "kmnist"], "jaxdigits: kmnist is not prepared"),
         (["train", "--manual-dir", "nowhere"], "nowhere is not a folder"),
@@ -421,12 +452,25 @@ def test_version(cli):
     assert cli("--version")[:2] == (0, "jaxdigits 0.1.0\n")
 
 
-def test_a_completion_script_knows_all_commands(python):
-    code = "import sys; from jaxdigits.cli import main; sys.exit(main(sys.argv[1:]))"
-    done = python("-c", code, "--tyro-print-completion", "bash")
-    assert done.returncode == 0, done.stderr
-    for word in ("train", "sweep", "evaluate", "time-to", "--learning-rate", "export"):
-        assert word in done.stdout
+def test_completion_in_bash(cli):
+    """Of commands, options, choices, and files."""
+    code, script, err = cli("--print-completion", "bash")
+    assert (code, err) == (0, "")
+    Path("completion.bash").write_text(script)
+    Path("mine").mkdir()
+
+    def complete(*words: str) -> list[str]:
+        code = 'source ./completion.bash; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1));'
+        code += '_shtab_jaxdigits jaxdigits "${@: -1}"; printf \'%s\\n\' "${COMPREPLY[@]}"'
+        line = ["bash", "-c", code, "bash", "jaxdigits", *words]
+        return subprocess.run(line, capture_output=True, text=True, check=True).stdout.split()
+
+    assert {"train", "sweep", "reproduce", "data", "bench"} < set(complete(""))
+    assert complete("data", "") == ["list", "prepare", "show", "export"]
+    assert complete("bench", "t") == ["time-to"]
+    assert complete("train", "--le") == ["--learning-rate"]
+    assert complete("data", "show", "--split", "") == ["train", "validation", "test"]
+    assert complete("evaluate", "m") == ["mine"]
 
 
 def test_mnist_from_local_files(python, real_data):
