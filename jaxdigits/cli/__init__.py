@@ -2,6 +2,7 @@
 
 import difflib
 import importlib
+import io
 import logging
 import os
 import signal
@@ -56,6 +57,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; the exit code is 2 for an error that better input would avoid."""
     words = sys.argv[1:] if arguments is None else list(arguments)
     before = signal.signal(signal.SIGINT, _interrupt)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # print what a narrow encoding lacks as \u03b1
+            stream.reconfigure(errors="backslashreplace")
     _log_to_stderr()
     try:
         try:

@@ -208,4 +208,5 @@ def _embedded() -> dict[Split, Dataset]:
         Examples(images[cut:], labels[cut:]),
         embedded.CLASS_NAMES,
         form="mnist",
+        stratified=False,
     )

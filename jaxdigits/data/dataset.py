@@ -15,6 +15,9 @@ SPLITS: tuple[Split, ...] = get_args(Split)
 
 FORM_NAMES = ("mnist", "emnist", "plain")
 """What `Dataset.form` can be: see `jaxdigits.transforms.form`."""
+TEST_FRACTION = 1 / 7
+"""The share of each class that becomes the test split where there is none: MNIST's 1 in 7."""
+
 VALIDATION_FRACTION = 1 / 12
 """The share of the official training data that is held out: 5,000 of MNIST's 60,000."""
 
@@ -160,6 +163,7 @@ def from_arrays(
     *,
     form: str = "plain",
     light_ground: bool = False,
+    stratified: bool = True,
 ) -> dict[Split, Dataset]:
     """Make a dataset of arrays: check them, hold out validation, take the fingerprint.
 
@@ -170,13 +174,15 @@ def from_arrays(
         class_names: the name of each class, by label.
         validation: the validation split; nothing else is held out then.
         form, light_ground: see `Dataset`.
+        stratified: hold out a twelfth of each class, at least one image and never its last. False
+            holds out those of the named datasets, whatever their classes.
 
     Returns:
         The splits `train`, `validation`, `test` and `train+validation`, as `load` gives them.
 
     Raises:
         DataError: an array has the wrong shape or dtype, a label is out of range, a class name
-            appears twice, or there is only one training image, of which none can be held out.
+            appears twice, or no class has two training images, so that none can be held out.
 
     Example:
         >>> import numpy as np
@@ -194,10 +200,15 @@ def from_arrays(
     if given:
         held_out = np.repeat([False, True], [len(whole.labels), len(given[0].labels)])
         whole = Examples(*map(np.concatenate, zip(whole, given[0], strict=True)))
-    elif len(whole.labels) < 2:
-        raise DataError("there must be two training images or more: one is held out")
     else:
         held_out = validation_mask(len(whole.labels))
+        if stratified:
+            held_out = held_out_mask(whole.labels, VALIDATION_FRACTION)
+        if not held_out.any() or held_out.all():
+            raise DataError(
+                "each class has only one training image, so none can be held out for validation; "
+                "add images, or give a validation split"
+            )
     counts = {
         "train": int((~held_out).sum()),
         "validation": int(held_out.sum()),
@@ -350,6 +361,24 @@ def validation_mask(count: int) -> np.ndarray:
     mask = np.zeros(count, bool)
     held_out = split_counts(count, 0)["validation"]
     mask[np.random.RandomState(0).permutation(count)[:held_out]] = True
+    return mask
+
+
+def held_out_mask(labels: np.ndarray, share: float) -> np.ndarray:
+    """Mark a share of each class, at least one image but never its last: bool [n].
+
+    The same for every run and every version of numpy, as in `validation_mask`.
+
+    Example:
+        >>> labels = np.array([0, 0, 0, 1, 1, 2])
+        >>> np.bincount(labels[held_out_mask(labels, 1 / 12)]).tolist()
+        [1, 1]
+    """
+    mask = np.zeros(len(labels), bool)
+    for label in np.unique(labels):
+        members = np.flatnonzero(labels == label)
+        count = min(max(round(len(members) * share), 1), len(members) - 1)
+        mask[np.random.RandomState(0).permutation(members)[:count]] = True
     return mask
 
 

@@ -7,6 +7,7 @@ writes a dataset as such a folder, with an index from which exactly the same dat
 import dataclasses
 import itertools
 import json
+import logging
 import os
 import re
 from collections.abc import Collection, Mapping, Sequence
@@ -16,11 +17,24 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxdigits.data import embedded
-from jaxdigits.data.dataset import Dataset, Examples, Fingerprint, Split, from_arrays, split_rows
+from jaxdigits.data.dataset import (
+    TEST_FRACTION,
+    VALIDATION_FRACTION,
+    Dataset,
+    Examples,
+    Fingerprint,
+    Split,
+    from_arrays,
+    held_out_mask,
+    validation_mask,
+)
+from jaxdigits.data.idx import find_idx_files, load_idx_folder
 from jaxdigits.data.sources import StrPath
 from jaxdigits.data.specs import SPECS
 from jaxdigits.errors import DataError, OutputError
 from jaxdigits.files import absolute, staged_directory
+
+logger = logging.getLogger("jaxdigits")
 
 INDEX = "jaxdigits.json"
 """The file in an exported folder that says which data it holds."""
@@ -28,10 +42,10 @@ INDEX = "jaxdigits.json"
 FORMAT = 1
 """Of the index: raised when an older reader could not read it."""
 
-TEST_FRACTION = 1 / 7
-"""The share of each class that becomes the test split where there is none: MNIST's 1 in 7."""
-
-_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff"})
+_SUFFIXES = (
+    *(".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".dib", ".gif", ".webp", ".tif", ".tiff"),
+    *(".avif", ".heic", ".heif", ".jp2", ".pgm", ".ppm", ".pbm", ".pnm"),
+)
 
 _PARTS = {
     **dict.fromkeys(("train", "training"), "train"),
@@ -71,7 +85,9 @@ def load_folder(
     only train is required. Without test, a seventh of each class becomes the test split, the same
     images every time; without validation, a twelfth of the training images, as in `from_arrays`.
     Classes are in natural order (2 before 10), the images of a split in that of their file names.
-    Hidden files, and files without the suffix of an image, are ignored.
+    Hidden files are ignored, other files without the suffix of an image too, which is logged.
+
+    A folder may also hold IDX files, plain or gzipped, as MNIST's: see `jaxdigits.data.idx`.
 
     `jaxdigits.data.images` says how files of any size and colors become images of one shape. Those
     of an exported folder are taken as they are, and their hash is compared.
@@ -102,6 +118,8 @@ def load_folder(
     from jaxdigits.data.images import read_images
 
     root = absolute(path)
+    if idx_files := find_idx_files(root):
+        return load_idx_folder(root, idx_files)
     parts = _find_parts(root)
     index = _read_index(root)
     classes = index.classes if index else {name: name for name in _natural_order(parts["train"])}
@@ -112,7 +130,12 @@ def load_folder(
         for part, found in parts.items()
     }
     if "test" not in files:
-        files["train"], files["test"] = _hold_out_test(files["train"])
+        whole = files["train"]
+        held_out = held_out_mask(np.array([file.label for file in whole]), TEST_FRACTION)
+        files["train"], files["test"] = (
+            [file for file, out in zip(whole, held_out, strict=True) if out == test]
+            for test in (False, True)
+        )
 
     shape = index.image_shape if index else image_shape or _SHAPE
     if image_shape not in (None, shape):
@@ -172,8 +195,12 @@ def export_folder(splits: Mapping[Split, Dataset], folder: StrPath) -> Path:
             f"shape {list(test.image_shape)}"
         )
     parts: dict[str, Dataset] = {"train": splits["train+validation"], "test": test}
-    usual = split_rows(len(parts["train"]), "validation")
-    if not np.array_equal(parts["train"].images[usual], splits["validation"].images):
+    labels = parts["train"].labels
+    usual = validation_mask(len(labels)), held_out_mask(labels, VALIDATION_FRACTION)
+    same = [
+        np.array_equal(parts["train"].images[mask], splits["validation"].images) for mask in usual
+    ]
+    if not any(same):
         parts |= {"train": splits["train"], "validation": splits["validation"]}
     folders = _folder_names(test.class_names)
     known = (INDEX, *_PARTS.values())
@@ -183,7 +210,9 @@ def export_folder(splits: Mapping[Split, Dataset], folder: StrPath) -> Path:
         tqdm(desc="writing", total=total, unit="image", disable=None, leave=False) as bar,
     ):
         # First, so that a folder with only some of the images can be told from a whole one.
-        (new.work / INDEX).write_text(json.dumps(_make_index(test, folders), indent=1))
+        (new.work / INDEX).write_text(
+            json.dumps(_make_index(test, folders, stratified=not same[0]), indent=1)
+        )
         for part, dataset in parts.items():
             for label in np.unique(dataset.labels):
                 (new.work / part / folders[label]).mkdir(parents=True)
@@ -206,11 +235,12 @@ class _Index(NamedTuple):
     facts: dict[str, Any]
 
 
-def _make_index(dataset: Dataset, folders: Sequence[str]) -> dict[str, Any]:
+def _make_index(dataset: Dataset, folders: Sequence[str], *, stratified: bool) -> dict[str, Any]:
     return {
         "format": FORMAT,
         "ink": "dark" if dataset.light_ground else "bright",
         "form": dataset.form,
+        "stratified": stratified,
         "image_shape": dataset.image_shape,
         "classes": [
             {"folder": folder, "name": name}
@@ -230,7 +260,11 @@ def _read_index(root: Path) -> _Index | None:
             {str(entry["folder"]): str(entry["name"]) for entry in document["classes"]},
             Fingerprint(**document["data"]),
             tuple(map(int, document.get("image_shape", _SHAPE))),
-            {"form": document.get("form", "plain"), "light_ground": document["ink"] == "dark"},
+            {
+                "form": document.get("form", "plain"),
+                "light_ground": document["ink"] == "dark",
+                "stratified": document.get("stratified", False) is True,
+            },
         )
     except FileNotFoundError:
         return None
@@ -291,8 +325,28 @@ def _find_classes(folder: Path) -> dict[str, list[Path]]:
                     f"{_LAYOUT}"
                 )
         if not classes[path.name]:
-            raise DataError(f"there is no image in {path}; delete that folder, or fill it")
+            others = _other_files([path])
+            held = f"only files such as {others[0]}" if others else "nothing"
+            raise DataError(
+                f"there is no image in {path}: it holds {held}; add images of the class"
+            )
+    others = _other_files(folders)
+    if others:
+        logger.warning(
+            "%d files in %s are no images by their names, and are skipped: %s",
+            *(len(others), folder, ", ".join(others[:5]) + ", ..." * (len(others) > 5)),
+        )
     return classes
+
+
+def _other_files(folders: Sequence[Path]) -> list[str]:
+    """The names of visible files that are no images."""
+    return [
+        entry.name
+        for folder in folders
+        for entry in sorted(folder.iterdir())
+        if entry.name[0] != "." and entry.is_file() and not _is_image(entry.name)
+    ]
 
 
 def _list(folder: Path) -> tuple[list[Path], list[Path]]:
@@ -359,19 +413,6 @@ class _File(NamedTuple):
     name: str
     label: int
     path: Path
-
-
-def _hold_out_test(files: Sequence[_File]) -> tuple[list[_File], list[_File]]:
-    """Hold out a test split, some of each class, the same every time; what remains comes first."""
-    labels = np.array([file.label for file in files])
-    held_out: set[int] = set()
-    for label in np.unique(labels):
-        members = np.flatnonzero(labels == label)
-        count = max(round(len(members) * TEST_FRACTION), 1)
-        # Frozen by numpy, as in `validation_mask`.
-        held_out.update(np.random.RandomState(0).permutation(members)[:count].tolist())
-    train = [file for place, file in enumerate(files) if place not in held_out]
-    return train, [files[place] for place in sorted(held_out)]
 
 
 def _folder_names(class_names: Sequence[str]) -> list[str]:

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from jaxdigits.data import embedded, read_fingerprint
 from jaxdigits.data.dataset import split_counts
+from jaxdigits.data.preparation import data_root
 from jaxdigits.data.specs import SPECS
 from jaxdigits.errors import DataError
 from jaxdigits.files import StrPath
@@ -37,6 +38,7 @@ def overview(data_dir: StrPath | None = None) -> list[Entry]:
         >>> [entry.name for entry in overview()][:2]
         ['digits', 'mnist']
     """
+    data_root(data_dir)  # an address is an error here, not of each dataset
     counts = split_counts(embedded.TRAIN_COUNT, embedded.TEST_COUNT)
     classes = len(embedded.CLASS_NAMES)
     entries = [Entry(embedded.NAME, embedded.TITLE, classes, "always there", counts)]

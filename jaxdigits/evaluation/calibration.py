@@ -50,7 +50,7 @@ def reliability(
     """
     confidences = probabilities.max(axis=1).astype(np.float64)
     right = probabilities.argmax(axis=1) == labels
-    bins = np.minimum((confidences * BINS).astype(int), BINS - 1)
+    bins = np.minimum((np.nan_to_num(confidences) * BINS).astype(int), BINS - 1)
     counts = np.bincount(bins, minlength=BINS)
     with np.errstate(invalid="ignore"):
         confidence = np.bincount(bins, confidences, BINS) / counts

@@ -17,7 +17,8 @@ else:
 
 logger = logging.getLogger("jaxdigits")
 
-P, R = ParamSpec("P"), TypeVar("R")
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 def own_style(draw: Callable[P, R]) -> Callable[P, R]:

@@ -148,7 +148,7 @@ def load(folder: StrPath, *, model: Model | None = None, loss: Loss | None = Non
         >>> jd.load("letters")
         <Run: convnet on emnist/letters, test accuracy 94.04%>
     """
-    folder = SHIPPED.get(str(folder)) or absolute(folder)
+    folder = SHIPPED.get(str(folder)) or Path(os.path.expanduser(folder))
     if os.path.exists(folder / SWEEP_FILE):  # pathlib's raises for a name that is too long
         return _load_ensemble(folder)
     path = folder / RUN_FILE

@@ -445,8 +445,11 @@ def test_arrays_of_your_own_are_checked():
     refuse(r"\[n, height, width, channels\], .* uint8 of shape \[3, 28\]", images[0, :3], labels)
     refuse(r"uint8 of shape \[3, 0, 28\]", images[:, :0], labels)
     refuse("there is no image", images[:0], labels[:0])
-    refuse("two training images or more", images[:1], labels[:1])
-    few = data.from_arrays("own", good, good, ("a", "b", "c"))
+    refuse("only one training image", images[:1], labels[:1])
+    refuse("only one training image", images, labels)
+    two = data.Examples(images, np.array([0, 2, 2]))
+    few = data.from_arrays("own", two, good, ("a", "b", "c"))
+    assert few["validation"].labels.tolist() == [2]
     assert {split: len(part) for split, part in few.items()} == {
         "train": 2, "validation": 1, "test": 3, "train+validation": 3,
     }  # fmt: skip

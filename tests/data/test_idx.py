@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
+from jaxdigits import data
 from jaxdigits.data.idx import read_idx
 from jaxdigits.errors import DataError
 
@@ -53,6 +54,55 @@ def test_images_in_the_place_of_labels():
         read_idx(packed(idx_bytes(np.zeros((1, 2, 2), np.uint8))), 1)
 
 
-def test_not_gzipped():
-    with pytest.raises(DataError, match="not an intact gzip file"):
+def test_a_page_in_its_place():
+    with pytest.raises(DataError, match=r"not an IDX file of 1 dimensions: .* found 3c68746d"):
         read_idx(io.BytesIO(b"<html>404</html>"), 1)
+
+
+def write_pair(root, images: str, labels: str, count: int = 24, first: int = 0) -> np.ndarray:
+    pixels = np.random.default_rng(0).integers(0, 256, (count, 28, 28), np.uint8)
+    for name, array in ((images, pixels), (labels, np.arange(count) % 3 + first)):
+        content = idx_bytes(array)
+        (root / name).write_bytes(gzip.compress(content) if name.endswith("gz") else content)
+    return pixels
+
+
+@pytest.mark.parametrize("names", [
+    ("train-images.idx3-ubyte", "train-labels.idx1-ubyte"),
+    ("images.idx", "labels.idx"),
+    ("train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz"),
+])  # fmt: skip
+def test_a_folder_of_idx_files_under_any_names(tmp_path, names):
+    pixels = write_pair(tmp_path, *names)
+    found = data.load_splits(tmp_path, ("train+validation", "test", "validation"))
+    assert [len(part) for part in found] == [21, 3, 3]  # a seventh of each class, then a twelfth
+    assert found[0].class_names == ("0", "1", "2")
+    assert {image.tobytes() for part in found[:2] for image in part.images} == {
+        image.tobytes() for image in pixels
+    }
+
+
+def test_idx_files_with_a_test_part_and_labels_from_one(tmp_path):
+    write_pair(
+        tmp_path, "emnist-x-train-images-idx3-ubyte", "emnist-x-train-labels-idx1-ubyte", 24, 1
+    )
+    pixels = write_pair(tmp_path, "emnist-x-test-images-idx3-ubyte", "emnist-x-test-labels", 6, 1)
+    test = data.load(tmp_path, "test")
+    np.testing.assert_array_equal(test.images, pixels.transpose(0, 2, 1))
+    assert test.class_names == ("1", "2", "3")
+    assert test.labels.tolist() == [0, 1, 2, 0, 1, 2]
+
+
+def test_idx_files_that_do_not_fit(tmp_path):
+    write_pair(tmp_path, "images.idx", "labels.idx")
+    labels = (tmp_path / "labels.idx").read_bytes()
+    (tmp_path / "labels.idx").unlink()
+    with pytest.raises(DataError, match=r"images.idx of the train part has no file of labels"):
+        data.load(tmp_path)
+    (tmp_path / "labels.idx").write_bytes(idx_bytes(np.zeros(5)))
+    with pytest.raises(DataError, match=r"24 images, and labels.idx 5 labels"):
+        data.load(tmp_path)
+    for name in ("labels.idx", "labels-2.idx"):
+        (tmp_path / name).write_bytes(labels)
+    with pytest.raises(DataError, match=r"are both labels of the train part"):
+        data.load(tmp_path)
