@@ -30,6 +30,7 @@ from jaxdigits.cli import main
 from jaxdigits.environment import usable_cores
 
 jax.config.update("jax_num_cpu_devices", 2)  # so that sharing a batch can be tested
+jax.config.update("jax_compilation_cache_dir", None)  # nothing of the user's is found, or filled
 
 # Compilation makes first examples slow, and a test that fails should fail again.
 settings.register_profile("jaxdigits", deadline=None, derandomize=True)
@@ -62,6 +63,8 @@ def compiled(shared: Path) -> Path:
 
 @pytest.fixture(autouse=True)
 def _isolated(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, compiled: Path) -> None:
+    for variable in [name for name in os.environ if name.startswith("JAX_") and "CACHE" in name]:
+        monkeypatch.delenv(variable)
     monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(compiled))
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "datasets"))
     monkeypatch.delenv("JAXDIGITS_MANUAL_DIR", raising=False)

@@ -93,6 +93,24 @@ def test_nothing_flows_back_through_the_clamp():
     assert jax.grad(loss)(jnp.array([0.0, 20.0]))[0] < -0.99  # probability 2e-9
 
 
+@pytest.mark.parametrize(
+    ("probability", "slope"), [(1e-11, 0), (1e-10, -1e10), (0.5, -2), (1.0, -1), (1.5, 0)]
+)
+def test_the_ends_of_the_clamp_are_inside(probability, slope):
+    """As in PyTorch."""
+
+    def loss(p):
+        return losses.cross_entropy_from_probabilities(p[None, None], jnp.array([0]))[0]
+
+    assert jax.grad(loss)(jnp.float32(probability)) == pytest.approx(slope, rel=1e-5)
+
+
+def test_a_tenth_is_smoothed_by_default():
+    logits, labels = jnp.array([[3.0, 0.0, 1.0]]), jnp.array([0])
+    expected = losses.smoothed_cross_entropy(logits, labels, 0.1)
+    np.testing.assert_array_equal(losses.smoothed_cross_entropy(logits, labels), expected)
+
+
 @pytest.mark.parametrize("name", sorted(losses.LOSSES))
 def test_one_finite_value_and_gradient_per_example(name, rng):
     logits = jnp.asarray(rng.normal(size=(6, 4)) * 100, jnp.float32)

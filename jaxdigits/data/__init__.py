@@ -198,9 +198,8 @@ def read_fingerprint(name: str, data_dir: StrPath | None = None) -> Fingerprint 
     return arrays.read_fingerprint(prepared_folder(spec, data_dir), spec)
 
 
-@functools.cache
 def _embedded() -> dict[Split, Dataset]:
-    images, labels = embedded.read()
+    images, labels = _read_embedded()
     cut = embedded.TRAIN_COUNT
     return from_arrays(
         embedded.NAME,
@@ -210,3 +209,6 @@ def _embedded() -> dict[Split, Dataset]:
         form="mnist",
         stratified=False,
     )
+
+
+_read_embedded = functools.cache(embedded.read)  # of which every caller gets a copy

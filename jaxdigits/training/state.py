@@ -103,7 +103,7 @@ def init_state(
         model: gives the initial parameters.
         optimizer: gives the state of its own.
         key: of the run.
-        params: to start from, instead of the model's; they are copied, so that the state can be
+        params: to start from, instead of the model's. Either are copied, so that the state can be
             donated.
         ema: whether to keep a moving average of the parameters.
 
@@ -114,7 +114,7 @@ def init_state(
         (0, (10, 784))
     """
     init_key, run_key = jax.random.split(key)
-    first = model.init(init_key) if params is None else jax.tree.map(jnp.copy, params)
+    first = jax.tree.map(jnp.copy, model.init(init_key) if params is None else params)
     ema_params = jax.tree.map(jnp.copy, first) if ema else None
     return TrainState(jnp.int32(0), first, ema_params, optimizer.init(first), run_key)
 
@@ -148,7 +148,8 @@ def with_hyperparams(state: TrainState, **values: Any) -> TrainState:
             f"the optimizer has no hyperparameter {', '.join(unknown)}; "
             f"it has {', '.join(before) or 'none'}"
         )
-    arrays = {name: jnp.asarray(value, before[name].dtype) for name, value in values.items()}
+    # Copied, so that the state can be donated.
+    arrays = {name: jnp.array(value, before[name].dtype) for name, value in values.items()}
     opt_state: Any = state.opt_state
     return state._replace(opt_state=opt_state._replace(hyperparams={**before, **arrays}))
 

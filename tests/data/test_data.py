@@ -414,6 +414,20 @@ def test_embedded_digits():
     assert test.fingerprint.sha256 == sum_of_all
 
 
+@pytest.mark.parametrize("name", ["digits", "emnist/letters"])
+def test_what_was_loaded_is_the_caller_s(name, emnist_files):
+    """Who changes it in place changes it for nobody else."""
+    first = data.load(name, "test", manual_dir=emnist_files)
+    before = first.images.copy(), first.labels.copy()
+    first.images[:] = first.labels[:] = 7
+    again = data.load(name, "test")
+    np.testing.assert_array_equal(again.images, before[0])
+    np.testing.assert_array_equal(again.labels, before[1])
+    own = data.from_arrays("own", again.examples, again.examples, again.class_names)
+    again.images[:] = 7
+    np.testing.assert_array_equal(own["test"].images, before[0])
+
+
 def test_the_embedded_file_is_scikit_learns():
     from sklearn.datasets import load_digits
 

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -106,6 +107,17 @@ def test_any_names_of_classes_and_any_images_come_back(tmp_path):
     assert len({path.name.casefold() for path in (folder / "train").iterdir()}) == 9
     assert not (folder / "test" / "2").exists()
     assert_same(data.load_folder(folder), expected)
+
+
+def test_names_of_many_images_are_in_their_order(tmp_path, monkeypatch):
+    """So that they are read back in it. (Nothing is written: that takes long.)"""
+    names = []
+    nothing = SimpleNamespace(save=lambda path, **options: names.append(path.name))
+    monkeypatch.setattr(Image, "fromarray", lambda _: nothing)
+    many, few = (Examples(np.zeros((n, 1, 1), np.uint8), np.zeros(n, int)) for n in (100_001, 2))
+    splits = data.from_arrays("own", many, few, ("a", "b"))
+    data.export_folder(splits, tmp_path / "own")
+    assert names[:100_001] == sorted(names[:100_001])
 
 
 def test_a_validation_split_of_ones_own_comes_back(tmp_path):
@@ -473,6 +485,16 @@ def test_without_splits_a_seventh_of_each_class_is_for_test(tmp_path):
     assert np.bincount(found["train"].labels).tolist() == [16, 16, 1]
     as_split = write_tree(tmp_path / "split", ["train"], count=21)
     assert len(data.load_folder(as_split)["test"]) == 6
+
+
+def test_shares_are_rounded(tmp_path):
+    """Of 11 images a seventh is two, of 10 one; of the other 18 a twelfth is two."""
+    root = tmp_path / "own"
+    for name, count in (("a", 11), ("b", 10)):
+        write_tree(root, [""], [name], count)
+    found = data.load_folder(root)
+    assert np.bincount(found["test"].labels).tolist() == [2, 1]
+    assert (len(found["train"]), len(found["validation"])) == (16, 2)
 
 
 def test_a_validation_folder_is_used_as_it_is(tmp_path):

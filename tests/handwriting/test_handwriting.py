@@ -1,8 +1,11 @@
 """Pictures of other people's handwriting: drawn and photographed here, read by what is shipped."""
 
+import dataclasses
 import json
+from functools import partial
 from pathlib import Path
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import skimage
@@ -12,9 +15,19 @@ from skimage.filters import apply_hysteresis_threshold
 
 import jaxdigits as jd
 from jaxdigits.errors import DataError
-from jaxdigits.handwriting import find_characters, open_picture, read
+from jaxdigits.handwriting import (
+    Character,
+    Reading,
+    classify_files,
+    draw_reading,
+    find_characters,
+    open_picture,
+    read,
+    segmentation,
+)
 from jaxdigits.handwriting.ink import find_ink, strokes
 from jaxdigits.handwriting.opening import MOST_PIXELS, SIDE
+from jaxdigits.transforms import to_emnist, to_mnist, to_plain
 from jaxdigits.transforms.form import stroke_width
 
 DIGITS = "0123456789"
@@ -184,6 +197,166 @@ def test_a_neighbors_ink_is_not_taken_along():
     assert (first[:50, 12:] == 0).all()
     assert second.shape == (44, 10)
     assert (second[:, 3:7] == 255).any()
+
+
+def page_of(*boxes, shape=(120, 200)):
+    """Dark boxes on white paper: top, bottom, left, right of each."""
+    page = np.full((*shape, 3), 255, np.uint8)
+    for top, bottom, left, right in boxes:
+        page[top:bottom, left:right] = 0
+    return page
+
+
+def bars(count):
+    """Strokes side by side, too short for the lines of ruled paper."""
+    return page_of(*((40, 70, left, left + 4) for left in range(10, 10 + 30 * count, 30)))
+
+
+@pytest.mark.parametrize(("height", "joined"), [(100, 4), (200, 6)])
+def test_how_near_strokes_touch(height, joined):
+    """Nearer than 3 % of their height, to a pixel on each side."""
+    for gap, count in ((joined, 1), (joined + 1, 2)):
+        strokes = [(20, 20 + height, left, left + 10) for left in (100, 110 + gap)]
+        assert len(find_characters(page_of(*strokes, shape=(240, 240)))) == count
+
+
+def test_how_far_apart_words_are():
+    """From 60 % of a line's height."""
+    for gap, spaces in ((47, 0), (50, 1)):
+        found = find_characters(page_of((20, 100, 30, 38), (20, 100, 38 + gap, 46 + gap)))
+        assert sum(character.after_space for character in found) == spaces
+
+
+STEM = (30, 110, 20, 28)
+
+
+@pytest.mark.parametrize(
+    ("boxes", "count"),
+    [
+        ([STEM, (0, 8, 40, 190)], 1),  # the edge of a sheet, above
+        ([STEM, (0, 8, 100, 190)], 2),  # a dash that is cut off
+        ([(20, 100, 90, 98), (10, 110, 0, 8)], 1),  # an edge at the side
+        ([(20, 100, 90, 98), (20, 90, 192, 200)], 2),
+        ([(0, 60, 20, 28), (0, 8, 20, 180), (0, 60, 172, 180)], 1),  # a wide character
+    ],
+)
+def test_what_lies_at_the_border(boxes, count):
+    assert len(find_characters(page_of(*boxes))) == count
+
+
+def test_dirt_is_no_character():
+    """What is smaller than 15 % of a stroke."""
+    for size, count in ((11, 1), (13, 2)):
+        found = find_characters(page_of((20, 100, 90, 98), (96, 100, 130, 130 + size)))
+        assert len(found) == count
+
+
+def test_stains_are_passed_over_where_they_are_few():
+    """Squares of 400 pixels beside a stroke of 640: up to four times its area."""
+    places = [(top, left) for top in (20, 80, 140) for left in (30, 90, 230)]
+    squares = [(top, top + 20, left, left + 20) for top, left in places]
+    few, many = (
+        page_of((60, 140, 160, 168), *squares[:count], shape=(200, 300)) for count in (6, 7)
+    )
+    assert len(find_characters(few)) == 1
+    with pytest.raises(DataError, match="there is no writing in it"):
+        find_characters(many)
+
+
+def test_as_many_pieces_as_writing_has(monkeypatch):
+    monkeypatch.setattr(segmentation, "MOST_CHARACTERS", 5)
+    assert len(find_characters(bars(5))) == 5
+    with pytest.raises(DataError, match="there is no writing in it"):
+        find_characters(bars(6))
+
+
+def guessing(confidences, run):
+    """A network of given confidence in each of the images that it sees."""
+
+    def apply(_, images):
+        first = jnp.asarray(confidences, jnp.float32)[: len(images)]
+        first = jnp.pad(first, (0, len(images) - len(first)), constant_values=1)
+        others = jnp.broadcast_to((1 - first[:, None]) / 9, (len(images), 9))
+        return jnp.log(jnp.concatenate([first[:, None], others], axis=1))
+
+    return dataclasses.replace(run, model=jd.Model(run.model.init, apply), calibration=None)
+
+
+@pytest.mark.parametrize(
+    ("confidences", "refused"),
+    [
+        ([0.5] * 4, False),  # too few to say
+        ([0.5] * 5, True),
+        ([0.79] * 3 + [0.99] * 2, True),
+        ([0.5] * 2 + [0.81] * 3, False),
+    ],
+)
+def test_what_the_network_can_only_guess(confidences, refused, digits_run):
+    picture, run = bars(len(confidences)), guessing(confidences, digits_run)
+    if not refused:
+        found = read(picture, run).confidences
+        np.testing.assert_allclose(found, confidences, rtol=1e-5)
+        return
+    message = "is not like 0, 1, 2 and so on: of 5 pieces the network's median confidence is "
+    with pytest.raises(DataError, match=f"{message}{np.median(confidences):.0%}"):
+        read(picture, run)
+
+
+def test_a_reading_in_words():
+    """The threshold itself is sure; the second guess is the next best, whatever the others."""
+    places = [(0, False), (0, True), (1, False)]
+    characters = [Character(0, 0, 2, 1, *place, np.zeros((2, 1), np.uint8)) for place in places]
+    reading = Reading(
+        characters,
+        np.zeros((3, 28, 28), np.uint8),
+        np.array(
+            [[0.5, 0.125, 0.375, 0], [0, 0.25, 0.75, 0], [0.4375, 0.125, 0.3125, 0.125]], np.float32
+        ),
+        ("a", "b", "c", "d"),
+        threshold=0.5,
+    )
+    assert reading.sure == [True, True, False]
+    assert (reading.names, reading.text) == (["a", "c", "a"], "a c\n?")
+    found = reading.as_dict()["characters"]
+    assert [(each["character"], each["second"], each["sure"]) for each in found] == [
+        ("a", "c", True), ("c", "b", True), ("a", "c", False),
+    ]  # fmt: skip
+    assert [each["second_confidence"] for each in found] == [0.375, 0.25, 0.3125]
+
+
+@pytest.mark.parametrize(
+    ("form", "convert", "shape", "light_ground"),
+    [
+        ("mnist", to_mnist, (28, 28), False),
+        ("emnist", to_emnist, (28, 28), False),
+        ("plain", partial(to_plain, shape=(30, 20)), (30, 20, 3), True),
+    ],
+    ids=["mnist", "emnist", "plain"],
+)
+def test_a_network_sees_what_it_was_trained_on(form, convert, shape, light_ground, tmp_path, rng):
+    """In reading and in classifying, also when it was saved and loaded."""
+    part = jd.Examples(rng.integers(0, 256, (24, *shape), np.uint8), np.arange(24) % 2)
+    options = {"form": form, "light_ground": light_ground}
+    splits = jd.data.from_arrays("own", part, part, ("a", "b"), **options)
+    trained = jd.fit(jd.TrainConfig(model="linear", epochs=0), dict(splits))
+    run = jd.load(trained.save(tmp_path / "run"))
+    picture = colored(canvas("4", 0))
+    (character,) = find_characters(picture)
+    expected = convert(character.ink)
+    expected = 255 - expected if light_ground else expected
+    (seen,) = read(picture, run).images
+    assert seen.shape == run.image_shape == shape
+    for channel in seen.reshape(*shape[:2], -1).transpose(2, 0, 1):
+        np.testing.assert_array_equal(channel, expected)
+    # A file is not cut out first: the same to the eye.
+    (found,) = classify_files(run, [save(picture, tmp_path / "four.png")])
+    assert found.probability == pytest.approx(run.predict_proba(seen[None]).max(), abs=0.2)
+
+
+def test_a_picture_stays_as_it_is(digits_run):
+    picture = colored(canvas("4", 0))
+    picture.setflags(write=False)
+    draw_reading(picture, read(picture, digits_run))
 
 
 def blank_photo(seed):

@@ -107,6 +107,46 @@ def test_layers_draw_together_what_each_draws_alone(name):
         np.testing.assert_array_equal(found, INITIALIZERS[name](key, shape, fan_in))
 
 
+def test_resnet18_starts_as_published():
+    """Convolutions by their outputs (torchvision), dense layers by their inputs (fastai): He's."""
+    layers = ("Convolution_0", "Convolution_5", "Convolution_7", "Dense_0", "Dense_1")
+
+    @jit_once
+    def kernels(key):
+        params = resnet.init(key)["params"]
+        return {name: params[name]["kernel"] for name in layers}
+
+    for name, kernel in kernels(jax.random.key(0)).items():
+        fan = kernel.shape[0] if name.startswith("Dense") else kernel[..., 0, :].size
+        error = 5 * np.sqrt(2 / kernel.size)  # of a variance of that many normal numbers
+        assert kernel.var() * fan / 2 == pytest.approx(1, abs=error), name
+
+
+@pytest.mark.parametrize("name", ["mlp", "convnet"])
+def test_no_key_is_used_twice(name):
+    """By jax's own checker: each layer starts, and leaves out, by a key of its own."""
+    config = TrainConfig(model=name, dropout=0.5)
+    model = make_model(config.replace(hidden=(8, 8)) if name == "mlp" else config, 10)
+    assert model.apply_train is not None
+    with jax.debug_key_reuse(True):
+        params = jit_once(model.init)(jax.random.key(0))
+        jit_once(model.apply_train)(params, jnp.zeros((2, 28, 28)), jax.random.key(1))
+
+
+def test_layers_leave_out_others():
+    """Through two layers that change nothing, a quarter of 4,000 values comes."""
+    layer = linear.LinearParams(weight=jnp.eye(50), bias=jnp.zeros(50))
+    images = jnp.ones((80, 50))
+    values = mlp.apply([layer] * 3, images, "relu", dropout=0.5, key=jax.random.key(0))
+    assert (values > 0).mean() == pytest.approx(1 / 4, abs=5 * np.sqrt(1 / 4 * 3 / 4 / 4000))
+
+
+def test_derivatives_at_zero():
+    """That of ReLU is 0, as in PyTorch."""
+    for name, slope in {"relu": 0.0, "sigmoid": 0.25, "tanh": 1.0, "gelu": 0.5}.items():
+        assert jax.grad(ACTIVATIONS[name])(0.0) == slope
+
+
 def test_pixel_model_by_hand(rng):
     images = rng.uniform(size=(6, 28, 28)).astype(np.float32)
     labels = np.array([0, 1, 0, 2, 1, 0])

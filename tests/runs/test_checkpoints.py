@@ -1,6 +1,7 @@
 """Runs that are interrupted, and resumed."""
 
 import json
+import os
 import random
 import re
 import shlex
@@ -25,6 +26,7 @@ from jaxdigits.runs import checkpoints
 from jaxdigits.runs.checkpoints import Checkpoints, read_manifest, saved_chunks
 from jaxdigits.runs.fit import resume
 from jaxdigits.runs.folder import RUN_FILES
+from jaxdigits.runs.log import MetricsLog
 
 COMMAND = [sys.executable, "-m", "jaxdigits", "train"]
 SETTINGS = [
@@ -36,7 +38,13 @@ CONFIG = jd.TrainConfig(
     dataset="digits", model="mlp", hidden=(8,), batch_size=128, dropout=0.2, ema_decay=0.9,
     augment=("shift",), epochs=EPOCHS,
 )  # fmt: skip
-MANIFEST = {"format": checkpoints.FORMAT, "config": {"epochs": 3}, "data": {"name": "digits"}}
+MANIFEST = {
+    "format": checkpoints.FORMAT, "config": {"epochs": 3}, "data": {"name": "digits"},
+    "grid": {"seed": [1]},
+}  # fmt: skip
+
+
+STATE = {"a": np.zeros(3, np.float32)}
 
 
 @pytest.fixture(autouse=True)
@@ -299,6 +307,18 @@ def other_history(path: Path) -> None:
     edit(path, progress={"history": [3]})
 
 
+def other_data(path: Path) -> None:
+    edit(path, data={"name": "mnist"})
+
+
+def other_grid(path: Path) -> None:
+    edit(path, grid={"seed": [2]})
+
+
+def other_sum(path: Path) -> None:
+    edit(path, sha256="0" * 64)
+
+
 def no_document(path: Path) -> None:
     safetensors.numpy.save_file(safetensors.numpy.load_file(path), path)
 
@@ -310,7 +330,10 @@ def no_document(path: Path) -> None:
         (flip, "cannot be read: its checksum differs"),
         (empty, "cannot be read: .*"),
         (other_config, "is of another run: its epochs is 4, not 3"),
+        (other_data, "is of another run: its name is mnist, not digits"),
+        (other_grid, r"is of another run: its seed is \[2\], not \[1\]"),
         (other_history, "cannot be read: its checksum differs"),
+        (other_sum, "cannot be read: its checksum differs"),
         (no_document, "cannot be read: .*"),
     ],
 )
@@ -446,7 +469,7 @@ def test_other_devices_and_versions_are_told(notes, begun):
     assert any("jax is 0.0.1, not" in note for note in notes)
 
 
-def test_a_full_disk_does_not_end_the_run():
+def test_a_full_disk_does_not_end_the_run(python):
     """Files may not grow beyond a limit that the checkpoints exceed, and all else keeps."""
     command = [*COMMAND, *SETTINGS, "--hidden", "300", "--epochs", "2", "--checkpoint-epochs", "1"]
     code = (
@@ -455,9 +478,9 @@ def test_a_full_disk_does_not_end_the_run():
         "resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, resource.RLIM_INFINITY))\n"
         f"sys.exit(main({[*command[3:], '--out', 'run']}))"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=120
-    )
+    # Compiled programs are files as well, which could be too large.
+    environment = os.environ | {"JAX_ENABLE_COMPILATION_CACHE": "false"}
+    done = python("-c", code, env=environment)
     assert done.returncode == 0, done.stderr
     notes = done.stderr.splitlines()
     assert notes
@@ -510,10 +533,32 @@ def test_when_a_checkpoint_is_due(monkeypatch, tmp_path):
         now[0] += 50
         found.append(saved.due(epoch))
         if found[-1]:
-            saved._saved_at, saved._saved = now[0], epoch
+            saved.save(epoch, STATE, {})
+    saved.close()
     assert found == [False, False, True, False, False, True]
+
+
+def test_a_checkpoint_is_due_so_many_epochs_after_the_last(tmp_path):
+    """Also after the one that was resumed from."""
     saved = Checkpoints(tmp_path, MANIFEST, CheckpointConfig(checkpoint_epochs=2))
     assert [saved.due(epoch) for epoch in (1, 2, 3)] == [False, True, True]
+    saved.save(3, STATE, {})
+    saved.close()
+    again = Checkpoints(tmp_path, MANIFEST, CheckpointConfig(checkpoint_epochs=2))
+    assert again.restore(STATE) is not None
+    for each in (saved, again):
+        assert [each.due(epoch) for epoch in (4, 5, 6)] == [False, True, True]
+
+
+def test_what_is_not_a_number_is_not_written(tmp_path):
+    """Not every reader of JSON could read it."""
+    saved = Checkpoints(tmp_path, MANIFEST)
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        saved.save(1, STATE, {"seconds": float("nan")})
+    assert saved_chunks(tmp_path) == []
+    with MetricsLog(tmp_path) as log, pytest.raises(ValueError, match="not JSON compliant"):
+        log.write({"epoch": 0, "validation_loss": float("inf")})
+    assert (tmp_path / "metrics.jsonl").read_text() == ""
 
 
 def test_events_for_tensorboard(monkeypatch):

@@ -25,6 +25,15 @@ def test_large_counts():
         assert np.array_equal(np.sort(order), np.arange(count))
         # Neighbours before are no neighbours after: 2 pairs of `count` by chance.
         assert (np.abs(np.diff(order)) == 1).sum() < 20
+        # Each second one is larger than the one before, within five standard deviations: equals
+        # of a single round would keep their order.
+        assert abs((np.diff(order) > 0).mean() - 1 / 2) < 5 / np.sqrt(12 * count)
+
+
+def test_rounds_do_not_share_a_key():
+    """By jax's own checker."""
+    with jax.debug_key_reuse(True):
+        permutation(jax.random.key(0), 60_000)
 
 
 def test_the_order_does_not_depend_on_the_float_type():
@@ -61,6 +70,8 @@ def test_every_example_counts_once(key, count, batch_size):
     counted = np.asarray(indices)[np.asarray(valid) == 1]
     np.testing.assert_array_equal(np.sort(counted), np.arange(count))
     assert (np.asarray(indices) < count).all()
+    # What fills up the last batch are other images, so that no statistics lean to one.
+    assert all(len(set(batch)) == used for batch in np.asarray(indices).tolist())
 
 
 def test_more_than_the_fast_way_can_shuffle():

@@ -12,10 +12,12 @@ from jax.sharding import NamedSharding, PartitionSpec
 import jaxdigits as jd
 from jaxdigits.environment import compiler_options
 from jaxdigits.models import convnet
-from jaxdigits.training import sharding
+from jaxdigits.models.dropout import drop
+from jaxdigits.training import batches, sharding
 from jaxdigits.training.batches import shuffled_batches
 from jaxdigits.training.optimizers import make_optimizer, make_schedule
 from jaxdigits.training.sharding import default_mesh
+from jaxdigits.training.state import with_hyperparams
 from jaxdigits.training.trainer import compute_logits, make_trainer
 from jaxdigits.transforms.scaling import pixel_statistics, scale_pixels, standardize
 
@@ -168,6 +170,25 @@ def test_nothing_moves_between_host_and_device_in_an_epoch(digits):
     with jax.transfer_guard("disallow"):
         state, _ = epoch(state, data)
     assert state.step == 21
+
+
+@pytest.mark.parametrize("given", [False, True])
+def test_what_the_caller_gives_stays_the_caller_s(digits, given):
+    """A state that was not made in a compiled program is donated like any other."""
+    params = jd.models.linear.init(jax.random.key(1))
+    model = jd.Model(lambda _: params, jd.models.linear.apply)  # a start of its own
+    if given:
+        model = model._replace(init=jd.models.linear.init)
+    data, key, rate = jax.device_put(small(digits)), jax.random.key(0), jnp.float32(0.2)
+    trainer = make_trainer(replace(SGD, ema_decay=0.9), data, model=model)
+    state = trainer.init(key, data.train, params if given else None)
+    state = with_hyperparams(state, learning_rate=rate)
+    state, _ = jax.jit(trainer.epoch, donate_argnums=0)(state, data)
+    # Only now are they read: what has been read is not donated.
+    start = jd.models.linear.init(jax.random.key(1))
+    leaves_close((params, data, rate), (start, small(digits), np.float32(0.2)), rtol=0, atol=0)
+    assert key == jax.random.key(0)
+    assert not np.array_equal(state.params["weight"], params["weight"])
 
 
 def test_the_images_stay_bytes(digits):
@@ -637,6 +658,99 @@ def test_every_step_draws_anew(digits):
         assert len(seen.keys) == len(set(seen.keys)) == steps
         images = np.concatenate(seen.images)
         assert len(np.unique(images, axis=0)) == len(images) == 200
+
+
+@pytest.mark.parametrize("devices", [None, 2])
+def test_every_draw_has_a_key_of_its_own(digits, devices, monkeypatch):
+    """Start, shuffling, augmentation, and dropout, in each step, microbatch, and device.
+
+    No key is that of another draw, nor what another is split into; shuffling draws from the latter.
+    """
+    seen = set()
+    plain = batches.permutation
+
+    def record(key, depth=1):
+        def keep(*keys):
+            seen.add(tuple(tuple(data.tolist()) for data in keys))
+
+        level = keys = [key]
+        for _ in range(depth):
+            level = [child for parent in level for child in jax.random.split(parent, 2)]
+            keys = keys + level
+        jax.debug.callback(keep, *map(jax.random.key_data, keys))
+
+    def permutation(key, count):
+        record(key, depth=2)
+        return plain(key, count)
+
+    def init(key):
+        record(key)
+        return jd.models.linear.init(key)
+
+    def apply_train(params, images, key):
+        record(key)
+        return jd.models.linear.apply(params, images), {}
+
+    def augment(key, images):
+        record(key)
+        return images
+
+    monkeypatch.setattr(batches, "permutation", permutation)
+    hints = jd.Hints(microbatch_size=8)
+    model = jd.Model(init, jd.models.linear.apply, apply_train=apply_train, hints=hints)
+    mesh = devices and mesh_of(devices)
+    config, data = replace(SGD, batch_size=20), small(digits, 40)
+    trainer = make_trainer(config, data, model=model, augment=augment, mesh=mesh)
+    state, epoch = trainer.init(jax.random.key(0)), jax.jit(trainer.train_epoch)
+    for _ in range(2):
+        state, _ = epoch(state, data.train)
+    jax.effects_barrier()
+    # The start, two shuffles; in four steps augmentation, and dropout by microbatches of 20 or 10.
+    assert len(seen) == 1 + 2 + (2 * 4 * (1 + 2) if devices else 4 * (1 + 3))
+    keys = [key for each in seen for key in each]
+    assert len(set(keys)) == len(keys)
+
+
+def test_no_key_is_used_twice(digits):
+    """By jax's own checker."""
+
+    def apply_train(params, images, key):
+        return jd.models.linear.apply(params, drop(key, images, 0.5)), {}
+
+    hints = jd.Hints(microbatch_size=8)
+    model = jd.Model(
+        jd.models.linear.init, jd.models.linear.apply, apply_train=apply_train, hints=hints
+    )
+    data = small(digits, 50)
+    trainer = make_trainer(replace(SGD, augment=("contrast",), batch_size=20), data, model=model)
+    with jax.debug_key_reuse(True):
+        state = jax.jit(trainer.init)(jax.random.key(0))
+        jax.jit(trainer.train_epoch)(state, data.train)
+
+
+@pytest.mark.parametrize("count", [59, 60])
+def test_the_schedule_ends_with_the_run(digits, count):
+    """Also where the last batch of an epoch is a smaller one."""
+    data = small(digits, count)
+    config = replace(SGD, schedule="cosine", batch_size=20, epochs=2)
+    trainer = make_trainer(config, data)
+    state, epoch = trainer.init(jax.random.key(0)), jax.jit(trainer.train_epoch)
+    for _ in range(2):
+        state, _ = epoch(state, data.train)
+    assert trainer.parts.num_steps == state.step == 2 * -(-count // 20)
+    rates = make_schedule(config, trainer.parts.num_steps)
+    last, end = (float(np.asarray(rates(state.step - left))) for left in (1, 0))
+    assert last > 0 == end
+
+
+@pytest.mark.parametrize("scale", ["standardized", "unit", "image"])
+def test_the_pixel_model_is_fitted_to_what_it_is_shown(digits, scale):
+    trainer = make_trainer(jd.TrainConfig(model="pixel", scale=scale), digits)
+    params = trainer.init(jax.random.key(0), digits.train).params
+    scaled = trainer.parts.scaling(jnp.asarray(digits.train.images / np.float32(255)))
+    for label in range(10):
+        expected = np.mean(np.asarray(scaled)[digits.train.labels == label], axis=0)
+        np.testing.assert_allclose(params["means"][label], expected, rtol=1e-4, atol=1e-4)
 
 
 def test_only_weights_decay(digits):

@@ -1,4 +1,5 @@
 import itertools
+import re
 from functools import cache, partial
 
 import jax
@@ -10,6 +11,7 @@ from scipy.stats import binom, chisquare, kstest
 
 from jaxdigits.config import AUGMENT
 from jaxdigits.errors import ConfigError
+from jaxdigits.transforms import augment
 from jaxdigits.transforms.augment import (
     AUGMENTATIONS,
     jitter,
@@ -231,6 +233,19 @@ def test_inversion_comes_last():
     assert changed.sum(axis=(1, 2)).max() <= 5
     assert changed.sum() > 200
     np.testing.assert_allclose(after[changed], 1 - before[changed], atol=1e-6)
+
+
+def test_the_order_is_the_one_of_the_table():
+    """The documentation says in which order they are applied."""
+    table = re.findall(r"^\| `(\w+)` \|", str(augment.__doc__), re.MULTILINE)
+    assert table == list(AUGMENTATIONS)
+
+
+@pytest.mark.parametrize("function", [jitter, ALL], ids=["jitter", "all"])
+def test_no_key_is_used_twice(function):
+    """By jax's own checker."""
+    with jax.debug_key_reuse(True):
+        jax.jit(function)(jax.random.key(3), ink(2, 6, 6))
 
 
 def test_jitter_is_a_shift_and_five_inverted_pixels():

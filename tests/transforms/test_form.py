@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from drawn import canvas
 from PIL import Image
 from scipy.ndimage import center_of_mass
 
@@ -83,6 +84,41 @@ def test_form_of_mnist(shape, rng):
     middle = np.array(center_of_mass(image))
     assert (np.abs(middle - 14) <= 0.5).all()
     assert image.max() > 200
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_faint_drawing_becomes_as_bright_as_any(form):
+    faint = canvas("4", 0, dark=True) // 5
+    found, expected = (to_form(page, form).astype(int) for page in (faint, 5 * faint))
+    assert np.abs(found - expected).max() <= 1
+    assert expected.max() > 250
+
+
+@pytest.mark.parametrize("form", ["mnist", "emnist"])
+@pytest.mark.parametrize("height", [10, 20, 40, 200])
+def test_strokes_of_a_usual_width_stay_as_they_are(form, height):
+    """However small or large they were drawn."""
+    for share in (0.1, 0.2):
+        bar, large = (
+            np.pad(np.full((size, round(share * size)), 255, np.uint8), 4) for size in (height, 400)
+        )
+        np.testing.assert_array_equal(to_form(bar, form), to_form(large, form))
+        if form == "mnist":
+            assert to_mnist(bar).sum() == 255 * 20 * 20 * share
+
+
+@pytest.mark.parametrize("height", [20, 40, 100, 200])
+def test_hairlines_become_wider(height):
+    """Of a pixel in MNIST's box, more or less."""
+    bar = np.pad(np.full((height, height // 20), 255, np.uint8), 4)
+    assert 1.05 < to_mnist(bar).sum() / (20 * 255) < 2.4
+
+
+@pytest.mark.parametrize("height", [40, 100, 200])
+def test_bars_become_narrower(height):
+    """Of eight pixels in MNIST's box, more than any stroke there."""
+    bar = np.pad(np.full((height, 2 * height // 5), 255, np.uint8), 4)
+    assert to_mnist(bar).sum() / (20 * 255) < 4
 
 
 def test_no_ink():

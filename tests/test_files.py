@@ -1,0 +1,137 @@
+"""Files and folders: whole or not at all, and nobody else's is touched."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from jaxdigits.errors import OutputError
+from jaxdigits.files import atomic_write, staged_directory, unfinished, write_json
+
+
+def staged(final: Path, *, overwrite: bool = False, resume: bool = False):
+    return staged_directory(
+        final, numbered=False, overwrite=overwrite, known=("a.txt", "logs"), resume=resume
+    )
+
+
+def fill(folder: Path, *names: str) -> None:
+    folder.mkdir(exist_ok=True)
+    for name in names:
+        (folder / name).write_text("mine")
+
+
+@pytest.mark.parametrize(
+    ("overwrite", "name", "message"),
+    [(False, "a.txt", "is taken"), (True, "thesis.txt", "holds other files, such as thesis.txt")],
+)
+def test_a_folder_that_appears_meanwhile_is_kept(tmp_path, overwrite, name, message):
+    """And so is what was written, in the unfinished folder."""
+    final = tmp_path / "run"
+
+    def write():
+        with staged(final, overwrite=overwrite) as new:
+            (new.work / "a.txt").write_text("new")
+            fill(final, name)
+
+    with pytest.raises(OutputError, match=message):
+        write()
+    assert (final / name).read_text() == "mine"
+    assert (unfinished(final) / "a.txt").read_text() == "new"
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_what_a_killed_process_left(tmp_path, resume):
+    """Its results go, or stay to be resumed; temporary files go; links are not followed."""
+    final, work, elsewhere = tmp_path / "run", tmp_path / "run.unfinished", tmp_path / "elsewhere"
+    fill(work, "a.txt", ".a-temporary.txt")
+    fill(elsewhere, "thesis.txt")
+    (work / "logs").symlink_to(elsewhere)
+    with staged(final, resume=resume) as new:
+        left = {path.name for path in new.work.iterdir() if not path.name.startswith(".")}
+        assert left == ({"a.txt", "logs"} if resume else set())
+        assert not (new.work / ".a-temporary.txt").exists()
+        (new.work / "a.txt").write_text("new")
+    assert (elsewhere / "thesis.txt").read_text() == "mine"
+    names = ["a.txt", "logs"] if resume else ["a.txt"]
+    assert sorted(path.name for path in final.iterdir()) == names
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["elsewhere", "run"]
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_other_files_in_an_unfinished_folder_are_kept(tmp_path, resume):
+    """Whoever tries again is told so again, and not that somebody is writing there."""
+    final, work = tmp_path / "run", tmp_path / "run.unfinished"
+    fill(work, "a.txt", "thesis.txt")
+    message, errors = "holds other files, such as thesis.txt", []
+    for _ in range(2):
+        with pytest.raises(OutputError, match=message) as error, staged(final, resume=resume):
+            pass
+        errors.append(error)  # with the frames it came through, and what they hold
+    for name in ("a.txt", "thesis.txt"):
+        assert (work / name).read_text() == "mine"
+
+
+def test_an_error_leaves_only_what_is_worth_a_look(tmp_path):
+    """And the lock is free again."""
+    final = tmp_path / "run"
+
+    def fail(*names):
+        with staged(final) as new:
+            fill(new.work, *names)
+            raise ZeroDivisionError
+
+    for names in ((), ("a.txt",), ()):
+        with pytest.raises(ZeroDivisionError):
+            fail(*names)
+        assert not final.exists()
+        assert (unfinished(final) / "a.txt").exists() == bool(names)
+        assert unfinished(final).exists() == bool(names)
+
+
+def test_an_older_folder_is_replaced_at_the_end(tmp_path):
+    final = tmp_path / "run"
+    fill(final, "a.txt", "logs")
+    with staged(final, overwrite=True) as new:
+        (new.work / "a.txt").write_text("new")
+        assert (final / "a.txt").read_text() == "mine"
+    assert [path.name for path in final.iterdir()] == ["a.txt"]
+    assert (final / "a.txt").read_text() == "new"
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
+@pytest.mark.parametrize("mask", [0o022, 0o077, 0o002])
+def test_files_are_readable_as_the_umask_says(tmp_path, mask):
+    before = os.umask(mask)
+    try:
+        write_json(tmp_path / "a.json", {"a": 1})
+    finally:
+        os.umask(before)
+    assert (tmp_path / "a.json").stat().st_mode & 0o777 == 0o666 & ~mask
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_json_that_others_could_not_read_is_not_written(tmp_path, value):
+    """Nor a half of it: the file stays as it was."""
+    path = tmp_path / "a.json"
+    write_json(path, {"a": 0.5})
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        write_json(path, {"b": 1, "a": [value]})
+    assert json.loads(path.read_text()) == {"a": 0.5}
+    assert [file.name for file in tmp_path.iterdir()] == ["a.json"]
+
+
+def test_a_file_that_is_not_complete_is_not_there(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_text("mine")
+
+    def fail():
+        with atomic_write(path) as temporary:
+            temporary.write_text("half")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    assert path.read_text() == "mine"
+    assert [file.name for file in tmp_path.iterdir()] == ["a.txt"]
