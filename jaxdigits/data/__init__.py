@@ -13,7 +13,8 @@
 | `arrays.py` | the prepared arrays |
 | `preparation.py` | preparing: once, safely |
 | `embedded.py` | the digits that need no download |
-| `folders.py` | folders of images: your own, or exported ones |
+| `folders.py` | folders of images or of IDX files: your own, or exported ones |
+| `exported.py` | writing a dataset as a folder of images, and its index |
 | `images.py` | image files of any kind, brought to one shape |
 
 Nothing here imports jax.
@@ -38,7 +39,8 @@ from jaxdigits.data.dataset import (
     check_images,
     from_arrays,
 )
-from jaxdigits.data.folders import export_folder, find_folder, load_folder
+from jaxdigits.data.exported import export_folder
+from jaxdigits.data.folders import find_folder, load_folder
 from jaxdigits.data.preparation import StrPath, find_spec, is_prepared, prepare, prepared_folder
 from jaxdigits.data.specs import SPECS
 from jaxdigits.errors import DataError, DataUnavailableError

@@ -214,7 +214,7 @@ def open_image(path: Path, convert: Callable[[Image.Image], R]) -> R:
             return convert(image)
     except DataError:
         raise
-    except Image.DecompressionBombError:
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise DataError(
             f"{path} has more than {MOST_PIXELS // 10**6} megapixels; make it smaller"
         ) from None

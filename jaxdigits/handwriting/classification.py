@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import UInt8
 
-from jaxdigits.data.folders import INDEX
+from jaxdigits.data.exported import INDEX
 from jaxdigits.data.images import read_images
 from jaxdigits.errors import DataError
 from jaxdigits.files import StrPath
