@@ -112,8 +112,10 @@ def _contrast(channel: Gray, widest: float) -> Ink:
 
 def _level(contrast: Ink) -> float:
     """Measure the contrast of strokes: 0 if nothing stands out from the noise."""
-    middle = np.median(contrast)
-    noise = 1.4826 * float(np.median(np.abs(contrast - middle)))
+    # Of a character cut out at its box, most may be ink: what is clearly ink is no noise.
+    ground = contrast[contrast <= contrast.max() / 2]
+    middle = np.median(ground)
+    noise = 1.4826 * float(np.median(np.abs(ground - middle)))
     floor = max(_FAINTEST, float(middle) + _NOISES * noise)
     inked = contrast[contrast > floor]
     if not len(inked):

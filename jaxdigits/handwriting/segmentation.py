@@ -19,6 +19,7 @@ from jaxdigits.handwriting.ink import (
     strokes,
 )
 from jaxdigits.handwriting.ruling import without_ruling
+from jaxdigits.handwriting.surroundings import without_edges, without_frames
 from jaxdigits.transforms.form import stroke_width
 
 MOST_CHARACTERS = 2_000
@@ -98,9 +99,9 @@ def find_characters(picture: Picture) -> list[Character]:
         [(10, 20, False), (10, 60, True)]
     """
     ink = find_ink(picture)
-    marked = strokes(ink)
+    marked = without_edges(strokes(ink))
     marked = without_ruling(marked, stroke_width(marked.astype(np.uint8)))
-    labels = _label(marked)
+    labels = _label(without_frames(marked))
     lines = _lines(_merge_characters(_pieces(labels), labels))
     return [
         Character(
