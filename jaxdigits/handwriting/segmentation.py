@@ -19,7 +19,7 @@ from jaxdigits.handwriting.ink import (
     strokes,
 )
 from jaxdigits.handwriting.ruling import without_ruling
-from jaxdigits.handwriting.surroundings import without_edges, without_frames
+from jaxdigits.handwriting.surroundings import sheet_alone, without_edges, without_frames
 from jaxdigits.transforms.form import stroke_width
 
 MOST_CHARACTERS = 2_000
@@ -98,10 +98,10 @@ def find_characters(picture: Picture) -> list[Character]:
         >>> [(found.top, found.left, found.after_space) for found in find_characters(page)]
         [(10, 20, False), (10, 60, True)]
     """
-    ink = find_ink(picture)
-    marked = without_edges(strokes(ink))
+    ink = find_ink(sheet_alone(picture))
+    marked = without_frames(without_edges(strokes(ink)))
     marked = without_ruling(marked, stroke_width(marked.astype(np.uint8)))
-    labels = _label(without_frames(marked))
+    labels = _label(marked)
     lines = _lines(_merge_characters(_pieces(labels), labels))
     return [
         Character(

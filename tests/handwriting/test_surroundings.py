@@ -1,0 +1,122 @@
+"""What surrounds writing is not read: underlines, frames, the edges of a sheet, the table."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import jaxdigits as jd
+from jaxdigits import handwriting
+from jaxdigits.errors import DataError
+from jaxdigits.handwriting.surroundings import sheet_alone, without_edges, without_frames
+
+PAPER, INK, DARK = 235, 40, 45
+
+
+def two_strokes() -> np.ndarray:
+    page = np.full((200, 300, 3), PAPER, np.uint8)
+    page[60:140, 80:88] = page[60:140, 160:168] = INK
+    return page
+
+
+def underline(page):
+    page[150:156, 60:190] = INK
+
+
+def overline(page):
+    page[44:50, 60:190] = INK
+
+
+def frame(page):
+    page[20:24, 20:280] = page[176:180, 20:280] = INK
+    page[20:180, 20:24] = page[20:180, 276:280] = INK
+
+
+def boxes(page):
+    for left in (60, 140):
+        page[40:43, left : left + 50] = page[157:160, left : left + 50] = INK
+        page[40:160, left : left + 3] = page[40:160, left + 47 : left + 50] = INK
+
+
+def edges(page):
+    page[:, :30] = page[:30] = DARK
+
+
+def strip(page):
+    page[:, :30] = DARK
+
+
+def table(page):
+    page[:20] = page[-20:] = page[:, :20] = page[:, -20:] = DARK
+
+
+def wide_table(page):
+    page[:45] = page[-45:] = page[:, :60] = page[:, -60:] = DARK
+
+
+AROUND = [underline, overline, frame, boxes, edges, strip, table, wide_table]
+
+
+@pytest.mark.parametrize("inverted", [False, True], ids=["on paper", "on a board"])
+@pytest.mark.parametrize("draw", AROUND, ids=lambda draw: draw.__name__)
+def test_what_is_around_is_not_read(draw, inverted):
+    page = two_strokes()
+    draw(page)
+    reading = handwriting.read(255 - page if inverted else page, jd.load("digits"))
+    assert reading.text == "1 1"
+    boxes = [(found.left, found.right) for found in reading.characters]
+    np.testing.assert_allclose(boxes, [(80, 88), (160, 168)], atol=2)
+
+
+def test_a_bar_above_one_character_stays():
+    # Such as that of a 5, which does not touch it.
+    marked = np.zeros((100, 100), bool)
+    marked[20:24, 30:60] = marked[30:80, 40:46] = True
+    np.testing.assert_array_equal(without_frames(marked), marked)
+
+
+def test_a_ring_around_a_dot_stays():
+    marked = np.zeros((100, 100), bool)
+    marked[20:80, 20:80] = True
+    marked[26:74, 26:74] = False
+    marked[46:54, 46:54] = True
+    np.testing.assert_array_equal(without_frames(marked), marked)
+
+
+def test_what_runs_along_the_border_stays_if_it_is_all_there_is():
+    seven = np.zeros((28, 20), bool)
+    seven[:4] = seven[:, 14:18] = True
+    np.testing.assert_array_equal(without_edges(seven), seven)
+
+
+@pytest.mark.parametrize("digit", [0, 8])
+def test_a_bold_digit_is_no_sheet(digit):
+    test = jd.data.load("digits", "test")
+    image = test.images[test.labels == digit][0]
+    rows, columns = (np.flatnonzero((image > 60).any(axis=axis)) for axis in (1, 0))
+    cut = np.pad(image[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1], 1)
+    large = np.asarray(Image.fromarray(255 - cut).resize((160, 200), Image.Resampling.BICUBIC))
+    picture = np.repeat(large[..., None], 3, axis=2)
+    np.testing.assert_array_equal(sheet_alone(picture), picture)
+
+
+@pytest.mark.parametrize("value", [0, 128, 255])
+def test_an_even_picture_is_left_alone(value):
+    picture = np.full((20, 30, 3), value, np.uint8)
+    np.testing.assert_array_equal(sheet_alone(picture), picture)
+
+
+@pytest.mark.parametrize("margin", [1, 2])
+def test_digits_cut_out_at_their_box(margin):
+    test, run = jd.data.load("digits", "test"), jd.load("digits")
+    right = 0
+    for image, label in list(zip(test.images, test.labels, strict=True))[:30]:
+        rows, columns = (np.flatnonzero((image > 60).any(axis=axis)) for axis in (1, 0))
+        cut = np.pad(image[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1], margin)
+        size = (4 * cut.shape[1], 4 * cut.shape[0])
+        large = np.asarray(Image.fromarray(255 - cut).resize(size, Image.Resampling.BICUBIC))
+        try:
+            text = handwriting.read(np.repeat(large[..., None], 3, axis=2), run).text
+        except DataError:
+            continue
+        right += text == str(label)
+    assert right >= 28
