@@ -39,7 +39,7 @@ ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "experiments" / "results"
 NEIGHBORS = {
     "config.py": ["tests/test_config.py", "tests/training", "tests/sweeps"],
-    "files.py": ["tests/runs/test_runs.py", "tests/cli"],
+    "files.py": ["tests/test_files.py", "tests/runs/test_runs.py"],
     "losses.py": ["tests/test_losses.py", "tests/training"],
     "by_hand": ["tests/by_hand"],
     "data": ["tests/data", "tests/test_library.py", "tests/runs/test_inputs.py"],
