@@ -112,12 +112,18 @@ def test_files_are_readable_as_the_umask_says(tmp_path, mask):
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_json_that_others_could_not_read_is_not_written(tmp_path, value):
-    """Nor a half of it: the file stays as it was."""
+def test_numbers_that_json_lacks_are_null(tmp_path, value):
+    path = tmp_path / "a.json"
+    write_json(path, {"b": 1, "a": [value, {"c": (value, 0.5)}]})
+    document = json.loads(path.read_text(), parse_constant=pytest.fail)
+    assert document == {"b": 1, "a": [None, {"c": [None, 0.5]}]}
+
+
+def test_what_json_cannot_hold_leaves_the_file_as_it_was(tmp_path):
     path = tmp_path / "a.json"
     write_json(path, {"a": 0.5})
-    with pytest.raises(ValueError, match="not JSON compliant"):
-        write_json(path, {"b": 1, "a": [value]})
+    with pytest.raises(TypeError):
+        write_json(path, {"b": 1, "a": object()})
     assert json.loads(path.read_text()) == {"a": 0.5}
     assert [file.name for file in tmp_path.iterdir()] == ["a.json"]
 

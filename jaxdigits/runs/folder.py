@@ -162,7 +162,8 @@ def load(folder: StrPath, *, model: Model | None = None, loss: Loss | None = Non
             f"the network in {folder} is your own: give it to jaxdigits.load(folder, model=...)"
         )
     params = _load_params(folder / PARAMS_FILE, run.model)
-    if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(params)):
+    member = folder.parent.name == MEMBERS  # the sweep says which have diverged
+    if not member and not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(params)):
         logger.warning("the training of %s diverged: its parameters are not finite", folder)
     return replace(run, params=params, history=_load_history(folder), folder=absolute(folder))
 
