@@ -44,7 +44,7 @@ def sheet_alone(picture: Picture) -> Picture:
     number = int(areas.argmax())
     rows, columns = ndimage.find_objects(labels)[number]
     inside = labels[rows, columns] == number + 1
-    filled = ndimage.binary_fill_holes(inside)
+    filled = np.asarray(ndimage.binary_fill_holes(inside))
     written = 1 - areas[number] / filled.sum()
     if filled.sum() < _MUCH * gray.size or filled.mean() < _SQUARE or not 0 < written < _WRITTEN:
         return picture
@@ -111,7 +111,7 @@ def without_frames(strokes: Marks) -> Marks:
         held = inside & (lengths.max(axis=1) >= _HELD * min(height, width))
         if held.any():
             ring = labels[places[number]] == number + 1
-            holes = ndimage.binary_fill_holes(ring) & ~ring
+            holes = np.asarray(ndimage.binary_fill_holes(ring)) & ~ring
             within = np.unique(labels[places[number]][holes])
             dropped[number + 1] = np.isin(np.flatnonzero(held) + 1, within).any()
         elif width >= _FLAT * height:
