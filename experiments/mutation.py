@@ -251,7 +251,7 @@ def measure(
 
 def possible(rooms: list[str]) -> list[Fault]:
     """All faults that can be sown in these rooms."""
-    files = sorted(path for path in (ROOT / "jaxdigits").rglob("*.py"))
+    files = sorted((ROOT / "jaxdigits").rglob("*.py"))
     relative = [path.relative_to(ROOT) for path in files]
     return [fault for path in relative if path.parts[1] in rooms for fault in faults_in(str(path))]
 

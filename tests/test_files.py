@@ -61,7 +61,7 @@ def test_what_a_killed_process_left(tmp_path, resume):
 
 @pytest.mark.parametrize("resume", [False, True])
 def test_other_files_in_an_unfinished_folder_are_kept(tmp_path, resume):
-    """Whoever tries again is told so again, and not that somebody is writing there."""
+    """A second try gets the same error, not one about a lock."""
     final, work = tmp_path / "run", tmp_path / "run.unfinished"
     fill(work, "a.txt", "thesis.txt")
     message, errors = "holds other files, such as thesis.txt", []

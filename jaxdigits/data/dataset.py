@@ -15,6 +15,7 @@ SPLITS: tuple[Split, ...] = get_args(Split)
 
 FORM_NAMES = ("mnist", "emnist", "plain")
 """What `Dataset.form` can be: see `jaxdigits.transforms.form`."""
+
 TEST_FRACTION = 1 / 7
 """The share of each class that becomes the test split where there is none: MNIST's 1 in 7."""
 
@@ -380,6 +381,13 @@ def held_out_mask(labels: np.ndarray, share: float) -> np.ndarray:
         count = min(max(round(len(members) * share), 1), len(members) - 1)
         mask[np.random.RandomState(0).permutation(members)[:count]] = True
     return mask
+
+
+def hold_out_test(examples: Examples) -> tuple[Examples, Examples]:
+    """Take the test split, a seventh of each class, from the training examples; they come first."""
+    held_out = held_out_mask(examples.labels, TEST_FRACTION)
+    train, test = (Examples(*(array[mask] for array in examples)) for mask in (~held_out, held_out))
+    return train, test
 
 
 def split_rows(count: int, split: Split, held_out: np.ndarray | None = None) -> np.ndarray:

@@ -15,14 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from jaxdigits.data import embedded
-from jaxdigits.data.dataset import (
-    TEST_FRACTION,
-    Dataset,
-    Examples,
-    Split,
-    from_arrays,
-    held_out_mask,
-)
+from jaxdigits.data.dataset import Dataset, Examples, Split, from_arrays, hold_out_test
 from jaxdigits.data.exported import INDEX, read_index
 from jaxdigits.data.idx import find_idx_files, load_idx_folder
 from jaxdigits.data.sources import StrPath
@@ -119,14 +112,6 @@ def load_folder(
         part: sorted(_File(path.name, labels[name], path) for name in found for path in found[name])
         for part, found in parts.items()
     }
-    if "test" not in files:
-        whole = files["train"]
-        held_out = held_out_mask(np.array([file.label for file in whole]), TEST_FRACTION)
-        files["train"], files["test"] = (
-            [file for file, out in zip(whole, held_out, strict=True) if out == test]
-            for test in (False, True)
-        )
-
     shape = index.image_shape if index else image_shape or _SHAPE
     if image_shape not in (None, shape):
         raise DataError(f"{root} holds images of shape {shape}, as exported, not {image_shape}")
@@ -137,6 +122,8 @@ def load_folder(
         part: Examples(pixels, np.array([file.label for file in listed], np.int32))
         for (part, listed), pixels in zip(files.items(), np.split(images, cuts), strict=True)
     }
+    if "test" not in examples:
+        examples["train"], examples["test"] = hold_out_test(examples["train"])
     splits = from_arrays(
         root.name,
         examples["train"],
@@ -171,7 +158,7 @@ def _natural_order(names: Collection[str]) -> list[str]:
 
 def _find_parts(root: Path) -> dict[str, dict[str, list[Path]]]:
     """Find the images by part (`train` is always one) and by class folder."""
-    folders, images = _list(root)
+    folders, images, _ = _list(root)
     if not folders:
         raise DataError(f"there is no class folder in {root}: {_LAYOUT}")
     if not all(folder.name.lower() in _PARTS and _list(folder)[0] for folder in folders):
@@ -191,12 +178,13 @@ def _find_parts(root: Path) -> dict[str, dict[str, list[Path]]]:
 
 def _find_classes(folder: Path) -> dict[str, list[Path]]:
     """Find the images by class folder, of which each has some."""
-    folders, images = _list(folder)
+    folders, images, _ = _list(folder)
     if images:
         raise _astray(images[0])
-    classes = {}
+    classes: dict[str, list[Path]] = {}
+    skipped: list[str] = []
     for path in folders:
-        deeper, classes[path.name] = _list(path)
+        deeper, classes[path.name], others = _list(path)
         for inner in deeper:
             if any(_is_image(name) for _, _, names in os.walk(inner) for name in names):
                 raise DataError(
@@ -204,42 +192,36 @@ def _find_classes(folder: Path) -> dict[str, list[Path]]:
                     f"{_LAYOUT}"
                 )
         if not classes[path.name]:
-            others = _other_files([path])
             held = f"only files such as {others[0]}" if others else "nothing"
             raise DataError(
                 f"there is no image in {path}: it holds {held}; add images of the class"
             )
-    others = _other_files(folders)
-    if others:
+        skipped += others
+    if skipped:
         logger.warning(
             "%d files in %s are no images by their names, and are skipped: %s",
-            *(len(others), folder, ", ".join(others[:5]) + ", ..." * (len(others) > 5)),
+            *(len(skipped), folder, ", ".join(skipped[:5]) + ", ..." * (len(skipped) > 5)),
         )
     return classes
 
 
-def _other_files(folders: Sequence[Path]) -> list[str]:
-    """The names of visible files that are no images."""
-    return [
-        entry.name
-        for folder in folders
-        for entry in sorted(folder.iterdir())
-        if entry.name[0] != "." and entry.is_file() and not _is_image(entry.name)
-    ]
-
-
-def _list(folder: Path) -> tuple[list[Path], list[Path]]:
-    """List the visible folders in a folder and its images, each in order of their names."""
+def _list(folder: Path) -> tuple[list[Path], list[Path], list[str]]:
+    """List the visible folders in a folder, its images, and the names of other files, in order."""
     try:
         with os.scandir(folder) as scan:
-            entries = sorted((entry.name, entry.is_dir()) for entry in scan)
+            entries = sorted(
+                (entry.name, entry.is_dir(), entry.is_file())
+                for entry in scan
+                if entry.name[0] != "."
+            )
     except OSError as error:
         raise DataError(
             f"{folder} cannot be read as a folder of images: {error.strerror}"
         ) from None
-    folders = [folder / name for name, is_folder in entries if is_folder and name[0] != "."]
-    images = [folder / name for name, is_folder in entries if not is_folder and _is_image(name)]
-    return folders, images
+    folders = [folder / name for name, is_folder, _ in entries if is_folder]
+    images = [folder / name for name, is_folder, _ in entries if not is_folder and _is_image(name)]
+    others = [name for name, _, is_file in entries if is_file and not _is_image(name)]
+    return folders, images, others
 
 
 def _is_image(name: str) -> bool:

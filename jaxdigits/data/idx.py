@@ -21,14 +21,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import UInt8
 
-from jaxdigits.data.dataset import (
-    TEST_FRACTION,
-    Dataset,
-    Examples,
-    Split,
-    from_arrays,
-    held_out_mask,
-)
+from jaxdigits.data.dataset import Dataset, Examples, Split, from_arrays, hold_out_test
 from jaxdigits.errors import DataError
 
 _UNSIGNED_BYTE = 8
@@ -150,10 +143,7 @@ def load_idx_folder(root: Path, files: dict[str, dict[str, Path]]) -> dict[Split
         labels = np.searchsorted(known, examples.labels).astype(np.int32)
         parts[part] = Examples(np.ascontiguousarray(examples.images), labels)
     if "test" not in parts:
-        held_out = held_out_mask(parts["train"].labels, TEST_FRACTION)
-        images, labels = parts["train"]
-        parts["train"] = Examples(images[~held_out], labels[~held_out])
-        parts["test"] = Examples(images[held_out], labels[held_out])
+        parts["train"], parts["test"] = hold_out_test(parts["train"])
     names = tuple(map(str, known.tolist()))
     return from_arrays(root.name, parts["train"], parts["test"], names, parts.get("validation"))
 

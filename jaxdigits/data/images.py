@@ -208,12 +208,17 @@ def open_image(path: Path, convert: Callable[[Image.Image], R]) -> R:
         DataError: it does not exist, is not an image, is damaged, or too large.
     """
     try:
-        formats = (*FORMATS, *_other_formats(path))
+        _check_kind(path)
         # An open file: by its path, Pillow maps a TIFF into memory and mixes up its rows.
-        with path.open("rb") as file, Image.open(file, formats=formats) as image:
-            return convert(image)
+        with path.open("rb") as file:
+            formats = (*FORMATS, *_other_formats(path, file.read(12)))
+            file.seek(0)
+            with Image.open(file, formats=formats) as image:
+                return convert(image)
     except DataError:
         raise
+    except FileNotFoundError:
+        raise DataError(f"there is no file {path}; name a picture") from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise DataError(
             f"{path} has more than {MOST_PIXELS // 10**6} megapixels; make it smaller"
@@ -222,20 +227,16 @@ def open_image(path: Path, convert: Callable[[Image.Image], R]) -> R:
         raise unreadable(path, error) from None
 
 
-def _other_formats(path: Path) -> tuple[str, ...]:
-    """Return the formats that need another library, if the file has one; refuse what is none."""
-    try:
-        kind = path.stat().st_mode
-        if stat.S_ISDIR(kind):
-            raise DataError(f"{path} is a folder; name the pictures in it, such as {path}/*.png")
-        if not stat.S_ISREG(kind):  # reading a pipe might never end
-            raise DataError(f"{path} is not a file; name a picture")
-        with path.open("rb") as file:
-            head = file.read(12)
-    except FileNotFoundError:
-        raise DataError(f"there is no file {path}; name a picture") from None
-    except OSError as error:
-        raise unreadable(path, error) from None
+def _check_kind(path: Path) -> None:
+    kind = path.stat().st_mode
+    if stat.S_ISDIR(kind):
+        raise DataError(f"{path} is a folder; name the pictures in it, such as {path}/*.png")
+    if not stat.S_ISREG(kind):  # reading a pipe might never end
+        raise DataError(f"{path} is not a file; name a picture")
+
+
+def _other_formats(path: Path, head: bytes) -> tuple[str, ...]:
+    """Return the formats that need another library, if the file begins as one; refuse a PDF."""
     if not head:
         raise DataError(f"{path} is empty; replace or delete it")
     if head.startswith(b"%PDF"):
@@ -265,7 +266,7 @@ def _to_gray(image: Image.Image) -> Real[np.ndarray, "height width"]:
     upright = ImageOps.exif_transpose(image)
     if is_wide(upright):
         return np.asarray(upright).astype(np.float32)
-    if "A" in upright.getbands() or "transparency" in upright.info:
+    if is_transparent(upright):
         upright = opaque(upright.convert("RGBA"))
     return np.asarray(upright.convert("L"))
 
@@ -275,11 +276,16 @@ def is_wide(image: Image.Image) -> bool:
     return image.mode.startswith("I") or image.mode == "F"
 
 
+def is_transparent(image: Image.Image) -> bool:
+    """Tell whether an image may have transparent pixels."""
+    return "A" in image.getbands() or "transparency" in image.info
+
+
 def opaque(image: Image.Image) -> Image.Image:
     """Lay a transparent image (RGBA) on a ground of one color.
 
-    A sheet, most of whose box is opaque and which shows something, goes on in the color of its
-    edge. Strokes that stand alone are laid on white if they are dark, otherwise on black.
+    A sheet that fills most of its box, with something on it, is extended in the color of its edge.
+    Strokes without a sheet are laid on white if they are dark, otherwise on black.
 
     Example:
         >>> card = Image.new("RGBA", (40, 40))

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
-from jaxdigits.data.images import MOST_PIXELS, is_wide, opaque, open_image, stretch
+from jaxdigits.data.images import MOST_PIXELS, is_transparent, is_wide, opaque, open_image, stretch
 from jaxdigits.files import StrPath
 from jaxdigits.handwriting.ink import Picture
 
@@ -54,7 +54,7 @@ def _reduce(image: Image.Image) -> Image.Image:
     exif = image.getexif()  # which way is up
     if is_wide(image):
         image = Image.fromarray(stretch(np.asarray(image).astype(np.float32)))
-    elif "transparency" in image.info or image.mode in ("LA", "PA", "La"):
+    elif is_transparent(image):
         image = image.convert("RGBA")
     elif image.mode == "1":
         image = image.convert("L")

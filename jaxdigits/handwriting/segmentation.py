@@ -19,7 +19,7 @@ from jaxdigits.handwriting.ink import (
     strokes,
 )
 from jaxdigits.handwriting.ruling import without_ruling
-from jaxdigits.handwriting.surroundings import sheet_alone, without_edges, without_frames
+from jaxdigits.handwriting.surroundings import SMALLEST, sheet_alone, without_edges, without_frames
 from jaxdigits.transforms.form import stroke_width
 
 MOST_CHARACTERS = 2_000
@@ -147,7 +147,7 @@ def _usual_size(pieces: Sequence[_Piece]) -> int:
 
 def _merge_characters(pieces: Sequence[_Piece], labels: Labels) -> list[_Piece]:
     """Drop dirt, blobs and frames, and merge the pieces that are one character."""
-    large = [piece for piece in pieces if piece.size >= 0.02 * min(labels.shape)]
+    large = [piece for piece in pieces if piece.size >= SMALLEST * min(labels.shape)]
     if not 1 <= len(large) <= MOST_CHARACTERS:
         raise DataError(_NOT_WRITING)
     usual = _usual_size(large)

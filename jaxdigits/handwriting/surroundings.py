@@ -5,6 +5,9 @@ from scipy import ndimage
 
 from jaxdigits.handwriting.ink import Labels, Marks, Picture, connected
 
+SMALLEST = 0.02
+"""The least size of a piece that may be a character, as a share of the picture's shorter side."""
+
 _APART = 60.0  # the least difference in gray between a sheet and the table
 _MUCH = 0.25  # the least share of the picture that a sheet covers
 _SQUARE = 0.85  # the least share of its box that it covers; the fullest digit covers four fifths
@@ -39,8 +42,6 @@ def sheet_alone(picture: Picture) -> Picture:
         return picture
     labels = connected(bright if share <= 0.1 else ~bright)
     areas = np.bincount(labels.ravel())[1:]
-    if not areas.size:
-        return picture
     number = int(areas.argmax())
     rows, columns = ndimage.find_objects(labels)[number]
     inside = labels[rows, columns] == number + 1
@@ -104,16 +105,19 @@ def without_frames(strokes: Marks) -> Marks:
     places = ndimage.find_objects(labels)
     boxes = np.array([[s.start, s.stop] for place in places for s in place]).reshape(-1, 2, 2)
     dropped = np.zeros(len(places) + 1, bool)
+    # Each is compared with each: not the thousands of dots of a printed picture.
+    large = np.flatnonzero(np.ptp(boxes, axis=2).max(axis=1) >= SMALLEST * min(strokes.shape))
+    boxes = boxes[large]
     lengths = boxes[:, :, 1] - boxes[:, :, 0]
     centers = boxes.mean(axis=2)
-    for number, (box, (height, width)) in enumerate(zip(boxes, lengths, strict=True)):
+    for number, box, (height, width) in zip(large, boxes, lengths, strict=True):
         inside = ((boxes[:, :, 0] > box[:, 0]) & (boxes[:, :, 1] < box[:, 1])).all(axis=1)
         held = inside & (lengths.max(axis=1) >= _HELD * min(height, width))
         if held.any():
             ring = labels[places[number]] == number + 1
             holes = np.asarray(ndimage.binary_fill_holes(ring)) & ~ring
             within = np.unique(labels[places[number]][holes])
-            dropped[number + 1] = np.isin(np.flatnonzero(held) + 1, within).any()
+            dropped[number + 1] = np.isin(large[held] + 1, within).any()
         elif width >= _FLAT * height:
             over = (box[1, 0] < centers[:, 1]) & (centers[:, 1] < box[1, 1])
             dropped[number + 1] = np.sum(over & (lengths[:, 0] > 2 * height)) > 1
@@ -123,7 +127,8 @@ def without_frames(strokes: Marks) -> Marks:
 def _without(dropped: np.ndarray, strokes: Marks, labels: Labels) -> Marks:
     """Drop pieces by their numbers, unless nothing large is left."""
     dropped[0] = False
-    left = strokes & ~dropped[labels]
-    places = ndimage.find_objects(connected(left))
-    size = max((side.stop - side.start for place in places for side in place), default=0)
-    return left if size >= _LARGE * min(strokes.shape) else strokes
+    if not dropped.any():
+        return strokes
+    left = [p for p, out in zip(ndimage.find_objects(labels), dropped[1:], strict=True) if not out]
+    size = max((side.stop - side.start for place in left for side in place), default=0)
+    return strokes & ~dropped[labels] if size >= _LARGE * min(strokes.shape) else strokes

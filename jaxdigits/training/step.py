@@ -102,8 +102,8 @@ def make_step(
         ema_params = state.ema_params
         if ema_params is not None:
             # A shorter memory at first, or the initial values would be felt for long.
-            step = state.step.astype(jnp.float32)
-            decay = jnp.minimum(ema_decay, (1 + step) / (10 + step))
+            done = state.step.astype(jnp.float32)
+            decay = jnp.minimum(ema_decay, (1 + done) / (10 + done))
             ema_params = optax.incremental_update(params, ema_params, 1 - decay)
         valid = (batch.weights > 0).astype(jnp.float32)
         sums = Sums(losses @ valid, (logits.argmax(axis=-1) == batch.labels) @ valid)

@@ -214,14 +214,14 @@ def bars(count):
 
 @pytest.mark.parametrize(("height", "joined"), [(100, 4), (200, 6)])
 def test_how_near_strokes_touch(height, joined):
-    """Nearer than 3 % of their height, to a pixel on each side."""
+    """Nearer than 3% of their height, to a pixel on each side."""
     for gap, count in ((joined, 1), (joined + 1, 2)):
         strokes = [(20, 20 + height, left, left + 10) for left in (100, 110 + gap)]
         assert len(find_characters(page_of(*strokes, shape=(240, 240)))) == count
 
 
 def test_how_far_apart_words_are():
-    """From 60 % of a line's height."""
+    """From 60% of a line's height."""
     for gap, spaces in ((47, 0), (50, 1)):
         found = find_characters(page_of((20, 100, 30, 38), (20, 100, 38 + gap, 46 + gap)))
         assert sum(character.after_space for character in found) == spaces
@@ -245,7 +245,7 @@ def test_what_lies_at_the_border(boxes, count):
 
 
 def test_dirt_is_no_character():
-    """What is smaller than 15 % of a stroke."""
+    """What is smaller than 15% of a stroke."""
     for size, count in ((11, 1), (13, 2)):
         found = find_characters(page_of((20, 100, 90, 98), (96, 100, 130, 130 + size)))
         assert len(found) == count

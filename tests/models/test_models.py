@@ -124,7 +124,7 @@ def test_resnet18_starts_as_published():
 
 @pytest.mark.parametrize("name", ["mlp", "convnet"])
 def test_no_key_is_used_twice(name):
-    """By jax's own checker: each layer starts, and leaves out, by a key of its own."""
+    """jax's checker of keys finds none that initialization or dropout uses twice."""
     config = TrainConfig(model=name, dropout=0.5)
     model = make_model(config.replace(hidden=(8, 8)) if name == "mlp" else config, 10)
     assert model.apply_train is not None

@@ -176,7 +176,7 @@ def test_nothing_moves_between_host_and_device_in_an_epoch(digits):
 def test_what_the_caller_gives_stays_the_caller_s(digits, given):
     """A state that was not made in a compiled program is donated like any other."""
     params = jd.models.linear.init(jax.random.key(1))
-    model = jd.Model(lambda _: params, jd.models.linear.apply)  # a start of its own
+    model = jd.Model(lambda _: params, jd.models.linear.apply)  # returns existing arrays
     if given:
         model = model._replace(init=jd.models.linear.init)
     data, key, rate = jax.device_put(small(digits)), jax.random.key(0), jnp.float32(0.2)
