@@ -167,9 +167,11 @@ def scaling(
 
     swept = scaling.sweeps(jax.device_count())
     document = _measure(scaling.plan(swept, rounds), data.load("digits", "train"))
-    plots.save(plots.scaling(scaling.panels(swept, document), scaling.heading(document)), out)
-    print(f"{report.measurement(document)}\n\ndrawn to {out}")
+    print(report.measurement(document))
     _write(document, json)
+    with plots.optional():
+        plots.save(plots.scaling(scaling.panels(swept, document), scaling.heading(document)), out)
+        print(f"\ndrawn to {out}")
 
 
 def time_to(data: DataOptions, accuracy: float = 0.99, seeds: int = 20, json: File = None) -> None:

@@ -43,8 +43,10 @@ def evaluate(
     texts = [summary(found)]
     if found.robustness:
         path = out or Path(f"{run.expanduser().resolve().name}-robustness.png")
-        plots.save(plots.robustness(*found.robustness), path)
-        texts += [robustness_table(found.robustness), f"written to {path}"]
+        texts.append(robustness_table(found.robustness))
+        with plots.optional():
+            plots.save(plots.robustness(*found.robustness), path)
+            texts.append(f"written to {path}")
     report("\n\n".join(texts), {"run": str(run), **found.as_dict()}, as_json=json)
 
 

@@ -16,11 +16,15 @@ Ink = Float32[np.ndarray, "height width"]
 Marks = Bool[np.ndarray, "height width"]
 Labels = Int[np.ndarray, "height width"]
 
+APART = 60.0
+"""The least difference in gray, 0..255, between what is clearly apart."""
+
 _COARSE = 96  # pixels of the longer side of the picture in which the ground is estimated
 _WIDEST = 0.3  # share of that side: what is dark and wider is ground
 _ROOM = 6.0  # the width of that, in stroke widths, once these are known
 _DARKEST = 100.0  # differences on a darker ground count as on this one
 _FAINTEST = 0.08  # the least contrast of ink, 0..1
+_CROP = 0.5  # the most width of a single character cut out at its box, in its height
 _NOISES = 6.0  # the least contrast of ink, in deviations of the ground's noise
 _CLEARLY = 2.5  # the contrast of strokes over the least; noise reaches up to twice
 _BLANK = "there is no writing in it: nothing stands out from the ground"
@@ -47,6 +51,20 @@ def find_ink(picture: Picture) -> Ink:
         (1.0, 0.0, True)
     """
     picture = picture if _on_light_ground(picture) else 255 - picture
+    try:
+        return _find(picture)
+    except DataError:
+        ground = _clear_ground(picture)
+        if ground is None:
+            raise
+        # Of a 1 cut out at its box there is too little ground to measure: add some.
+        margin = max(picture.shape[:2])
+        around = ((margin, margin), (margin, margin))
+        padded = [np.pad(picture[..., c], around, constant_values=ground[c]) for c in range(3)]
+        return _find(np.stack(padded, axis=-1))[margin:-margin, margin:-margin]
+
+
+def _find(picture: Picture) -> Ink:
     small = _reduce(picture, 4 * _COARSE)
     levels = [_level(_contrast(channel, _WIDEST)) for channel in _channels(small)]
     levels[0] *= 4 / 3  # gray, unless a color shows much more: colors are noisier
@@ -57,6 +75,32 @@ def find_ink(picture: Picture) -> Ink:
     # Again, with a ground that follows shadows as closely as these strokes allow.
     share = _ROOM * _median_width(strokes(ink)) / max(ink.shape)
     return _ink(_contrast(channel, share)) if share < _WIDEST else ink
+
+
+def _clear_ground(picture: Picture) -> UInt8[np.ndarray, "3"] | None:
+    """Return the color of the ground of a narrow picture, if it is far brighter than the rest."""
+    gray = ndimage.median_filter(picture.mean(axis=2), 5)  # noise is no contrast
+    bright = gray > two_groups(gray)
+    narrow = min(gray.shape) < _CROP * max(gray.shape)
+    if not narrow or bright.all() or gray[bright].mean() - gray[~bright].mean() < APART:
+        return None
+    return np.median(picture[bright], axis=0).astype(np.uint8)
+
+
+def two_groups(gray: np.ndarray) -> float:
+    """Find the limit between two groups that differ as much as they can: Otsu, IEEE SMC 9 (1979).
+
+    Example:
+        >>> 10 < two_groups(np.array([[10, 12, 11], [200, 210, 205]])) < 200
+        True
+    """
+    counts, edges = np.histogram(gray, 64)
+    middles = (edges[1:] + edges[:-1]) / 2
+    below = np.cumsum(counts)[:-1]
+    above = gray.size - below
+    sums = np.cumsum(counts * middles)
+    means = sums[:-1] / np.maximum(below, 1), (sums[-1] - sums[:-1]) / np.maximum(above, 1)
+    return float(edges[1:-1][np.argmax(below * above * (means[0] - means[1]) ** 2)])
 
 
 def _ink(contrast: Ink) -> Ink:

@@ -1,4 +1,4 @@
-"""Remove the lines of ruled and squared paper, but not what is written over them."""
+"""Remove lines that go through characters, of the paper or of a pen, but not the characters."""
 
 import numpy as np
 from scipy import ndimage
@@ -7,6 +7,10 @@ from jaxdigits.handwriting.ink import Labels, Marks, connected
 
 _SPAN = 0.6  # the least length of the paper's lines, as a share of the picture's side
 _BRIDGE = 3.0  # the gap that a crossing stroke may leave in a line, in stroke widths
+_LONG = 1.5  # the least width of characters that a line connects, in their height
+_WHOLE = 0.95  # the least share of that width which the line covers
+_STRAIGHT = 1.0  # the most that it deviates from a straight line, in stroke widths
+_CROSSED = 1.6  # the thickness of a line, over its usual one, from which a stroke crosses it
 
 
 def without_ruling(strokes: Marks, width: float) -> Marks:
@@ -53,6 +57,71 @@ def _horizontal_lines(strokes: Marks, width: float) -> Marks:
         if len(spans) > 2 or (span in through and (len(through) > 1 or hairline)):
             found |= line
     return found
+
+
+def without_strikes(strokes: Marks, width: float) -> Marks:
+    """Remove lines that were drawn through several characters, or below them so that they touch.
+
+    Args:
+        strokes: where ink is.
+        width: of strokes, in pixels.
+
+    Example:
+        >>> page = np.zeros((100, 200), bool)
+        >>> page[20:80, 40:46] = page[20:80, 100:106] = page[20:80, 160:166] = True
+        >>> page[50:54, 20:180] = True                       # a line through three strokes
+        >>> left = without_strikes(page, width=6.0)
+        >>> int(left.sum()), int(left[51].sum())
+        (1080, 18)
+    """
+    rest = strokes.copy()
+    labels = connected(strokes)
+    for number, (rows, columns) in enumerate(ndimage.find_objects(labels), 1):
+        if columns.stop - columns.start < _LONG * (rows.stop - rows.start):
+            continue
+        piece = labels[rows, columns] == number
+        line = _line_through(piece, width)
+        places = ndimage.find_objects(connected(piece & ~line))
+        crossing = [(x.start, x.stop) for y, x in places if y.stop - y.start > 3 * width]
+        sticks_out = line[:, : round(width)].any() and line[:, -round(width) :].any()
+        if len(crossing) > 1 and sticks_out:
+            rest[rows, columns] &= ~line
+    return rest
+
+
+def _line_through(piece: Marks, width: float) -> Marks:
+    """Mark a nearly straight line from end to end of a piece, but for what crosses it."""
+    path = _level_path(piece)
+    columns = np.arange(len(path))
+    covered = piece[path, columns]
+    none = np.zeros_like(piece)
+    if covered.mean() < _WHOLE:
+        return none
+    straight = np.polyval(np.polyfit(columns, path, 1), columns)
+    if np.std(path - straight) > _STRAIGHT * width:
+        return none
+    thickness = _vertical_runs(piece)
+    most = _CROSSED * np.median(thickness[path, columns][covered])
+    labels = connected(piece & (thickness <= most))
+    on_line = np.unique(labels[path, columns])
+    return np.isin(labels, on_line[on_line > 0])
+
+
+def _level_path(piece: Marks) -> np.ndarray:
+    """Find the row in each column of a path through as much ink, and as level, as can be."""
+    height, width = piece.shape
+    cost = np.where(piece, 0.0, 1.0)
+    total, steps = cost[:, 0], np.zeros((width, height), int)
+    for column in range(1, width):
+        around = np.pad(total, 1, constant_values=np.inf)
+        choices = np.stack([around[:-2] + 0.2, around[1:-1], around[2:] + 0.2])
+        best = choices.argmin(axis=0)
+        steps[column] = best - 1
+        total = choices[best, np.arange(height)] + cost[:, column]
+    path = [int(total.argmin())]
+    for column in range(width - 1, 0, -1):
+        path.append(path[-1] + steps[column, path[-1]])
+    return np.array(path[::-1])
 
 
 def _vertical_runs(strokes: Marks) -> Labels:

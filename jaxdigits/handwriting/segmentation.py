@@ -18,7 +18,7 @@ from jaxdigits.handwriting.ink import (
     find_ink,
     strokes,
 )
-from jaxdigits.handwriting.ruling import without_ruling
+from jaxdigits.handwriting.ruling import without_ruling, without_strikes
 from jaxdigits.handwriting.surroundings import SMALLEST, sheet_alone, without_edges, without_frames
 from jaxdigits.transforms.form import stroke_width
 
@@ -33,6 +33,9 @@ _GAP = 0.03  # strokes nearer than this share of the usual height touch
 _SPACE = 0.6  # a gap wider than this share of a line's height is a space
 _MOST_REFUSED = 4.0  # the most area of shadows, stains and edges, in areas of strokes
 _BLOB = 0.45  # a piece with a stroke wider than this share of its larger side is a blob
+_TALL = 1.1  # the least height of brackets, in that of what is between them
+_SLIM, _NARROW = 0.25, 0.6  # the most thickness and width of a bracket, in its height
+_BULGE = 0.08  # the least that it bulges, or that its tips stick out
 _NOT_WRITING = "there is no writing in it: what it shows does not look like strokes of a pen"
 
 
@@ -79,6 +82,14 @@ class _Piece:
         return self.right - self.left
 
     @property
+    def rows(self) -> slice:
+        return slice(self.top, self.bottom)
+
+    @property
+    def columns(self) -> slice:
+        return slice(self.left, self.right)
+
+    @property
     def size(self) -> int:
         return max(self.height, self.width)
 
@@ -100,9 +111,11 @@ def find_characters(picture: Picture) -> list[Character]:
     """
     ink = find_ink(sheet_alone(picture))
     marked = without_frames(without_edges(strokes(ink)))
-    marked = without_ruling(marked, stroke_width(marked.astype(np.uint8)))
+    width = stroke_width(marked.astype(np.uint8))
+    marked = without_strikes(without_ruling(marked, width), width)
     labels = _label(marked)
     lines = _lines(_merge_characters(_pieces(labels), labels))
+    lines = [_without_brackets(line, labels) for line in lines]
     return [
         Character(
             piece.top,
@@ -180,13 +193,17 @@ def _is_stroke(piece: _Piece, labels: Labels) -> bool:
 
 
 def _is_edge(piece: _Piece, shape: tuple[int, ...]) -> bool:
-    """Tell whether a piece runs along the picture's border, as the edge of a sheet does."""
+    """Tell whether a piece runs along the picture's border, as the edge of a sheet does.
+
+    Of a 1 cut out at its box, the piece is much of the picture.
+    """
     height, width = shape
     beside = piece.left == 0 or piece.right == width
     above = piece.top == 0 or piece.bottom == height
     slim = min(piece.height, piece.width) < 0.25 * piece.size
     return slim and (
-        (beside and piece.height > 0.7 * height) or (above and piece.width > 0.7 * width)
+        (beside and piece.height > 0.7 * height and piece.width < 0.5 * width)
+        or (above and piece.width > 0.7 * width and piece.height < 0.5 * height)
     )
 
 
@@ -272,6 +289,28 @@ def _lines(pieces: Sequence[_Piece]) -> list[list[_Piece]]:
         else:
             best.append(piece)
     return sorted(lines, key=lambda line: np.mean([(p.top + p.bottom) / 2 for p in line]))
+
+
+def _without_brackets(line: list[_Piece], labels: Labels) -> list[_Piece]:
+    """Leave out a pair of brackets, of any kind, around all of a line."""
+    if len(line) < 3:
+        return line
+    first, *inner, last = line
+    lower = min(first.height, last.height) >= _TALL * max(piece.height for piece in inner)
+    opens, closes = (np.isin(labels[p.rows, p.columns], p.labels) for p in (first, last))
+    return inner if lower and _is_bracket(opens) and _is_bracket(closes[:, ::-1]) else line
+
+
+def _is_bracket(piece: Marks) -> bool:
+    """Tell whether a piece is one thin stroke that bulges to the left: `(`, `[`, or `{`."""
+    height, width = piece.shape
+    left, extents = piece.argmax(axis=1), piece[:, ::-1].argmax(axis=1)
+    extents = width - extents - left
+    ends = max(height // 10, 1)
+    bulge = (left[:ends].mean() + left[-ends:].mean()) / 2 - left[ends:-ends].min(initial=width)
+    tips = min(extents[:ends].max(), extents[-ends:].max()) - np.median(extents)
+    slim = np.median(extents) < _SLIM * height and width < _NARROW * height
+    return bool(slim and max(bulge, tips) > _BULGE * height)
 
 
 def _with_spaces(line: Sequence[_Piece]) -> Iterator[tuple[_Piece, bool]]:

@@ -3,19 +3,20 @@
 import numpy as np
 from scipy import ndimage
 
-from jaxdigits.handwriting.ink import Labels, Marks, Picture, connected
+from jaxdigits.handwriting.ink import APART, Labels, Marks, Picture, connected, two_groups
 
 SMALLEST = 0.02
 """The least size of a piece that may be a character, as a share of the picture's shorter side."""
 
-_APART = 60.0  # the least difference in gray between a sheet and the table
 _MUCH = 0.25  # the least share of the picture that a sheet covers
-_SQUARE = 0.85  # the least share of its box that it covers; the fullest digit covers four fifths
+_SQUARE = 0.85  # the least share of a rectangle around it; the fullest digit covers four fifths
 _WRITTEN = 0.3  # the most of a sheet that is written on
 _SIDE = 0.9  # the least share of one side of the picture that an edge covers,
 _SIDES = 1.2  # or of several sides, together
 _HELD = 0.3  # the least size of what a frame holds, as a share of its smaller side
-_FLAT = 5.0  # the least width of an underline, in its heights
+_FLAT = 5.0  # the least width of an underline, in its height
+_TALLER = 1.2  # the least height of what stands on it, in its height
+_MOST_OF_IT = 0.8  # the share of an underline that is no thicker than what counts as its thickness
 _LARGE = 0.1  # the least size of what must be left, as a share of the picture's shorter side
 
 
@@ -33,12 +34,12 @@ def sheet_alone(picture: Picture) -> Picture:
         80
     """
     gray = picture.mean(axis=2)
-    bright = gray > _threshold(gray)
+    bright = gray > two_groups(gray)
     if bright.all() or not bright.any():
         return picture
     border = np.concatenate([bright[0], bright[-1], bright[:, 0], bright[:, -1]])
     share = float(border.mean())
-    if 0.1 < share < 0.9 or abs(gray[bright].mean() - gray[~bright].mean()) < _APART:
+    if 0.1 < share < 0.9 or abs(gray[bright].mean() - gray[~bright].mean()) < APART:
         return picture
     labels = connected(bright if share <= 0.1 else ~bright)
     areas = np.bincount(labels.ravel())[1:]
@@ -47,7 +48,7 @@ def sheet_alone(picture: Picture) -> Picture:
     inside = labels[rows, columns] == number + 1
     filled = np.asarray(ndimage.binary_fill_holes(inside))
     written = 1 - areas[number] / filled.sum()
-    if filled.sum() < _MUCH * gray.size or filled.mean() < _SQUARE or not 0 < written < _WRITTEN:
+    if filled.sum() < _MUCH * gray.size or _fill(filled) < _SQUARE or not 0 < written < _WRITTEN:
         return picture
     sheet = np.zeros_like(bright)
     sheet[rows, columns] = filled
@@ -57,15 +58,15 @@ def sheet_alone(picture: Picture) -> Picture:
     return np.where(sheet[..., None], picture, color.astype(np.uint8))
 
 
-def _threshold(gray: np.ndarray) -> float:
-    """Split values in two groups that differ as much as they can: Otsu, IEEE SMC 9 (1979)."""
-    counts, edges = np.histogram(gray, 64)
-    middles = (edges[1:] + edges[:-1]) / 2
-    below = np.cumsum(counts)[:-1]
-    above = gray.size - below
-    sums = np.cumsum(counts * middles)
-    means = sums[:-1] / np.maximum(below, 1), (sums[-1] - sums[:-1]) / np.maximum(above, 1)
-    return float(edges[1:-1][np.argmax(below * above * (means[0] - means[1]) ** 2)])
+def _fill(shape: Marks) -> float:
+    """Return the share that a shape covers of the smallest rectangle around it, at any angle."""
+    points = np.argwhere(shape ^ ndimage.binary_erosion(shape))
+    angles = np.radians(np.arange(90))
+    along, across = (
+        np.ptp(points @ np.stack(axes), axis=0) + 1
+        for axes in ((np.cos(angles), np.sin(angles)), (-np.sin(angles), np.cos(angles)))
+    )
+    return float(shape.sum() / (along * across).min())
 
 
 def without_edges(strokes: Marks) -> Marks:
@@ -90,7 +91,9 @@ def without_edges(strokes: Marks) -> Marks:
 
 
 def without_frames(strokes: Marks) -> Marks:
-    """Remove thin rings around other pieces, and flat pieces that several others stand on.
+    """Remove thin rings around other pieces, closed or nearly so, and flat pieces along several.
+
+    A flat piece may slope, wave, or have an arrow's head or a bracket's ends.
 
     Example:
         >>> page = np.zeros((100, 100), bool)
@@ -111,17 +114,29 @@ def without_frames(strokes: Marks) -> Marks:
     lengths = boxes[:, :, 1] - boxes[:, :, 0]
     centers = boxes.mean(axis=2)
     for number, box, (height, width) in zip(large, boxes, lengths, strict=True):
-        inside = ((boxes[:, :, 0] > box[:, 0]) & (boxes[:, :, 1] < box[:, 1])).all(axis=1)
-        held = inside & (lengths.max(axis=1) >= _HELD * min(height, width))
-        if held.any():
-            ring = labels[places[number]] == number + 1
-            holes = np.asarray(ndimage.binary_fill_holes(ring)) & ~ring
-            within = np.unique(labels[places[number]][holes])
-            dropped[number + 1] = np.isin(large[held] + 1, within).any()
-        elif width >= _FLAT * height:
-            over = (box[1, 0] < centers[:, 1]) & (centers[:, 1] < box[1, 1])
-            dropped[number + 1] = np.sum(over & (lengths[:, 0] > 2 * height)) > 1
+        within = (box[:, 0] < centers) & (centers < box[:, 1])
+        smaller = (lengths < (height, width)).all(axis=1)
+        held = within.all(axis=1) & smaller & (lengths.max(axis=1) >= _HELD * min(height, width))
+        over = within[:, 1] & (large != number)
+        if held.any() or over.sum() > 1:
+            piece = labels[places[number]] == number + 1
+            thickness = np.quantile(_extents(piece), _MOST_OF_IT)
+            taller = lengths[over, 0] > max(2 * thickness, _TALLER * height)
+            flat = width >= _FLAT * height and taller.sum() > 1
+            inner = (centers[held] - box[:, 0]).astype(int).tolist()
+            dropped[number + 1] = flat or any(_is_around(piece, *center) for center in inner)
     return _without(dropped, strokes, labels)
+
+
+def _extents(piece: Marks) -> np.ndarray:
+    """Measure a piece in each of its columns, from its first row there to its last."""
+    return len(piece) - piece.argmax(axis=0) - piece[::-1].argmax(axis=0)
+
+
+def _is_around(piece: Marks, row: int, column: int) -> bool:
+    """Tell whether a piece is to the left and right of a place, above, and below."""
+    beams = piece[row, :column], piece[row, column:], piece[:row, column], piece[row:, column]
+    return all(beam.any() for beam in beams)
 
 
 def _without(dropped: np.ndarray, strokes: Marks, labels: Labels) -> Marks:

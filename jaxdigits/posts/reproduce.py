@@ -258,10 +258,11 @@ def _write(
         drawn.append((_joint_pictures(), studies[DIGITS]))
     for pictures, study in drawn:
         for file, draw in pictures.items():
-            figure = draw(study)
-            if figure is not None:
-                plots.save(figure, folder / file)
-                captions[file] = inspect.getdoc(draw) or ""
+            with plots.optional():
+                figure = draw(study)
+                if figure is not None:
+                    plots.save(figure, folder / file)
+                    captions[file] = inspect.getdoc(draw) or ""
     (folder / "report.md").write_text(report.markdown(document, captions))
     (folder / "report.html").write_text(report.html_page(document, captions, folder))
     write_json(folder / "report.json", document)

@@ -151,6 +151,14 @@ def load(folder: StrPath, *, model: Model | None = None, loss: Loss | None = Non
     folder = SHIPPED.get(str(folder)) or Path(os.path.expanduser(folder))
     if os.path.exists(folder / SWEEP_FILE):  # pathlib's raises for a name that is too long
         return _load_ensemble(folder)
+    run = read_run(folder, model, loss)
+    if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(run.params)):
+        logger.warning("the training of %s diverged: its parameters are not finite", folder)
+    return run
+
+
+def read_run(folder: Path, model: Model | None = None, loss: Loss | None = None) -> Run:
+    """Read a run folder, also of a sweep's member; see `load`."""
     path = folder / RUN_FILE
     document = read_document(path, FORMAT, missing=_way_to_a_run(folder))
     try:
@@ -162,9 +170,6 @@ def load(folder: StrPath, *, model: Model | None = None, loss: Loss | None = Non
             f"the network in {folder} is your own: give it to jaxdigits.load(folder, model=...)"
         )
     params = _load_params(folder / PARAMS_FILE, run.model)
-    member = folder.parent.name == MEMBERS  # the sweep says which have diverged
-    if not member and not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(params)):
-        logger.warning("the training of %s diverged: its parameters are not finite", folder)
     return replace(run, params=params, history=_load_history(folder), folder=absolute(folder))
 
 
@@ -237,7 +242,7 @@ def _load_ensemble(folder: Path) -> Run:
         calibration = Calibration.from_dict(calibration) if calibration else None
     except (ValueError, KeyError, TypeError, IndexError) as error:
         raise _damaged(path, error, "run the sweep again") from None
-    ensemble = stack([load(folder / MEMBERS / str(name)) for name in names])
+    ensemble = stack([read_run(folder / MEMBERS / str(name)) for name in names])
     return replace(ensemble, results=results, calibration=calibration, folder=absolute(folder))
 
 

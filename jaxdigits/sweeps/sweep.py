@@ -16,7 +16,7 @@ from jaxdigits.data import Dataset
 from jaxdigits.errors import ConfigError, DataError
 from jaxdigits.files import StrPath, staged_directory, unfinished
 from jaxdigits.runs.checkpoints import CHECKPOINT_FILES, write_manifest
-from jaxdigits.runs.folder import MEMBERS, RUN_FILE, SWEEP_FILE, load, save_new
+from jaxdigits.runs.folder import MEMBERS, RUN_FILE, SWEEP_FILE, load, read_run, save_new
 from jaxdigits.runs.inputs import Members
 from jaxdigits.runs.loop import Progress, progress_bar, train_loop
 from jaxdigits.runs.resume import (
@@ -365,7 +365,7 @@ class _Sweep:
 
     def _write(self, run: Run, folder: Path) -> Run:
         save_new(run, folder, overwrite=True)
-        return load(folder)
+        return read_run(folder)
 
 
 def _member(folder: Path | None, index: int) -> Path:

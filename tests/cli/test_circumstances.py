@@ -87,17 +87,39 @@ def test_the_users_style_of_pictures_changes_nothing(cli, tmp_path):
     np.testing.assert_array_equal(drawn["own"], drawn["theirs"])
 
 
-@pytest.mark.parametrize("command", [["train"], ["sweep", "--learning-rate", "0.1,0.2"]])
-def test_a_picture_that_fails_loses_no_training(cli, tmp_path, monkeypatch, command):
+@pytest.fixture
+def no_pictures(monkeypatch):
     def fail(*_: object, **__: object):
         raise ValueError("no such font\nand more")
 
-    monkeypatch.setattr(plots, "confusion", fail)
-    monkeypatch.setattr(plots, "settings", fail)
+    monkeypatch.setattr(plots, "save", fail)
+
+
+@pytest.mark.usefixtures("no_pictures")
+@pytest.mark.parametrize("command", [["train"], ["sweep", "--learning-rate", "0.1,0.2"]])
+def test_a_picture_that_fails_loses_no_training(cli, tmp_path, command):
     code, _, err = cli(*command, *QUICK, "--out", tmp_path / "run")
     assert code == 0
     assert err.count("pictures could not be drawn (no such font); all else is written") >= 1
     assert jd.load(tmp_path / "run").predict(np.zeros((1, 28, 28), np.uint8)).shape == (1,)
+
+
+@pytest.mark.usefixtures("no_pictures")
+@pytest.mark.parametrize(
+    ("command", "written"),
+    [
+        (["reproduce", "B1", "--seeds", "2", "--dataset", "digits", "--out", "report"], "report"),
+        (["evaluate", "digits", "--dataset", "digits", "--robustness"], None),
+    ],
+)
+def test_a_picture_that_fails_loses_no_measurement(cli, tmp_path, command, written):
+    code, out, err = cli(*command)
+    assert code == 0
+    assert "pictures could not be drawn (no such font)" in err
+    assert ("written to" in out) == bool(written)
+    if written:
+        names = {path.name for path in (tmp_path / written).iterdir()}
+        assert names == {"report.md", "report.html", "report.json"}
 
 
 @pytest.fixture

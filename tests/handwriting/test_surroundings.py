@@ -2,11 +2,13 @@
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageDraw
 
 import jaxdigits as jd
 from jaxdigits import handwriting
 from jaxdigits.errors import DataError
+from jaxdigits.handwriting.ruling import without_strikes
+from jaxdigits.handwriting.segmentation import find_characters
 from jaxdigits.handwriting.surroundings import sheet_alone, without_edges, without_frames
 
 PAPER, INK, DARK = 235, 40, 45
@@ -53,7 +55,53 @@ def wide_table(page):
     page[:45] = page[-45:] = page[:, :60] = page[:, -60:] = DARK
 
 
-AROUND = [underline, overline, frame, boxes, edges, strip, table, wide_table]
+def draw(page, *lines, width=6):
+    image = Image.fromarray(page)
+    for line in lines:
+        ImageDraw.Draw(image).line(line, fill=(INK, INK, INK), width=width)
+    page[:] = np.asarray(image)
+
+
+def sloping(page):
+    draw(page, [(50, 166), (200, 150)])
+
+
+def bracket_below(page):
+    draw(page, [(60, 150), (60, 166), (190, 166), (190, 150)], width=4)
+
+
+def brace_below(page):
+    draw(page, [(60, 152), (68, 162), (115, 162), (125, 172), (135, 162), (182, 162), (190, 152)])
+
+
+def arrow_below(page):
+    draw(page, [(60, 164), (190, 164)], [(178, 156), (190, 164), (178, 172)], width=4)
+
+
+def brackets(page):
+    for x, tip in ((60, 72), (190, 178)):
+        draw(page, [(tip, 52), (x, 52), (x, 148), (tip, 148)], width=4)
+
+
+def parentheses(page):
+    for x, tip in ((50, 66), (200, 184)):
+        draw(page, [(tip, 48), (x, 80), (x, 120), (tip, 152)], width=4)
+
+
+def stroke_through(page):
+    draw(page, [(60, 106), (190, 100)], width=5)
+
+
+def open_ring(page):
+    image = Image.fromarray(page)
+    ImageDraw.Draw(image).arc([30, 20, 220, 180], -40, 290, fill=(INK, INK, INK), width=5)
+    page[:] = np.asarray(image)
+
+
+AROUND = [
+    *(underline, overline, sloping, bracket_below, brace_below, arrow_below, brackets, parentheses),
+    *(stroke_through, frame, boxes, open_ring, edges, strip, table, wide_table),
+]
 
 
 @pytest.mark.parametrize("inverted", [False, True], ids=["on paper", "on a board"])
@@ -65,6 +113,28 @@ def test_what_is_around_is_not_read(draw, inverted):
     assert reading.text == "1 1"
     boxes = [(found.left, found.right) for found in reading.characters]
     np.testing.assert_allclose(boxes, [(80, 88), (160, 168)], atol=2)
+
+
+@pytest.mark.parametrize("degrees", [4, 12, 30])
+def test_a_sheet_lies_on_a_table_in_any_direction(degrees):
+    sheet = Image.fromarray(two_strokes())
+    turned = sheet.rotate(degrees, expand=True, fillcolor=(DARK, DARK, DARK))
+    alone = sheet_alone(np.asarray(turned))
+    np.testing.assert_array_equal(alone[0, 0], [PAPER] * 3)
+    assert int((alone < 128).sum()) == pytest.approx(int((two_strokes() < 128).sum()), rel=0.02)
+
+
+def test_a_character_wider_than_high_keeps_its_bar():
+    marked = np.zeros((100, 200), bool)
+    marked[30:34, 20:180] = marked[30:80, 20:26] = marked[30:80, 174:180] = True
+    np.testing.assert_array_equal(without_strikes(marked, width=6.0), marked)
+
+
+def test_the_first_and_last_of_a_number_are_no_brackets():
+    page = np.full((200, 300, 3), PAPER, np.uint8)
+    draw(page, [(60, 40), (50, 100), (60, 160)], [(150, 60), (150, 140)])
+    draw(page, [(220, 60), (250, 80), (230, 100), (250, 120), (220, 140)])
+    assert len(find_characters(page)) == 3
 
 
 def test_a_bar_above_one_character_stays():
@@ -125,7 +195,7 @@ def test_digits_cut_out_at_their_box():
     assert read_cut_out(jd.data.load("digits", "test"), margin=2, count=30) > 0.9
 
 
-@pytest.mark.parametrize(("margin", "least"), [(0, 0.85), (1, 0.96)])
+@pytest.mark.parametrize(("margin", "least"), [(0, 0.93), (1, 0.96)])
 def test_digits_of_mnist_cut_out_at_their_box(mnist_dir, margin, least):
     test = jd.data.load("mnist", "test", data_dir=mnist_dir)
     assert read_cut_out(test, margin, count=100) > least
