@@ -1,19 +1,22 @@
 """How often are pages read right that have lines, frames, and edges, or hardly any margin?
 
     python experiments/field.py --manual-dir FOLDER      # with MNIST's four files in it
+    python experiments/field.py --json before.json       # in an older checkout, to compare with
 
-Five test digits in a row, enlarged, in dark ink on noisy paper: as they are, with a wobbling
-underline, in a box, in a box each, with a dark strip on the left, and on a dark table. And single
-digits cut out at their box, with 0, 1, or 2 pixels of margin, enlarged four times. "sure" are pages
-read wrong with every character above 90%. Results are in `results/field.json`.
+Five test digits in a row, enlarged, in dark ink on noisy paper: as they are, with lines below and
+through them, in brackets, in boxes and a ring, with a dark strip on the left, and on a dark table.
+And single digits cut out at their box, with 0, 1, or 2 pixels of margin, enlarged four times.
+"sure" are pages read wrong with every character above 90%; "before" are pages read right by the
+version of `results/field_before.json`. Results are in `results/field.json`.
 """
 
 import argparse
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw
 from tabulate import tabulate
 
 import jaxdigits as jd
@@ -25,7 +28,8 @@ RESULTS = Path(__file__).parent / "results"
 PAPER, INK, DARK = 235, 40, 45
 DIGITS, SCALE, LEFT, TOP, PITCH = 5, 3, 90, 70, 90
 SIZE = SCALE * 28
-HEIGHT, WIDTH = TOP + SIZE + 70, LEFT + DIGITS * PITCH + 60
+RIGHT, BOTTOM = LEFT + DIGITS * PITCH, TOP + SIZE
+HEIGHT, WIDTH = BOTTOM + 70, RIGHT + 60
 
 Draw = Callable[[np.ndarray, np.random.Generator], None]
 
@@ -33,9 +37,67 @@ Draw = Callable[[np.ndarray, np.random.Generator], None]
 def underline(page: np.ndarray, rng: np.random.Generator) -> None:
     """Draw a line below the digits that wobbles."""
     phase = rng.uniform(0, 2 * np.pi)
-    for x in range(LEFT - 10, LEFT + DIGITS * PITCH):
-        y = TOP + SIZE + 10 + round(3 * np.sin(x / 40 + phase))
+    for x in range(LEFT - 10, RIGHT):
+        y = BOTTOM + 10 + round(3 * np.sin(x / 40 + phase))
         page[y : y + 4, x] = INK
+
+
+def lines(page: np.ndarray, *paths: Sequence[tuple[float, float]]) -> None:
+    """Draw lines from point to point, x before y."""
+    image = Image.fromarray(page.astype(np.uint8))
+    for path in paths:
+        ImageDraw.Draw(image).line(path, fill=INK, width=4)
+    page[:] = np.asarray(image)
+
+
+def sloping(page: np.ndarray, rng: np.random.Generator) -> None:
+    """Draw a line below the digits that rises or falls by up to a tenth."""
+    rise = rng.uniform(-0.1, 0.1) * (RIGHT - LEFT) / 2
+    lines(page, [(LEFT, BOTTOM + 25 - rise), (RIGHT, BOTTOM + 25 + rise)])
+
+
+def bracket_below(page: np.ndarray, _: np.random.Generator) -> None:
+    """Draw a bracket below the digits."""
+    corners = [(LEFT, BOTTOM), (LEFT, BOTTOM + 16), (RIGHT, BOTTOM + 16), (RIGHT, BOTTOM)]
+    lines(page, corners)
+
+
+def brace_below(page: np.ndarray, _: np.random.Generator) -> None:
+    """Draw a brace below the digits."""
+    y, middle = BOTTOM + 14, (LEFT + RIGHT) / 2
+    half = [(LEFT, y - 12), (LEFT + 10, y), (middle - 12, y), (middle, y + 16)]
+    lines(page, [*half, *((LEFT + RIGHT - x, y) for x, y in reversed(half[:3]))])
+
+
+def arrow(page: np.ndarray, _: np.random.Generator) -> None:
+    """Draw an arrow below the digits."""
+    y, head = BOTTOM + 20, RIGHT - 20
+    lines(page, [(LEFT, y), (RIGHT, y)], [(head, y - 12), (RIGHT, y), (head, y + 12)])
+
+
+def through(page: np.ndarray, rng: np.random.Generator) -> None:
+    """Draw a line through the digits that wobbles."""
+    y, phase = (TOP + BOTTOM) / 2 + rng.uniform(-8, 8), rng.uniform(0, 2 * np.pi)
+    columns = range(LEFT - 15, RIGHT + 10)
+    lines(page, [(x, y + 3 * np.sin(x / 40 + phase)) for x in columns])
+
+
+def parentheses(page: np.ndarray, _: np.random.Generator) -> None:
+    """Put the digits in parentheses."""
+    image = Image.fromarray(page.astype(np.uint8))
+    box = [LEFT - 30, TOP - 5, LEFT + 10, BOTTOM + 5]
+    ImageDraw.Draw(image).arc(box, 120, 240, fill=INK, width=4)
+    box = [RIGHT - 20, TOP - 5, RIGHT + 20, BOTTOM + 5]
+    ImageDraw.Draw(image).arc(box, -60, 60, fill=INK, width=4)
+    page[:] = np.asarray(image)
+
+
+def ring(page: np.ndarray, _: np.random.Generator) -> None:
+    """Draw a ring around the number that does not close."""
+    image = Image.fromarray(page.astype(np.uint8))
+    box = [LEFT - 60, TOP - 40, RIGHT + 40, BOTTOM + 40]
+    ImageDraw.Draw(image).arc(box, -40, 300, fill=INK, width=4)
+    page[:] = np.asarray(image)
 
 
 def rectangle(page: np.ndarray, top: int, left: int, bottom: int, right: int) -> None:
@@ -46,14 +108,14 @@ def rectangle(page: np.ndarray, top: int, left: int, bottom: int, right: int) ->
 
 def frame(page: np.ndarray, _: np.random.Generator) -> None:
     """Draw a box around the number."""
-    rectangle(page, TOP - 20, LEFT - 20, TOP + SIZE + 20, LEFT + DIGITS * PITCH + 10)
+    rectangle(page, TOP - 20, LEFT - 20, BOTTOM + 20, RIGHT + 10)
 
 
 def boxes(page: np.ndarray, _: np.random.Generator) -> None:
     """Draw a box around each digit."""
     for number in range(DIGITS):
         left = LEFT + number * PITCH
-        rectangle(page, TOP - 8, left - 2, TOP + SIZE + 8, left + SIZE + 2)
+        rectangle(page, TOP - 8, left - 2, BOTTOM + 8, left + SIZE + 2)
 
 
 def strip(page: np.ndarray, _: np.random.Generator) -> None:
@@ -73,6 +135,13 @@ def plain(page: np.ndarray, _: np.random.Generator) -> None:
 PAGES: dict[str, Draw] = {
     "plain": plain,
     "underline": underline,
+    "sloping underline": sloping,
+    "bracket below": bracket_below,
+    "brace below": brace_below,
+    "arrow below": arrow,
+    "line through the number": through,
+    "in parentheses": parentheses,
+    "open ring around the number": ring,
     "box around the number": frame,
     "box around each digit": boxes,
     "dark strip on the left": strip,
@@ -140,9 +209,12 @@ def main() -> None:
         crops = [make_crop(image, margin) for image in test.images[: options.crops]]
         texts = [str(label) for label in test.labels[: options.crops]]
         results[f"cut out, margin {margin}"] = judge(crops, texts, run)
-    print(
-        tabulate([{"kind": kind, **counts} for kind, counts in results.items()], "keys", "github")
-    )
+    before = json.loads((RESULTS / "field_before.json").read_text())["kinds"]
+    rows = [
+        {"kind": kind, "before": before.get(kind, {}).get("right"), **counts}
+        for kind, counts in results.items()
+    ]
+    print(tabulate(rows, "keys", "github"))
     write_json(options.json, {"data": test.fingerprint.as_dict(), "kinds": results})
 
 

@@ -18,6 +18,7 @@ from jaxdigits.errors import OutputError
 StrPath = str | os.PathLike[str]
 
 _LOCK = ".lock"
+_MOVES_OPEN_FILES = os.name != "nt"
 
 
 @contextlib.contextmanager
@@ -163,6 +164,8 @@ def staged_directory(
             with tempfile.TemporaryDirectory(prefix=".replaced-", dir=final.parent) as trash:
                 if final.exists():
                     final.rename(Path(trash) / final.name)
+                if not _MOVES_OPEN_FILES:
+                    lock.release()
                 (work / _LOCK).unlink()
                 work.rename(final)
         except OSError as error:

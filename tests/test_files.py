@@ -1,11 +1,14 @@
 """Files and folders: whole or not at all, and nobody else's is touched."""
 
+import contextlib
 import json
 import os
 from pathlib import Path
 
 import pytest
+from filelock import FileLock, Timeout
 
+from jaxdigits import files
 from jaxdigits.errors import OutputError
 from jaxdigits.files import atomic_write, staged_directory, unfinished, write_json
 
@@ -71,6 +74,30 @@ def test_other_files_in_an_unfinished_folder_are_kept(tmp_path, resume):
         errors.append(error)  # with the frames it came through, and what they hold
     for name in ("a.txt", "thesis.txt"):
         assert (work / name).read_text() == "mine"
+
+
+def test_a_system_that_moves_no_open_files_gets_a_closed_lock(tmp_path, monkeypatch):
+    """As Windows; elsewhere the lock is held to the end."""
+    held = []
+    rename = Path.rename
+
+    def watched(path, target):
+        if path.name == "run.unfinished":
+            lock = FileLock(tmp_path / "run.unfinished" / ".lock")
+            with contextlib.suppress(Timeout):
+                lock.acquire(blocking=False)
+            held.append(not lock.is_locked)
+            lock.release()
+        return rename(path, target)
+
+    unlink = Path.unlink
+    monkeypatch.setattr(Path, "rename", watched)
+    monkeypatch.setattr(Path, "unlink", lambda path, *a: path.name == ".lock" or unlink(path, *a))
+    for moves in (True, False):
+        monkeypatch.setattr(files, "_MOVES_OPEN_FILES", moves)
+        with staged(tmp_path / "run", overwrite=True) as new:
+            (new.work / "a.txt").write_text("new")
+    assert held == [True, False]
 
 
 def test_an_error_leaves_only_what_is_worth_a_look(tmp_path):

@@ -125,7 +125,7 @@ def read(picture: Picture, run: Run, *, threshold: float = 0.0) -> Reading:
 
 def to_image(ink: Gray, run: Run) -> UInt8[np.ndarray, "..."]:
     """Bring the ink of a character, bright on 0, to the form that a network was trained on."""
-    return to_form(ink, run.form, run.image_shape, light_ground=run.light_ground)
+    return to_form(ink, run.form, run.image_shape, light_ground=run.light_ground, extent=run.extent)
 
 
 def read_files(

@@ -22,6 +22,7 @@ from jaxdigits.transforms.form import stroke_width
 _WIDE = 0.75  # a piece wider than this share of its height may be more than one character
 _CUTS = 12  # the number of cuts to try, those through the least ink
 _CROSSED = 1.3  # the most ink that a cut may go through, in stroke widths
+_HIGH = 0.4  # the least height of a part, in that of the whole
 _CONFIDENT = 0.9  # the least confidence in each part
 _DOUBT = 0.3
 """The most doubt (1 - confidence) about a part, as a share of the doubt about the whole."""
@@ -53,6 +54,9 @@ def _split(character: Character, confidences: Callable) -> list[Character]:
     if not len(cuts):
         return [character]
     pairs = [(_part(character, 0, cut), _part(character, cut, width)) for cut in cuts.tolist()]
+    pairs = [pair for pair in pairs if min(len(part.ink) for part in pair) >= _HIGH * height]
+    if not pairs:
+        return [character]
     found = confidences([character.ink, *(part.ink for pair in pairs for part in pair)])
     worse = found[1:].reshape(-1, 2).min(axis=1)
     best = int(worse.argmax())

@@ -263,6 +263,10 @@ def _write(
                 if figure is not None:
                     plots.save(figure, folder / file)
                     captions[file] = inspect.getdoc(draw) or ""
-    (folder / "report.md").write_text(report.markdown(document, captions))
-    (folder / "report.html").write_text(report.html_page(document, captions, folder))
+    texts = {
+        "report.md": report.markdown(document, captions),
+        "report.html": report.html_page(document, captions, folder),
+    }
+    for file, text in texts.items():
+        (folder / file).write_text(text, encoding="utf-8")
     write_json(folder / "report.json", document)

@@ -22,9 +22,12 @@ from jaxdigits.losses import Loss
 from jaxdigits.models import Apply, Model, Params, make_model
 from jaxdigits.training.batches import EVALUATION_BATCH
 from jaxdigits.training.resolve import DataSpec, Parts
+from jaxdigits.transforms.form import measure_extent
 from jaxdigits.transforms.scaling import Scaling, scale_inputs, unit_pixels
 
 Images = Num[np.ndarray | Array, "n ..."]
+
+_MEASURED = 1_000  # images, to see how large characters are in them
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,6 +48,7 @@ class Run:
         image_shape: (height, width) or (height, width, channels) of the images that it takes.
         form: how a picture becomes such an image: `mnist`, `emnist`, or `plain`.
         light_ground: whether its images are dark on a light ground.
+        extent: what a character fills of an image of the form `plain`: the larger share of a side.
         light_files: of image files, whether those whose border does not tell are on a light ground.
         own: the names of the parts that no config can bring back: `model`, `loss`, ...
         loss: your own, if it was trained with one.
@@ -67,6 +71,7 @@ class Run:
     image_shape: tuple[int, ...] = (28, 28)
     form: str = "plain"
     light_ground: bool = False
+    extent: float = 1.0
     light_files: bool = False
     own: tuple[str, ...] = ()
     loss: Loss | None = None
@@ -228,11 +233,22 @@ def make_run(
         image_shape=spec.image_shape,
         form=validation.form,
         light_ground=validation.light_ground,
+        extent=_extent(validation),
         light_files=validation.light_files,
         own=parts.own,
         loss=parts.loss if "loss" in parts.own else None,
         **more,
     )
+
+
+def _extent(dataset: Dataset) -> float:
+    """Return what a character fills of an image; 1 in forms that have a size of their own."""
+    if dataset.form != "plain":
+        return 1.0
+    images = np.asarray(dataset.images[:_MEASURED])
+    if images.dtype != np.uint8:
+        images = np.round(255 * images).astype(np.uint8)
+    return measure_extent(images, light_ground=dataset.light_ground)
 
 
 class RunEvaluation(NamedTuple):

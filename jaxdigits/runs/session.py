@@ -244,7 +244,8 @@ class Session:
         )
         if self._start is None:
             return run
-        return replace(run, form=self._start.form, light_ground=self._start.light_ground)
+        start = self._start
+        return replace(run, form=start.form, light_ground=start.light_ground, extent=start.extent)
 
     def _finish(self, progress: Progress, folder: Path | None) -> Run:
         """Measure the network, and, in the process that writes, draw and save it."""

@@ -9,6 +9,13 @@
 | `skeleton.py` | strokes thinned to lines |
 """
 
-from jaxdigits.transforms.form import FORMS, to_emnist, to_form, to_mnist, to_plain
+from jaxdigits.transforms.form import (
+    FORMS,
+    measure_extent,
+    to_emnist,
+    to_form,
+    to_mnist,
+    to_plain,
+)
 
-__all__ = ["FORMS", "to_emnist", "to_form", "to_mnist", "to_plain"]
+__all__ = ["FORMS", "measure_extent", "to_emnist", "to_form", "to_mnist", "to_plain"]

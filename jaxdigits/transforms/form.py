@@ -5,7 +5,7 @@ raises DataError.
 
 | form | `mnist` | `emnist` | `plain` |
 |---|---|---|---|
-| larger side of the strokes | 20 of 28 pixels | 20 to 26 of 28 | the image's, of any size |
+| larger side of the strokes | 20 of 28 pixels | 20 to 26 of 28 | as in most images, of any size |
 | in the middle | the center of mass | the bounding box | the bounding box |
 | edges | gray by averaging | a Gaussian, bicubic | Hamming |
 
@@ -28,7 +28,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
-from jaxdigits.data.images import fit
+from jaxdigits.data.images import stretch
 from jaxdigits.errors import DataError
 from jaxdigits.transforms.skeleton import skeletonize
 
@@ -36,6 +36,9 @@ _SIDE = 28
 _MNIST_BOX = 20
 _INK = 0.1
 """Of the largest value: what is brighter belongs to the strokes."""
+
+_STROKE = 0.5
+"""Of the largest value: what is brighter is stroke, not its edge or the texture of the paper."""
 
 _EMNIST_BOX = 36
 """Pixels of a frame of 128x128 that a typical letter fills, before it is blurred there."""
@@ -95,16 +98,62 @@ def to_emnist(image: UInt8[np.ndarray, "height width"]) -> UInt8[np.ndarray, "28
 
 
 def to_plain(
-    image: UInt8[np.ndarray, "height width"], shape: tuple[int, int] = (_SIDE, _SIDE)
+    image: UInt8[np.ndarray, "height width"],
+    shape: tuple[int, int] = (_SIDE, _SIDE),
+    extent: float = 1.0,
 ) -> UInt8[np.ndarray, "rows columns"]:
-    """Fit a character into an image of a given height and width, without distortion.
+    """Fit a character into the middle of an image of a given height and width, without distortion.
+
+    Args:
+        image: the character.
+        shape: height and width.
+        extent: what it fills of these, as `measure_extent` gives it.
 
     Example:
-        >>> rows, columns = to_plain(np.full((200, 50), 90, np.uint8), (32, 32)).nonzero()
+        >>> stroke = np.full((200, 50), 90, np.uint8)
+        >>> rows, columns = (to_plain(stroke, (32, 32)) > 127).nonzero()
         >>> set(rows.tolist()) == set(range(32)), set(columns.tolist()) == set(range(12, 20))
         (True, True)
+        >>> rows, _ = (to_plain(stroke, (32, 32), extent=0.5) > 127).nonzero()
+        >>> set(rows.tolist()) == set(range(8, 24))
+        True
     """
-    return fit(np.pad(_cut(image, 0.0), 1), shape)
+    ink = _cut(image, 0.0)
+    rows, columns = _box(ink, _STROKE)
+    center = (rows.start + rows.stop) / 2, (columns.start + columns.stop) / 2
+    lengths = rows.stop - rows.start, columns.stop - columns.start
+    factor = max(length / side for length, side in zip(lengths, shape, strict=True)) / extent
+    sides = [max(round(factor * side), length) for side, length in zip(shape, lengths, strict=True)]
+    top, left = (round(middle - side / 2) for middle, side in zip(center, sides, strict=True))
+    window = Image.fromarray(ink).crop((left, top, left + sides[1], top + sides[0]))
+    resized = window.resize((shape[1], shape[0]), Image.Resampling.HAMMING)
+    small = np.asarray(resized)
+    return stretch(small, (0.0, max(float(small.max()), 1.0)))
+
+
+def measure_extent(
+    images: UInt8[np.ndarray, "n height width *channels"], *, light_ground: bool = False
+) -> float:
+    """Measure what characters fill of their images: the larger share of a side, as in half of them.
+
+    Args:
+        images: pixels 0..255, of one character each.
+        light_ground: whether strokes are dark.
+
+    Example:
+        >>> images = np.zeros((3, 32, 32), np.uint8)
+        >>> images[:, 8:24, 14:18] = 200
+        >>> measure_extent(images)
+        0.5
+    """
+    shares = []
+    for image in images:
+        gray = image if image.ndim == 2 else image.mean(axis=2)
+        ink = np.round(255 - gray if light_ground else gray).astype(np.uint8)
+        if ink.any():
+            boxes = zip(_box(ink, _STROKE), ink.shape, strict=True)
+            shares.append(max((side.stop - side.start) / length for side, length in boxes))
+    return float(np.median(shares or [1.0]))
 
 
 FORMS: Mapping[str, Callable[..., UInt8[np.ndarray, "rows columns"]]] = MappingProxyType(
@@ -119,12 +168,14 @@ def to_form(
     image_shape: tuple[int, ...] = (_SIDE, _SIDE),
     *,
     light_ground: bool = False,
+    extent: float = 1.0,
 ) -> UInt8[np.ndarray, "..."]:
     """Make an image like a dataset's of a character, all channels alike.
 
     Args:
         image: the character.
         form, image_shape, light_ground: what the `Dataset` has that a network was trained on.
+        extent: see `to_plain`.
 
     Example:
         >>> stroke = np.full((200, 50), 90, np.uint8)
@@ -133,7 +184,8 @@ def to_form(
         ((32, 32, 3), [[255, 255, 255], [0, 0, 0]])
     """
     height, width, *channels = image_shape
-    made = to_plain(image, (height, width)) if form == "plain" else FORMS[form](image)
+    sizes = ((height, width), extent) if form == "plain" else ()
+    made = FORMS[form](image, *sizes)
     made = 255 - made if light_ground else made
     return np.repeat(made[..., None], channels[0], axis=2) if channels else made
 
@@ -145,10 +197,14 @@ def _cut(
     largest = int(image.max(initial=0))
     if not largest:
         raise DataError("there is no ink: the image has no pixel above 0")
-    bright = image > share * largest
+    return np.round(image[_box(image, share)] * np.float32(255 / largest)).astype(np.uint8)
+
+
+def _box(image: UInt8[np.ndarray, "height width"], share: float) -> tuple[slice, slice]:
+    """Return the rows and columns of what is brighter than this share of the largest value."""
+    bright = image > share * int(image.max())
     rows, columns = (np.flatnonzero(bright.any(axis=axis)) for axis in (1, 0))
-    inside = image[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    return np.round(inside * np.float32(255 / largest)).astype(np.uint8)
+    return slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
 
 
 def _resized(

@@ -9,7 +9,7 @@ from PIL import Image
 
 import jaxdigits as jd
 from jaxdigits.errors import DataError
-from jaxdigits.handwriting import classify_files
+from jaxdigits.handwriting import classify_files, read_files
 from jaxdigits.runs.fit import fit
 
 CONFIG = jd.TrainConfig(model="linear", epochs=3, learning_rate=0.3)
@@ -59,6 +59,29 @@ def test_a_folder_of_ones_own(tmp_path):
     run = fit(CONFIG.replace(dataset=str(folder)))
     assert run.form == "plain"
     check_test_files(run, folder, jd.data.load(folder, "test"))
+
+
+def test_what_a_network_gets_right_is_read_right(tmp_path):
+    """Trained on files, it reads them as pictures too, brought to what those files are like."""
+    folder = tmp_path / "cards"
+    digits = {"train": jd.data.load("digits", "train"), "test": jd.data.load("digits", "test")}
+    for part, count in (("train", 800), ("test", 100)):
+        for number in range(count):
+            image, label = digits[part].images[number], digits[part].labels[number]
+            card = Image.new("L", (90, 90), 240)
+            card.paste(Image.fromarray(240 - image // 4 * 3).resize((56, 56)), (17, 17))
+            (folder / part / str(label)).mkdir(parents=True, exist_ok=True)
+            card.save(folder / part / str(label) / f"{number}.png")
+    run = fit(jd.TrainConfig(dataset=str(folder), model="convnet", batch_size=16, epochs=4))
+    assert 0.4 < run.extent < 0.5  # 20 of 28 pixels, on a larger card
+    files = sorted((folder / "test").glob("*/*.png"))
+    right = [path for path in files if labels_of(run, [path]) == [path.parent.name]]
+    assert len(right) > 0.9 * len(files)
+    run.save(tmp_path / "run")
+    found = list(read_files(jd.load(tmp_path / "run"), right))
+    texts = ["" if isinstance(one, DataError) else one[1].text for one in found]
+    expected = [path.parent.name for path in right]
+    assert np.mean([a == b for a, b in zip(texts, expected, strict=True)]) > 0.9
 
 
 @pytest.mark.parametrize("form", ["mnist", "plain"])
