@@ -94,7 +94,7 @@ else:
     }
 
     def __getattr__(name: str) -> object:
-        """Imports what is asked for."""
+        """Import what is asked for."""
         if name not in __all__:
             raise AttributeError(f"module 'jaxdigits' has no attribute {name!r}")
         if name in _ROOM_OF:

@@ -46,7 +46,7 @@ def prepare_jax() -> None:
 
 
 def _drop_unfinished(cache: Path) -> None:
-    """Removes what a process that was killed left half-written: jax would write nothing after it.
+    """Remove what a process that was killed left half-written: jax would write nothing after it.
 
     A program is written to `NAME-cache`, then the time to `NAME-atime`, which jax reads of every
     program whenever it adds one.

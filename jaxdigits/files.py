@@ -23,7 +23,7 @@ _MOVES_OPEN_FILES = os.name != "nt"
 
 @contextlib.contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
-    """Gives a temporary path beside `path`, renamed to it at the end, or removed on an error.
+    """Give a temporary path beside `path`, renamed to it at the end, or removed on an error.
 
     Raises:
         OutputError: the file cannot be written.
@@ -74,7 +74,7 @@ def to_json(document: Any, indent: int | None = None) -> str:
 
 
 def write_json(path: Path, document: Mapping[str, Any]) -> None:
-    """Writes plain values as a JSON file, whole or not at all.
+    """Write plain values as a JSON file, whole or not at all.
 
     Raises:
         OutputError: the file cannot be written.
@@ -122,7 +122,7 @@ def staged_directory(
     resume: bool = False,
     resumable: Callable[[Path], bool] = lambda _: False,
 ) -> Iterator[NewFolder]:
-    """Gives a folder `NAME.unfinished` to write in, renamed to `final` at the end.
+    """Give a folder `NAME.unfinished` to write in, renamed to `final` at the end.
 
     Until then an older folder of that name stays as it is. After an error or a kill the unfinished
     one is left, to be looked at or resumed; the next one of the same name replaces it. While it

@@ -76,7 +76,7 @@ def _isolated(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, compiled: Path) -
 
 @pytest.fixture(scope="module", autouse=True)
 def _no_programs_kept() -> Iterator[None]:
-    """Forgets a file's compiled programs: all together take gigabytes."""
+    """Forget a file's compiled programs: all together take gigabytes."""
     yield
     jax.clear_caches()
 
@@ -117,7 +117,7 @@ def rng() -> np.random.Generator:
 
 @pytest.fixture
 def python() -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Runs `python *arguments` as a user would, and gives its output."""
+    """Run `python *arguments` as a user would, and return its output."""
 
     def run(*arguments: str, **options) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, *arguments]
@@ -145,7 +145,7 @@ def notes() -> Iterator[list[str]]:
 
 @pytest.fixture
 def cli(capsys: pytest.CaptureFixture[str]) -> Iterator[Callable[..., tuple[int, str, str]]]:
-    """Runs a command; gives its exit code, standard output and standard error."""
+    """Run a command, and return its exit code, standard output and standard error."""
 
     def run(*arguments: object) -> tuple[int, str, str]:
         try:

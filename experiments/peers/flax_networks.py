@@ -51,7 +51,7 @@ class Stem(nnx.Module):
     """A convolution of three equal channels: the grey image meets the sum of their kernels."""
 
     def __init__(self, outputs: int, span: int, stride: int, rngs: nnx.Rngs) -> None:
-        """Starts as Flax does."""
+        """Start as Flax does."""
         self.conv = convolution(3, outputs, span, stride, rngs)
 
     def __call__(self, images: jax.Array) -> jax.Array:

@@ -19,7 +19,7 @@ class LettersNetwork(nn.Sequential):
     """What `jaxdigits.models.convnet` is with `pool_activation="none"`."""
 
     def __init__(self, num_classes: int) -> None:
-        """Starts as PyTorch does."""
+        """Start as PyTorch does."""
         layers: list[nn.Module] = []
         for inputs, outputs in ((1, 32), (32, 64), (64, 128)):
             layers += [nn.Conv2d(inputs, outputs, 3), nn.MaxPool2d(2, ceil_mode=True)]
@@ -76,7 +76,7 @@ class ResNet18(nn.Sequential):
     """What `jaxdigits.models.resnet` is: torchvision's layers and fastai's head."""
 
     def __init__(self, num_classes: int, stem: str, dropout: float) -> None:
-        """Starts as PyTorch does."""
+        """Start as PyTorch does."""
         layers: list[nn.Module] = []
         if stem == "7x7":
             layers += [Stem(3, 64, 7, stride=2, padding=3, bias=False)]

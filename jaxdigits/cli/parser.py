@@ -35,7 +35,7 @@ class Parser(argparse.ArgumentParser):
     """
 
     def __init__(self, function: Callable[..., Any], prog: str) -> None:
-        """Reads the signature and the docstring."""
+        """Read the signature and the docstring."""
         about, _ = describe(function)
         super().__init__(prog, description=about, formatter_class=_Formatter, allow_abbrev=False)
         self._function = function

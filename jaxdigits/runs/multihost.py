@@ -20,7 +20,7 @@ AUTO = "auto"
 
 
 def connect(coordinator: str, processes: int | None, process_id: int | None) -> None:
-    """Waits for the other processes. Nothing may have been computed before.
+    """Wait for the other processes. Nothing may have been computed before.
 
     Args:
         coordinator: host and port of the first process, or `auto`.

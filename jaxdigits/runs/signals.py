@@ -31,7 +31,7 @@ class Interrupts:
         self._handlers: dict[int, object] = {}
 
     def __enter__(self) -> "Interrupts":
-        """From now on signals are noted."""
+        """Note signals from now on."""
         if threading.current_thread() is not threading.main_thread():
             return self
         self._reader, self._writer = socket.socketpair()
@@ -49,7 +49,7 @@ class Interrupts:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Puts back the handlers of before."""
+        """Put back the handlers of before."""
         if not self._handlers:
             return
         for number, handler in self._handlers.items():

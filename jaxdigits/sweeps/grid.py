@@ -121,7 +121,7 @@ def program_bytes(compiled: Any) -> int:
 
 
 def batch_members(indices: Sequence[int], size: int) -> list[list[int]]:
-    """Members in lists of one length, the last filled up with its last member.
+    """Put members in lists of one length, the last filled up with its last member.
 
     Example:
         >>> batch_members([0, 1, 2, 3, 4], 2)

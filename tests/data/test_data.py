@@ -205,7 +205,7 @@ def test_unknown_names(tmp_path):
 
 
 def with_remote(monkeypatch, spec, url, files: Path):
-    """Makes a dataset's files come one by one from another address."""
+    """Make a dataset's files come one by one from another address."""
     import hashlib
 
     remote = {
