@@ -21,6 +21,7 @@ Training computes, runs remember, evaluation judges:
 | `runs` | run folders, checkpoints, streaming, several processes |
 | `sweeps` | many runs as one program, and their ensemble |
 | `handwriting` | from a photo to text |
+| `web` | a page to draw on |
 | `plots` | pictures of results |
 | `posts` | the results of the three posts, an experiment per row |
 | `bench` | how fast a machine is |
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
         ops,
         plots,
         transforms,
+        web,
     )
     from jaxdigits.config import TrainConfig
     from jaxdigits.data import Dataset, Examples
@@ -135,6 +137,7 @@ __all__ = [
     "stack",
     "sweep",
     "transforms",
+    "web",
     "with_hyperparams",
 ]
 

@@ -92,8 +92,8 @@ def to_emnist(image: UInt8[np.ndarray, "height width"]) -> UInt8[np.ndarray, "28
     region = _cut(soft, 0.0)
     side = max(region.shape) + 2 * 2
     around = [((side - size) // 2, (side - size + 1) // 2) for size in region.shape]
-    small = Image.fromarray(np.pad(region, around)).resize((_SIDE, _SIDE), Image.Resampling.BICUBIC)
-    values = np.asarray(small).astype(np.float32)
+    small = _resample(np.pad(region, around), (_SIDE, _SIDE), Image.Resampling.BICUBIC)
+    values = small.astype(np.float32)
     return np.round(values * (255 / values.max())).astype(np.uint8)
 
 
@@ -126,8 +126,7 @@ def to_plain(
     sides = [max(round(factor * side), length) for side, length in zip(shape, lengths, strict=True)]
     top, left = (round(middle - side / 2) for middle, side in zip(center, sides, strict=True))
     window = Image.fromarray(ink).crop((left, top, left + sides[1], top + sides[0]))
-    resized = window.resize((shape[1], shape[0]), Image.Resampling.HAMMING)
-    small = np.asarray(resized)
+    small = _resample(np.asarray(window), shape, Image.Resampling.HAMMING)
     return stretch(small, (0.0, max(float(small.max()), 1.0)))
 
 
@@ -214,7 +213,15 @@ def _resized(
     factor = longest / max(image.shape)
     height, width = (max(round(side * factor), 1) for side in image.shape)
     method = Image.Resampling.BOX if factor < 1 else Image.Resampling.BICUBIC
-    return np.asarray(Image.fromarray(image).resize((width, height), method))
+    return _resample(image, (height, width), method)
+
+
+def _resample(
+    image: UInt8[np.ndarray, "height width"], shape: tuple[int, int], method: Image.Resampling
+) -> UInt8[np.ndarray, "rows columns"]:
+    """Resize rows, then columns: Pillow's own order varies, and with it the rounding."""
+    tall = Image.fromarray(image).resize((image.shape[1], shape[0]), method)
+    return np.asarray(tall.resize((shape[1], shape[0]), method))
 
 
 def stroke_width(ink: UInt8[np.ndarray, "height width"]) -> float:
