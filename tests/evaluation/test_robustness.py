@@ -26,10 +26,13 @@ def test_all_that_is_asked_for_is_there():
         strengths.setdefault(condition.kind, []).append(condition.strength)
     assert strengths["shift"] == [f"{n} pixels" for n in range(1, 6)]
     assert strengths["rotation"] == [f"{n} degrees" for n in range(5, 31, 5)]
-    assert set(strengths) == {
-        *("clean", "jitter", "shift", "rotation", "scale", "strokes"),
-        *("noise", "blur", "contrast", "inverted"),
-    }
+    assert strengths["scale"] == [f"{factor}x" for factor in (0.7, 0.8, 0.9, 1.1, 1.2, 1.3)]
+    assert strengths["strokes"] == ["-1", "-0.5", "+0.5", "+1"]
+    assert strengths["noise"] == [f"deviation {strength}" for strength in (0.1, 0.2, 0.3)]
+    assert strengths["blur"] == [f"deviation {strength} pixels" for strength in ("0.5", "1", "1.5")]
+    assert strengths["contrast"] == [f"{factor}x" for factor in (0.75, 0.5, 0.25)]
+    assert strengths["inverted"] == [f"{count} pixels" for count in (5, 10, 20, 40)]
+    assert len(strengths) == 10
 
 
 def test_the_same_every_time():

@@ -27,6 +27,7 @@ from jaxdigits.handwriting import (
 )
 from jaxdigits.handwriting.ink import find_ink, strokes
 from jaxdigits.handwriting.opening import MOST_PIXELS, SIDE
+from jaxdigits.handwriting.touching import split_touching
 from jaxdigits.transforms import to_emnist, to_mnist, to_plain
 from jaxdigits.transforms.form import stroke_width
 
@@ -185,6 +186,44 @@ def test_touching_characters_are_parted(monkeypatch, digits_run):
         first, second = readings[seed].characters
         assert 40 <= first.left < first.right <= second.left + 1 < second.right <= 240
         assert not second.after_space
+
+
+def two_bars(bridge: int) -> Character:
+    """Two upright strokes, joined by a thin one at a height; in their line after a space."""
+    ink = np.zeros((64, 60), np.uint8)
+    ink[2:62, 4:12] = ink[2:62, 46:54] = 255
+    ink[bridge : bridge + 3, 12:46] = 255
+    return Character(10, 20, 70, 76, 1, True, ink)
+
+
+def test_the_parts_of_a_split():
+    """The first is where the whole was, also after a space; the second follows it at once."""
+
+    def confidences(inks):
+        return np.array([0.5 if ink.shape[1] > 50 else 0.99 for ink in inks])
+
+    first, second = split_touching([two_bars(30)], confidences)
+    assert (first.line, first.after_space) == (second.line, second.after_space + 1) == (1, True)
+    assert first.left == 22
+    assert first.right == second.left < second.right == 72
+    assert (first.ink.shape[0], second.ink.shape[0]) == (60, 60)
+
+
+@pytest.mark.parametrize(
+    ("whole", "part", "count"), [(0.5, 0.89, 1), (0.98, 0.99, 1), (0.9, 0.98, 2)]
+)
+def test_a_split_needs_confidence_in_its_parts(whole, part, count):
+    def confidences(inks):
+        return np.array([whole if ink.shape[1] > 50 else part for ink in inks])
+
+    assert len(split_touching([two_bars(30)], confidences)) == count
+
+
+def test_a_sliver_is_no_part():
+    ink = np.zeros((64, 60), np.uint8)
+    ink[2:62, 4:12] = ink[30:40, 12:54] = 255
+    character = Character(10, 20, 70, 76, 0, False, ink)
+    assert split_touching([character], lambda inks: np.full(len(inks), 0.99)) == [character]
 
 
 def test_a_neighbors_ink_is_not_taken_along():

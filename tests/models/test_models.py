@@ -355,6 +355,20 @@ def test_resnet18_in_training_against_torch(rng):
         np.testing.assert_allclose(found["var"], biased, rtol=1e-3, atol=1e-4)
 
 
+def test_dropout_of_resnet18_is_halved_before_the_first_dense_layer(monkeypatch, rng):
+    """As in fastai's head."""
+    rates, variables, dropout = [], resnet_variables("7x7", rng), resnet.nn.Dropout
+
+    def watched(rate, **more):
+        rates.append(rate)
+        return dropout(rate, **more)
+
+    monkeypatch.setattr(resnet.nn, "Dropout", watched)
+    images = rng.normal(size=(2, 28, 28)).astype(np.float32)
+    jax.eval_shape(partial(resnet.apply_train, dropout=0.5), variables, images, jax.random.key(0))
+    assert rates == [0.25, 0.5]
+
+
 def test_dropout_of_resnet18_is_for_training_only(rng):
     """Another key, other logits; the statistics in front of the dropout do not see it."""
     variables = resnet_variables("7x7", rng)
