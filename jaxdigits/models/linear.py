@@ -48,4 +48,4 @@ def apply(params: LinearParams, images: Float[Array, "n ..."]) -> Float[Array, "
         >>> apply(init(jax.random.key(0)), jnp.zeros((5, 28, 28))).shape
         (5, 10)
     """
-    return images.reshape(len(images), -1) @ params["weight"].T + params["bias"]
+    return images.reshape(images.shape[0], -1) @ params["weight"].T + params["bias"]

@@ -44,7 +44,7 @@ def conv(
     rows, columns = ((int(low), int(high)) for low, high in padding)
     pads = rows, columns
     if method == "auto":
-        method = _choose(images.shape, kernel.shape, strides, pads)
+        method = _choose(images.shape[1:3], kernel.shape, strides, pads)
     if method == "winograd":
         if spans != (3, 3) or strides != (1, 1):
             raise ValueError(
@@ -63,7 +63,7 @@ def conv(
 
 
 def _choose(
-    images: tuple[int, ...],
+    sides: tuple[int, ...],
     kernel: tuple[int, ...],
     strides: tuple[int, int],
     padding: canonical.Padding,
@@ -73,9 +73,7 @@ def _choose(
         return "lax"
     rows, columns = (
         (size + low + high - span) // stride + 1
-        for size, (low, high), span, stride in zip(
-            images[1:3], padding, kernel[:2], strides, strict=True
-        )
+        for size, (low, high), span, stride in zip(sides, padding, kernel[:2], strides, strict=True)
     )
     # Winograd's tiles have 4x4 outputs. With few input channels its transforms cost more than they
     # save.
