@@ -25,7 +25,7 @@ from jaxdigits.handwriting import (
     read,
     segmentation,
 )
-from jaxdigits.handwriting.ink import find_ink, strokes
+from jaxdigits.handwriting.ink import _level, find_ink, strokes
 from jaxdigits.handwriting.opening import MOST_PIXELS, SIDE
 from jaxdigits.handwriting.touching import split_touching
 from jaxdigits.transforms import to_emnist, to_mnist, to_plain
@@ -186,6 +186,15 @@ def test_touching_characters_are_parted(monkeypatch, digits_run):
         first, second = readings[seed].characters
         assert 40 <= first.left < first.right <= second.left + 1 < second.right <= 240
         assert not second.after_space
+
+
+@pytest.mark.parametrize(("strong", "level"), [(70, 0.9), (55, 0.9), (45, 0.3), (0, 0.3)])
+def test_a_few_specks_do_not_set_the_level_of_ink(strong, level):
+    """Strokes of 1,000 pixels, some much darker: less than a twentieth are specks."""
+    contrast = np.zeros(10_000, np.float32)
+    contrast[:1000] = 0.3
+    contrast[:strong] = 0.9
+    assert _level(contrast.reshape(100, 100)) == pytest.approx(level)
 
 
 def two_bars(bridge: int) -> Character:

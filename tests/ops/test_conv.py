@@ -134,6 +134,16 @@ def test_auto_on_the_layers_of_resnet18(monkeypatch, rng):
         check(images, kernel, strides, padding, "auto", 5e-6)
 
 
+@pytest.mark.parametrize(
+    ("side", "inputs", "method"),
+    [(5, 8, "winograd"), (4, 8, "im2col"), (5, 7, "im2col"), (6, 7, "im2col"), (7, 7, "canonical")],
+)
+def test_auto_at_the_limits(side, inputs, method):
+    """A kernel of 3x3 on images of few pixels and channels."""
+    padding = ((0, 0), (0, 0))
+    assert _choose((side, side), (3, 3, inputs, 4), (1, 1), padding) == method
+
+
 def test_auto_is_lax_where_there_is_no_cpu(monkeypatch):
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
     for stem in ("7x7", "3x3"):
