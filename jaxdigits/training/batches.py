@@ -8,6 +8,9 @@ EVALUATION_BATCH = 200
 """Images at a time where nothing is learned: more would not stay in a CPU's cache."""
 
 
+_MOST_INDEX_BITS = 24
+
+
 def steps_per_epoch(count: int, batch_size: int) -> int:
     """How many batches `count` examples make, the last one perhaps smaller.
 
@@ -40,7 +43,7 @@ def permutation(key: Key[Array, ""], count: int) -> Int[Array, " count"]:
         [0, 1, 2, 3, 4]
     """
     index_bits = max((count - 1).bit_length(), 1)
-    if index_bits > 24:
+    if index_bits > _MOST_INDEX_BITS:
         return jax.random.permutation(key, jnp.arange(count, dtype=jnp.int32))
     random_bits = 32 - index_bits
     rounds = -(-2 * index_bits // random_bits)

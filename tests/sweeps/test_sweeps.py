@@ -321,7 +321,7 @@ def test_it_resumes_with_less_memory(monkeypatch, tmp_path):
 
 
 def test_killed(cli):
-    settings = (*SWEEP, "--epochs", "400", "--seeds", "2", "--checkpoint-epochs", "20")
+    settings = (*SWEEP, "--epochs", "200", "--seeds", "2", "--checkpoint-epochs", "20")
     command = [sys.executable, "-m", "jaxdigits", *settings, "--out", "run"]
     process = subprocess.Popen(command)
     deadline = time.monotonic() + 60
@@ -331,7 +331,7 @@ def test_killed(cli):
     process.wait()
     code, _, err = cli("sweep", "--resume", "run")
     assert code == 0
-    assert re.fullmatch(r"resuming after epoch \d+ of 400\n", err)
+    assert re.fullmatch(r"resuming after epoch \d+ of 200\n", err)
     assert not Path("run/checkpoints").exists()
     assert cli(*settings, "--out", "alone")[0] == 0
     assert params_of(Path("run")) == params_of(Path("alone"))

@@ -2,10 +2,12 @@ import itertools
 
 import jax
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import chisquare
 
+from jaxdigits.training import batches
 from jaxdigits.training.batches import permutation, shuffled_batches
 
 KEYS = st.integers(0, 2**32 - 1).map(jax.random.key)
@@ -74,9 +76,15 @@ def test_every_example_counts_once(key, count, batch_size):
     assert all(len(set(batch)) == used for batch in np.asarray(indices).tolist())
 
 
-def test_more_than_the_fast_way_can_shuffle():
-    count = 2**24 + 3
+@pytest.mark.parametrize("more", [False, True])
+def test_more_than_the_fast_way_can_shuffle(monkeypatch, more):
+    """Above 2^24 there would be too few random bits: here the limit is 2^9."""
+    asked, other = [], jax.random.permutation
+    monkeypatch.setattr(batches, "_MOST_INDEX_BITS", 9)
+    monkeypatch.setattr(jax.random, "permutation", lambda *a: asked.append(a) or other(*a))
+    count = 2**9 + more
     order = np.asarray(permutation(jax.random.key(0), count))
     assert order.dtype == np.int32
-    assert (np.bincount(order, minlength=count) == 1).all()
+    np.testing.assert_array_equal(np.sort(order), np.arange(count))
     assert (order[:100] != np.arange(100)).any()
+    assert len(asked) == more
