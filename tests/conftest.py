@@ -81,6 +81,18 @@ def _no_programs_kept() -> Iterator[None]:
     jax.clear_caches()
 
 
+STRICT = {"by_hand", "ops", "transforms", "test_losses.py"}
+"""The rooms whose functions mix no types of numbers; optax does, so training cannot be strict."""
+
+
+@pytest.fixture(autouse=True)
+def _strict_types(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Refuse what jax would convert in silence, as int32 with float32."""
+    room = request.path.relative_to(Path(__file__).parent).parts[0]
+    with jax.numpy_dtype_promotion("strict" if room in STRICT else "standard"):
+        yield
+
+
 @pytest.fixture(scope="session")
 def real_data() -> Path:
     folder = os.environ.get(TEST_DATA_VARIABLE)

@@ -262,7 +262,7 @@ def _make_evaluate(parts: Parts, axis: str | None) -> Any:
         own, valid = (own_share(x, axis) for x in (jnp.arange(count), jnp.ones(count)))
         logits = compute_logits(parts.model.apply, state.trained, parts.scaling, images[own])
         correct = logits.argmax(axis=-1) == labels[own]
-        sums = Sums(parts.loss(logits, labels[own]) @ valid, correct @ valid)
+        sums = Sums(parts.loss(logits, labels[own]) @ valid, correct.astype(valid.dtype) @ valid)
         return means(_all_sums(sums, axis), count)
 
     return evaluate

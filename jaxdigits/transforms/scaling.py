@@ -41,9 +41,11 @@ def pixel_statistics(images: Num[Array, "n height width *channels"]) -> Scaling:
     pixels = images.astype(jnp.int32 if exact else jnp.float32)
     within = tuple(range(1, images.ndim))
     most = 255 if jnp.issubdtype(images.dtype, jnp.integer) else 1
-    total = jnp.float32(count)
-    mean = (pixels.sum(within, pixels.dtype) / total).mean() / most
-    mean_square = ((pixels**2).sum(within, pixels.dtype) / total).mean() / most**2
+
+    def mean_of(values: Array) -> Array:
+        return (values.sum(within, values.dtype).astype(jnp.float32) / count).mean()
+
+    mean, mean_square = mean_of(pixels) / most, mean_of(pixels**2) / most**2
     # All pixels alike: nothing to standardize, and no division by zero.
     variance = mean_square - mean**2
     return Scaling(mean, jnp.where(variance > 0, jnp.sqrt(jnp.maximum(variance, 0)), 1.0))
