@@ -593,3 +593,15 @@ def test_predict_refuses(cli, arguments, message):
     code, out, err = cli("predict", *arguments)
     assert (code, out) == (2, "")
     assert message in err
+
+
+@pytest.mark.parametrize("mode", ["P", "L", "1", "CMYK"])
+def test_every_mode_is_averaged_when_it_is_reduced(tmp_path, mode):
+    """Black and white columns of one pixel become gray, also by way of a palette."""
+    columns = np.tile(np.array([0, 255], np.uint8), (1200, 1200))
+    suffix = "tif" if mode == "CMYK" else "png"
+    Image.fromarray(columns).convert("RGB").convert(mode).save(tmp_path / f"fine.{suffix}")
+    picture = open_picture(tmp_path / f"fine.{suffix}")
+    assert picture.shape == (600, 1200, 3)
+    assert picture.min() >= 126
+    assert picture.max() <= 129
