@@ -2,7 +2,7 @@
 
     python experiments/mutation.py                      # 150 faults, seed 0
     python experiments/mutation.py --seed 7 --count 60 --rooms training runs
-    python experiments/mutation.py --again              # only those that went unnoticed
+    python experiments/mutation.py --again              # those unnoticed, or not yet measured
 
 A fault is one small change of the source: a comparison with its limit moved or reversed, another
 operator or number, a condition negated, an argument, a call, a statement, or an error left out.
@@ -279,7 +279,7 @@ def main() -> None:
     parser.add_argument("--rooms", nargs="+", default=list(NEIGHBORS), choices=list(NEIGHBORS))
     parser.add_argument("--processes", type=int, default=usable_cores())
     parser.add_argument("--timeout", type=float, default=900.0, help="seconds for a file's tests")
-    parser.add_argument("--again", action="store_true", help="only what went unnoticed before")
+    parser.add_argument("--again", action="store_true", help="what is not yet noticed")
     parser.add_argument("--thorough", action="store_true", help="which tests never notice any?")
     parser.add_argument("--json", type=Path, default=RESULTS / "mutation.json")
     options = parser.parse_args()
@@ -302,25 +302,25 @@ def main() -> None:
     faults = random.Random(options.seed).sample(possible(options.rooms), options.count)
     before = json.loads(options.json.read_text())["faults"] if options.again else []
     settled = {key(one): one for one in before if one["noticed"]}
-    entries = [settled.get(key(entry(fault)), entry(fault)) for fault in faults]
-    waiting = [
-        fault
-        for fault, one in zip(faults, entries, strict=True)
-        if not one["equivalent"] and not one["noticed"]
-    ]
+    measured: dict[Fault, Entry] = {}
+    for fault in faults:
+        one = settled.get(key(entry(fault)), entry(fault))
+        if one["equivalent"] or one["noticed"]:
+            measured[fault] = one
+    waiting = [fault for fault in faults if fault not in measured]
     slowest: dict[str, float] = {}
     noticing: set[str] = set()
     for fault, seconds in measure(
         waiting, options.processes, options.timeout, thorough=options.thorough
     ):
         failed = [name for name, taken in seconds.items() if taken < 0]
-        entries[faults.index(fault)] = entry(fault, failed[0] if failed else "")
+        measured[fault] = entry(fault, failed[0] if failed else "")
         noticing.update(failed)
         slowest |= {name: abs(taken) for name, taken in seconds.items()}
         print(f"{fault.file}:{fault.line}  {fault}  {failed[0] if failed else 'UNNOTICED'}")
         document = {"seed": options.seed, "count": options.count, "rooms": options.rooms}
-        write_json(options.json, {**document, "faults": entries})
-    print(f"\n{table(entries)}")
+        write_json(options.json, {**document, "faults": list(measured.values())})
+    print(f"\n{table(list(measured.values()))}")
     if options.thorough:
         never = sorted((name for name in slowest if name not in noticing), key=slowest.__getitem__)
         rows = [(name, slowest[name]) for name in reversed(never[-20:])]

@@ -8,11 +8,14 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from unittest import mock
 
 import jax
 import numpy as np
+import psutil
 import pytest
 from helpers import stop_after
+from jax.sharding import Mesh
 
 import jaxdigits as jd
 from jaxdigits.config import CheckpointConfig, parse_settings
@@ -265,6 +268,28 @@ def params_of(folder: Path) -> list[bytes]:
         (folder / "members" / str(index) / "params.safetensors").read_bytes()
         for index in range(count)
     ]
+
+
+@pytest.mark.parametrize(
+    ("platform", "stats", "budget"),
+    [
+        ("gpu", {"bytes_limit": 900, "bytes_in_use": 300}, 300),
+        ("gpu", None, 125),  # a device that does not say
+        ("gpu", {}, 125),
+        (
+            "cpu",
+            {"bytes_limit": 900, "bytes_in_use": 300},
+            125,
+        ),  # the machine's, for all its devices
+    ],
+)
+def test_half_of_the_free_memory_may_be_taken(monkeypatch, platform, stats, budget):
+    device = mock.Mock(platform=platform)
+    device.memory_stats.return_value = stats
+    mesh = mock.create_autospec(Mesh, instance=True)
+    mesh.devices, mesh.size = np.array([device] * 4), 4
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: mock.Mock(available=1000))
+    assert grids.memory_budget(mesh) == budget
 
 
 def test_it_resumes_to_the_bit(monkeypatch, notes, tmp_path):
