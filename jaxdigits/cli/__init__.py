@@ -42,8 +42,8 @@ HELP = """\
 Handwritten-character recognition in functional JAX.
 
   jaxdigits train               train on MNIST, or on the digits inside without it
+  jaxdigits draw                draw a digit, and see what the network reads
   jaxdigits predict photo.jpg   read your own handwriting
-  jaxdigits bench --quick       measure this machine
 
 commands:
 {commands}

@@ -5,7 +5,7 @@ from typing import Annotated
 
 def draw(
     network: Annotated[str, {"metavar": "RUN"}] = "digits",
-    port: int = 0,
+    port: int | None = None,
     no_browser: bool = False,
 ) -> None:
     """Open a page in the browser: draw a character, and see what the network reads.
@@ -27,7 +27,7 @@ def draw(
     from jaxdigits.runs.folder import load
     from jaxdigits.web import PageServer
 
-    with PageServer(load(network), port) as server:
+    with PageServer(load(network), port or 0) as server:
         print(f"{server.url}\nCtrl-C ends it.", flush=True)
         if not no_browser:
             # A browser of the terminal would not come back.

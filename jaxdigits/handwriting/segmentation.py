@@ -304,12 +304,13 @@ def _without_brackets(line: list[_Piece], labels: Labels) -> list[_Piece]:
 def _is_bracket(piece: Marks) -> bool:
     """Tell whether a piece is one thin stroke that bulges to the left: `(`, `[`, or `{`."""
     height, width = piece.shape
-    left, extents = piece.argmax(axis=1), piece[:, ::-1].argmax(axis=1)
-    extents = width - extents - left
+    left = piece.argmax(axis=1)
+    thickness = width - piece[:, ::-1].argmax(axis=1) - left  # of each row, from end to end
+    usual = float(np.median(thickness))
     ends = max(height // 10, 1)
     bulge = (left[:ends].mean() + left[-ends:].mean()) / 2 - left[ends:-ends].min(initial=width)
-    tips = min(extents[:ends].max(), extents[-ends:].max()) - np.median(extents)
-    slim = np.median(extents) < _SLIM * height and width < _NARROW * height
+    tips = min(thickness[:ends].max(), thickness[-ends:].max()) - usual
+    slim = usual < _SLIM * height and width < _NARROW * height
     return bool(slim and max(bulge, tips) > _BULGE * height)
 
 

@@ -88,7 +88,8 @@ class PageServer(ThreadingHTTPServer):
         try:
             super().__init__((HOST, port), _Handler)
         except (OSError, OverflowError) as error:
-            raise OutputError(f"cannot listen on port {port}: {error}; choose another") from None
+            reason = str(error).rstrip(".")
+            raise OutputError(f"cannot listen on port {port}: {reason}; choose another") from None
         self.page = (make_page if runs_in_browser(run) else make_remote_page)(run).encode()
         self.hosts = {f"{name}:{self.server_port}" for name in (HOST, "localhost")}
         self.url = f"http://{HOST}:{self.server_port}/?key={self.key}"
