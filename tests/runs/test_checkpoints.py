@@ -193,7 +193,8 @@ def test_a_signal_ends_the_epoch_and_saves(number):
         again.send_signal(number)
         time.sleep(0.01)
         again.send_signal(number)
-        assert again.wait(timeout=60) == 128 + number
+        # Epochs are short: by then it may have saved, and given the signal back to Python.
+        assert again.wait(timeout=60) in (128 + number, -number)
 
 
 def lines(path: str) -> int:
