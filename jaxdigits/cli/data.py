@@ -101,7 +101,7 @@ def export(name: str, folder: Path, data: DataOptions, json: Json = False) -> No
     """
     from jaxdigits import data as datasets
     from jaxdigits.cli.output import note_counts, report
-    from jaxdigits.data.dataset import SPLITS
+    from jaxdigits.data.splits import SPLITS
 
     loaded = datasets.load_splits(name, SPLITS, **data.folders)
     fingerprint = loaded[0].fingerprint

@@ -5,7 +5,8 @@
 
 | file | subject |
 |---|---|
-| `dataset.py` | `Dataset`, `Examples`, fingerprints, the validation split, checks of arrays |
+| `dataset.py` | `Dataset`, `Examples`, fingerprints, checks of arrays |
+| `splits.py` | which images make a split |
 | `specs.py` | every named dataset: files, addresses, hashes, classes |
 | `sources.py` | finding the files: in a folder of the user's, or on a host that answers |
 | `idx.py` | reading the IDX format |
@@ -29,11 +30,9 @@ import numpy as np
 
 from jaxdigits.data import arrays, embedded
 from jaxdigits.data.dataset import (
-    SPLITS,
     Dataset,
     Examples,
     Fingerprint,
-    Split,
     StoredSplit,
     check_examples,
     check_images,
@@ -43,6 +42,7 @@ from jaxdigits.data.exported import export_folder
 from jaxdigits.data.folders import find_folder, load_folder
 from jaxdigits.data.preparation import StrPath, find_spec, is_prepared, prepare, prepared_folder
 from jaxdigits.data.specs import SPECS
+from jaxdigits.data.splits import SPLITS, Split
 from jaxdigits.errors import DataError, DataUnavailableError
 
 logger = logging.getLogger("jaxdigits")

@@ -13,14 +13,12 @@ import numpy as np
 from jaxdigits.data.dataset import (
     Examples,
     Fingerprint,
-    Split,
     StoredSplit,
     array_sum,
     combined_sum,
-    split_counts,
-    split_rows,
 )
 from jaxdigits.data.specs import ROLES, DatasetSpec
+from jaxdigits.data.splits import Split, split_counts, split_rows
 from jaxdigits.errors import DataError
 
 INDEX = "arrays.json"

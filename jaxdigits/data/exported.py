@@ -9,16 +9,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxdigits.data.dataset import (
-    SPLITS,
-    VALIDATION_FRACTION,
-    Dataset,
-    Fingerprint,
-    Split,
-    held_out_mask,
-    validation_mask,
-)
+from jaxdigits.data.dataset import Dataset, Fingerprint
 from jaxdigits.data.sources import StrPath
+from jaxdigits.data.splits import SPLITS, VALIDATION_FRACTION, Split, held_out_mask, validation_mask
 from jaxdigits.errors import DataError, OutputError
 from jaxdigits.files import absolute, staged_directory
 

@@ -15,11 +15,12 @@ from typing import NamedTuple
 import numpy as np
 
 from jaxdigits.data import embedded
-from jaxdigits.data.dataset import Dataset, Examples, Split, from_arrays, hold_out_test
+from jaxdigits.data.dataset import Dataset, Examples, from_arrays, hold_out_test
 from jaxdigits.data.exported import INDEX, read_index
 from jaxdigits.data.idx import find_idx_files, load_idx_folder
 from jaxdigits.data.sources import StrPath
 from jaxdigits.data.specs import SPECS
+from jaxdigits.data.splits import Split
 from jaxdigits.errors import DataError
 from jaxdigits.files import absolute
 

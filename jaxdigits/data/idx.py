@@ -21,7 +21,8 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import UInt8
 
-from jaxdigits.data.dataset import Dataset, Examples, Split, from_arrays, hold_out_test
+from jaxdigits.data.dataset import Dataset, Examples, from_arrays, hold_out_test
+from jaxdigits.data.splits import Split
 from jaxdigits.errors import DataError
 
 _UNSIGNED_BYTE = 8

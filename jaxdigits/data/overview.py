@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from jaxdigits.data import embedded, read_fingerprint
-from jaxdigits.data.dataset import split_counts
 from jaxdigits.data.preparation import data_root
 from jaxdigits.data.specs import SPECS
+from jaxdigits.data.splits import split_counts
 from jaxdigits.errors import DataError
 from jaxdigits.files import StrPath
 

@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from jaxdigits.data.dataset import Fingerprint, split_counts
+from jaxdigits.data.dataset import Fingerprint
+from jaxdigits.data.splits import split_counts
 
 ROLES = MappingProxyType({"train-images": 3, "train-labels": 1, "test-images": 3, "test-labels": 1})
 """The four IDX files of a dataset, by what they hold, and the rank of each."""

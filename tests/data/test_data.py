@@ -20,10 +20,10 @@ from helpers import emnist_arrays, write_emnist
 
 from jaxdigits import data
 from jaxdigits.data import arrays, sources, specs
-from jaxdigits.data.dataset import validation_mask
 from jaxdigits.data.idx import read_idx
 from jaxdigits.data.preparation import prepared_folder
 from jaxdigits.data.specs import SPECS, RemoteFile
+from jaxdigits.data.splits import validation_mask
 from jaxdigits.errors import DataError, DataUnavailableError
 
 LETTERS = SPECS["emnist/letters"]

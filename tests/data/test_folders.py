@@ -15,9 +15,9 @@ from PIL import Image
 
 from jaxdigits import data
 from jaxdigits.data import Dataset, Examples
-from jaxdigits.data.dataset import SPLITS, Split
 from jaxdigits.data.exported import INDEX
 from jaxdigits.data.images import read_images
+from jaxdigits.data.splits import SPLITS, Split
 from jaxdigits.errors import DataError, OutputError
 
 

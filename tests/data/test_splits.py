@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jaxdigits import data
-from jaxdigits.data.dataset import held_out_mask
 from jaxdigits.data.preparation import data_root
+from jaxdigits.data.splits import held_out_mask
 from jaxdigits.errors import DataError
 
 
