@@ -7,8 +7,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, UInt8
 
 from jaxdigits.errors import ConfigError
-from jaxdigits.runs.run import Run
-from jaxdigits.transforms.scaling import scale_inputs, unit_pixels
+from jaxdigits.evaluation.calibration import Calibration
+from jaxdigits.runs.run import Run, logits_of
 
 PLATFORMS = ("cpu", "cuda", "tpu")
 
@@ -34,12 +34,10 @@ def to_stablehlo(run: Run, platforms: Sequence[str] = PLATFORMS) -> bytearray:
     """
     from jax import export
 
-    temperature = run.calibration.temperature if run.calibration else 1.0
-    params = jax.tree.map(jnp.asarray, run.params)
+    temperature = (run.calibration or Calibration()).temperature
 
     def probabilities(images: UInt8[Array, "n ..."]) -> Float[Array, "n classes"]:
-        inputs = scale_inputs(unit_pixels(images), scaling=run.scaling, scale=run.config.scale)
-        return jax.nn.softmax(run.model.apply(params, inputs) / temperature, axis=-1)
+        return jax.nn.softmax(logits_of(run, images) / temperature, axis=-1)
 
     count = export.symbolic_shape("n")
     images = jax.ShapeDtypeStruct((*count, *run.image_shape), jnp.uint8)

@@ -131,8 +131,7 @@ class Run:
             size = min(1 << (len(batch) - 1).bit_length(), EVALUATION_BATCH)
             padded = np.zeros((size, *batch.shape[1:]), batch.dtype)
             padded[: len(batch)] = batch
-            logits = _logits(self.model.apply, self.config.scale, self.params, self.scaling, padded)
-            parts.append(np.asarray(logits)[: len(batch)])
+            parts.append(np.asarray(logits_of(self, padded))[: len(batch)])
         return np.concatenate(parts)
 
     def evaluate(self, dataset: Dataset) -> Evaluation:
@@ -191,6 +190,16 @@ class Run:
         from jaxdigits.runs import folder as folders
 
         return folders.save_new(self, folder, overwrite=overwrite)
+
+
+def logits_of(run: Run, images: Num[Any, "n ..."]) -> Float[Array, "n classes"]:
+    """Compute logits unchecked, so that jax can trace it: for gradients and exported programs.
+
+    Args:
+        run: the network.
+        images: [n, *image_shape]; uint8, pixels 0..255, or floats, 0..1.
+    """
+    return _logits(run.model.apply, run.config.scale, run.params, run.scaling, images)
 
 
 @jax.jit(static_argnums=(0, 1))

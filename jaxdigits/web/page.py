@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from jaxdigits.errors import ConfigError
+from jaxdigits.evaluation.calibration import Calibration
 from jaxdigits.models.convnet import ConvnetParams
 from jaxdigits.runs.run import Run
 from jaxdigits.transforms.scaling import IMAGE_MEAN, IMAGE_STD
@@ -107,7 +108,7 @@ def describe(run: Run) -> dict[str, Any]:
         "imageShape": list(run.image_shape),
         "lightGround": run.light_ground,
         "scaling": _scaling(run),
-        "temperature": run.calibration.temperature if run.calibration else 1.0,
+        "temperature": (run.calibration or Calibration()).temperature,
         "layers": layers,
         "half": half,
         "weights": encoded,

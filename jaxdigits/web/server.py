@@ -25,8 +25,8 @@ from jaxtyping import Float32, UInt8
 from jaxdigits.errors import DataError, OutputError
 from jaxdigits.handwriting import draw_reading, open_picture, read
 from jaxdigits.handwriting.reading import to_image
-from jaxdigits.runs.run import Run
-from jaxdigits.transforms.scaling import scale_inputs, unit_pixels
+from jaxdigits.runs.run import Run, logits_of
+from jaxdigits.transforms.scaling import unit_pixels
 from jaxdigits.web.page import make_page, make_remote_page, runs_in_browser
 
 HOST = "127.0.0.1"
@@ -217,13 +217,8 @@ def saliency_of(
         >>> saliency_of(jd.load("digits"), np.zeros((28, 28), np.uint8), 3).shape
         (28, 28)
     """
-    params = jax.tree.map(jnp.asarray, run.params)
-
-    def logit(pixels: jax.Array) -> jax.Array:
-        inputs = scale_inputs(pixels[None], scaling=run.scaling, scale=run.config.scale)
-        return run.model.apply(params, inputs)[0, label]
-
-    gradient = np.abs(np.asarray(jax.grad(logit)(unit_pixels(jnp.asarray(image)))))
+    gradient_of = jax.grad(lambda pixels: logits_of(run, pixels[None])[0, label])
+    gradient = np.abs(np.asarray(gradient_of(unit_pixels(jnp.asarray(image)))))
     return gradient if gradient.ndim == 2 else gradient.sum(axis=2)
 
 
