@@ -16,9 +16,7 @@ Ink = Float32[np.ndarray, "height width"]
 Marks = Bool[np.ndarray, "height width"]
 Labels = Int[np.ndarray, "height width"]
 
-APART = 60.0
-"""The least difference in gray, 0..255, between what is clearly apart."""
-
+_APART = 60.0  # the least difference in gray between what is far apart
 _COARSE = 96  # pixels of the longer side of the picture in which the ground is estimated
 _WIDEST = 0.3  # share of that side: what is dark and wider is ground
 _ROOM = 6.0  # the width of that, in stroke widths, once these are known
@@ -79,19 +77,25 @@ def _find(picture: Picture) -> Ink:
 
 def _clear_ground(picture: Picture) -> UInt8[np.ndarray, "3"] | None:
     """Return the color of the ground of a narrow picture, if it is far brighter than the rest."""
-    gray = ndimage.median_filter(picture.mean(axis=2), 5)  # noise is no contrast
-    bright = gray > two_groups(gray)
-    narrow = min(gray.shape) < _CROP * max(gray.shape)
-    if not narrow or bright.all() or gray[bright].mean() - gray[~bright].mean() < APART:
+    if min(picture.shape[:2]) >= _CROP * max(picture.shape[:2]):
         return None
-    return np.median(picture[bright], axis=0).astype(np.uint8)
+    bright = bright_part(ndimage.median_filter(picture.mean(axis=2), 5))  # noise is no contrast
+    return None if bright is None else np.median(picture[bright], axis=0).astype(np.uint8)
 
 
-def two_groups(gray: np.ndarray) -> float:
-    """Find the limit between two groups that differ as much as they can: Otsu, IEEE SMC 9 (1979).
+def bright_part(gray: np.ndarray) -> Marks | None:
+    """Mark the brighter of two groups that differ as much as they can, if they are far apart.
+
+    The limit between them is that of Otsu, IEEE SMC 9 (1979).
+
+    Args:
+        gray: pixels 0..255.
 
     Example:
-        >>> 10 < two_groups(np.array([[10, 12, 11], [200, 210, 205]])) < 200
+        >>> bright_part(np.array([[10, 12, 11], [200, 210, 205]])).astype(int)
+        array([[0, 0, 0],
+               [1, 1, 1]])
+        >>> bright_part(np.array([[10, 12, 11], [20, 21, 20]])) is None
         True
     """
     counts, edges = np.histogram(gray, 64)
@@ -100,7 +104,10 @@ def two_groups(gray: np.ndarray) -> float:
     above = gray.size - below
     sums = np.cumsum(counts * middles)
     means = sums[:-1] / np.maximum(below, 1), (sums[-1] - sums[:-1]) / np.maximum(above, 1)
-    return float(edges[1:-1][np.argmax(below * above * (means[0] - means[1]) ** 2)])
+    bright = gray > edges[1:-1][np.argmax(below * above * (means[0] - means[1]) ** 2)]
+    if bright.all() or not bright.any():
+        return None
+    return bright if gray[bright].mean() - gray[~bright].mean() >= _APART else None
 
 
 def _ink(contrast: Ink) -> Ink:

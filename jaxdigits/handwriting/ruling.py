@@ -8,6 +8,7 @@ from jaxdigits.handwriting.ink import Labels, Marks, connected
 _SPAN = 0.6  # the least length of the paper's lines, as a share of the picture's side
 _BRIDGE = 3.0  # the gap that a crossing stroke may leave in a line, in stroke widths
 _LONG = 1.5  # the least width of characters that a line connects, in their height
+_HIGH = 3.0  # the height that these exceed, in stroke widths
 _WHOLE = 0.95  # the least share of that width which the line covers
 _STRAIGHT = 1.0  # the most that it deviates from a straight line, in stroke widths
 _CROSSED = 1.6  # the thickness of a line, over its usual one, from which a stroke crosses it
@@ -77,12 +78,13 @@ def without_strikes(strokes: Marks, width: float) -> Marks:
     rest = strokes.copy()
     labels = connected(strokes)
     for number, (rows, columns) in enumerate(ndimage.find_objects(labels), 1):
-        if columns.stop - columns.start < _LONG * (rows.stop - rows.start):
-            continue
+        height = rows.stop - rows.start
+        if columns.stop - columns.start < _LONG * height or height <= _HIGH * width:
+            continue  # also the thousands of dots of a printed picture
         piece = labels[rows, columns] == number
         line = _line_through(piece, width)
         places = ndimage.find_objects(connected(piece & ~line))
-        crossing = [(x.start, x.stop) for y, x in places if y.stop - y.start > 3 * width]
+        crossing = [(x.start, x.stop) for y, x in places if y.stop - y.start > _HIGH * width]
         sticks_out = line[:, : round(width)].any() and line[:, -round(width) :].any()
         if len(crossing) > 1 and sticks_out:
             rest[rows, columns] &= ~line

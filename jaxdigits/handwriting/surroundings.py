@@ -3,7 +3,7 @@
 import numpy as np
 from scipy import ndimage
 
-from jaxdigits.handwriting.ink import APART, Labels, Marks, Picture, connected, two_groups
+from jaxdigits.handwriting.ink import Labels, Marks, Picture, bright_part, connected
 
 SMALLEST = 0.02
 """The least size of a piece that may be a character, as a share of the picture's shorter side."""
@@ -34,12 +34,12 @@ def sheet_alone(picture: Picture) -> Picture:
         80
     """
     gray = picture.mean(axis=2)
-    bright = gray > two_groups(gray)
-    if bright.all() or not bright.any():
+    bright = bright_part(gray)
+    if bright is None:
         return picture
     border = np.concatenate([bright[0], bright[-1], bright[:, 0], bright[:, -1]])
     share = float(border.mean())
-    if 0.1 < share < 0.9 or abs(gray[bright].mean() - gray[~bright].mean()) < APART:
+    if 0.1 < share < 0.9:
         return picture
     labels = connected(bright if share <= 0.1 else ~bright)
     areas = np.bincount(labels.ravel())[1:]
