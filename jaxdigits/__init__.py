@@ -21,7 +21,7 @@ Training computes, runs remember, evaluation judges:
 | `runs` | run folders, checkpoints, streaming, several processes |
 | `sweeps` | many runs as one program, and their ensemble |
 | `handwriting` | from a photo to text |
-| `web` | a page to draw on |
+| `web` | the page to draw on, served |
 | `plots` | pictures of results |
 | `posts` | the results of the three posts, an experiment per row |
 | `bench` | how fast a machine is |

@@ -5,38 +5,30 @@ from typing import Literal
 
 from jaxdigits.cli.options import File, Json
 
-Format = Literal["html", "stablehlo"]
+Format = Literal["html", "onnx", "safetensors", "stablehlo"]
 
 
-def export(run: Path, format: Format = "html", out: File = None, json: Json = False) -> None:
+def export(run: Path, format: Format | None = None, out: File = None, json: Json = False) -> None:
     """Write a trained network in a format that works without this library.
 
-    html is a page to draw on, in one file that needs no server and no connection. stablehlo is a
-    program for CPU, CUDA, and TPU, from pixels to probabilities, that `jax.export` loads.
+    html is a page to draw on, in one file that needs no server and no connection. onnx is a program
+    for ONNX Runtime, stablehlo one for JAX on CPU, CUDA, and TPU; both take pixels 0..255 and
+    return probabilities. safetensors are the parameters alone.
 
     Args:
         run: digits or letters, which come with the package, or a run folder.
-        format: what to write.
-        out: the file. Default: NAME.html or NAME.stablehlo.
+        format: what to write. Default: what the file's name ends with, or html.
+        out: the file. Default: NAME.FORMAT.
     """
     from jaxdigits.environment import prepare_jax
 
     prepare_jax()
     from jaxdigits.cli.output import report
-    from jaxdigits.files import atomic_write
     from jaxdigits.runs.folder import load
 
-    trained = load(run)
-    if format == "html":
-        from jaxdigits.web import make_page
-
-        content = make_page(trained).encode()
-    else:
-        from jaxdigits.runs.export import to_stablehlo
-
-        content = to_stablehlo(trained)
-    path = out or Path(f"{run.expanduser().resolve().name}.{format}")
-    with atomic_write(path) as temporary:
-        temporary.write_bytes(content)
-    document = {"run": str(run), "format": format, "file": str(path), "bytes": len(content)}
-    report(f"written to {path}: {len(content) / 1000:,.0f} kB", document, as_json=json)
+    if out is None:
+        out = Path(f"{run.expanduser().resolve().name}.{format or 'html'}")
+    load(run).export(out, format)
+    size = out.stat().st_size
+    document = {"run": str(run), "file": str(out), "bytes": size}
+    report(f"written to {out}: {size / 1000:,.0f} kB", document, as_json=json)

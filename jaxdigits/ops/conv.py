@@ -1,6 +1,8 @@
 """A convolution by the fastest method for its backend and shapes."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import partial
 from typing import Any, Literal, get_args
 
@@ -11,6 +13,27 @@ from jaxtyping import Array, Float
 from jaxdigits.ops import canonical, im2col, winograd
 
 Method = Literal["auto", "lax", "canonical", "im2col", "winograd"]
+
+_PORTABLE = ContextVar("_PORTABLE", default=False)
+
+
+@contextmanager
+def portable_convolutions() -> Iterator[None]:
+    """Choose `lax` for all that is traced meanwhile: a program for other machines than this one.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> with portable_convolutions():
+        ...     jax.make_jaxpr(conv)(jnp.ones((1, 6, 6, 16)), jnp.ones((3, 3, 16, 4))).jaxpr.eqns[
+        ...         0
+        ...     ].primitive.name
+        'conv_general_dilated'
+    """
+    token = _PORTABLE.set(True)
+    try:
+        yield
+    finally:
+        _PORTABLE.reset(token)
 
 
 def conv(
@@ -69,7 +92,7 @@ def _choose(
     padding: canonical.Padding,
 ) -> Method:
     """Choose the method that measured fastest for these shapes."""
-    if jax.default_backend() != "cpu":
+    if _PORTABLE.get() or jax.default_backend() != "cpu":
         return "lax"
     rows, columns = (
         (size + low + high - span) // stride + 1

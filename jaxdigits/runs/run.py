@@ -191,6 +191,28 @@ class Run:
 
         return folders.save_new(self, folder, overwrite=overwrite)
 
+    def export(self, path: StrPath, format: str | None = None) -> Path:
+        """Write the network in a format that needs no run folder, and return the absolute path.
+
+        Args:
+            path: the file.
+            format: `html`, `onnx`, `safetensors`, or `stablehlo`; see `jaxdigits.runs.export`.
+                Default: what the file's name ends with.
+
+        Raises:
+            ConfigError: there is no such format, it cannot hold this network, or a package is
+                missing; which one, it says.
+            OutputError: the file cannot be written.
+
+        Example:
+            >>> import tempfile, jaxdigits as jd
+            >>> jd.load("digits").export(tempfile.mkdtemp() + "/digits.html").name
+            'digits.html'
+        """
+        from jaxdigits.runs import export
+
+        return export.export(self, path, format)
+
 
 def logits_of(run: Run, images: Num[Any, "n ..."]) -> Float[Array, "n classes"]:
     """Compute logits unchecked, so that jax can trace it: for gradients and exported programs.

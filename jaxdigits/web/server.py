@@ -25,9 +25,9 @@ from jaxtyping import Float32, UInt8
 from jaxdigits.errors import DataError, OutputError
 from jaxdigits.handwriting import draw_reading, open_picture, read
 from jaxdigits.handwriting.reading import to_image
+from jaxdigits.runs.export.page import make_page, make_remote_page, runs_in_browser
 from jaxdigits.runs.run import Run, logits_of
 from jaxdigits.transforms.scaling import unit_pixels
-from jaxdigits.web.page import make_page, make_remote_page, runs_in_browser
 
 HOST = "127.0.0.1"
 MOST_BYTES = 50_000_000

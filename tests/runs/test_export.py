@@ -1,17 +1,20 @@
-"""Networks as programs of their own."""
+"""Networks in formats that need no library of ours."""
 
+import json
 import subprocess
 import sys
 
 import jax
 import numpy as np
 import pytest
+import safetensors
+import scipy.special
 from flax import nnx
 
 import jaxdigits as jd
 from jaxdigits.errors import ConfigError
 from jaxdigits.models.adapters import from_nnx
-from jaxdigits.runs.export import to_stablehlo
+from jaxdigits.runs.export import FORMATS, to_onnx, to_stablehlo
 
 ALONE = """
 import sys
@@ -37,10 +40,103 @@ def test_stablehlo_is_run_without_the_library(cli, tmp_path, rng, name):
 
 
 def test_stablehlo_is_for_every_platform_and_any_number_of_images():
-    program = jax.export.deserialize(to_stablehlo(jd.load("digits")))
+    program = jax.export.deserialize(bytearray(to_stablehlo(jd.load("digits"))))
     assert program.platforms == ("cpu", "cuda", "tpu")
     for count in (1, 3):
         assert program.call(np.zeros((count, 28, 28), np.uint8)).shape == (count, 10)
+
+
+def test_a_program_for_other_machines_holds_no_method_of_this_one():
+    program = jax.export.deserialize(bytearray(to_stablehlo(jd.load("digits"), ["cpu"])))
+    assert program.mlir_module().count("stablehlo.convolution") == 3
+
+
+@pytest.fixture(scope="module")
+def networks() -> dict[str, jd.Run]:
+    """What ONNX is to take: a network inside, one with channels, and one of your own."""
+    rng = np.random.default_rng(0)
+    examples = jd.Examples(rng.integers(0, 256, (40, 16, 20, 3), np.uint8), np.arange(40) % 2)
+    colors = jd.data.from_arrays("colors", examples, examples, ["odd", "even"])
+    config = jd.TrainConfig(dataset="digits", model="mlp", epochs=1, scale="image")
+
+    class Net(nnx.Module):
+        def __init__(self, rngs):
+            self.norm = nnx.BatchNorm(320, rngs=rngs)
+            self.dense = nnx.Linear(320, 2, rngs=rngs)
+
+        def __call__(self, images):
+            return self.dense(self.norm(images.mean(axis=3).reshape(images.shape[0], -1)))
+
+    return {
+        "letters": jd.load("letters"),
+        "colors": jd.fit(config, colors),
+        "own": jd.fit(config, colors, model=from_nnx(Net)),
+        "resnet18": jd.fit(jd.TrainConfig(dataset="digits", model="resnet18", epochs=0)),
+    }
+
+
+@pytest.mark.parametrize("name", ["letters", "colors", "own", "resnet18"])
+def test_onnx_computes_what_the_library_does(networks, tmp_path, rng, name):
+    runtime = pytest.importorskip("onnxruntime")
+    run = networks[name]
+    path = run.export(tmp_path / "network.onnx")
+    session = runtime.InferenceSession(path)
+    for count in (1, 7):
+        images = rng.integers(0, 256, (count, *run.image_shape), np.uint8)
+        (found,) = session.run(["probabilities"], {"images": images})
+        np.testing.assert_allclose(found, run.predict_proba(images), atol=1e-5)
+    about = session.get_modelmeta().custom_metadata_map
+    assert json.loads(about["class_names"]) == list(run.class_names)
+
+
+def test_onnx_on_real_digits(mnist_dir):
+    runtime = pytest.importorskip("onnxruntime")
+    run = jd.load("digits")
+    session = runtime.InferenceSession(to_onnx(run))
+    images = jd.data.load("mnist", "test", data_dir=mnist_dir).images[:1000]
+    (found,) = session.run(None, {"images": images})
+    np.testing.assert_allclose(found, run.predict_proba(images), atol=1e-5)
+
+
+def test_what_onnx_needs(monkeypatch):
+    monkeypatch.setitem(sys.modules, "jax2onnx", None)
+    with pytest.raises(ConfigError, match=r"pip install 'jaxdigits\[onnx\]'"):
+        to_onnx(jd.load("digits"))
+
+
+def test_safetensors_say_all_one_has_to_know(networks, tmp_path, rng):
+    """An mlp computed by hand from what the file holds alone."""
+    run = networks["colors"]
+    path = run.export(tmp_path / "colors.safetensors")
+    with safetensors.safe_open(path, "numpy") as file:
+        arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        about = {name: json.loads(value) for name, value in file.metadata().items()}
+    assert about["class_names"] == ["odd", "even"]
+    assert (about["image_shape"], about["scale"]) == ([16, 20, 3], "image")
+    images = rng.integers(0, 256, (3, 16, 20, 3), np.uint8)
+    flat = images.reshape(3, -1) / 255
+    flat = flat - flat.mean(axis=1, keepdims=True)
+    values = 0.172575 + 0.25 * flat / flat.std(axis=1, keepdims=True)
+    for layer in range(len(arrays) // 2):
+        values = np.maximum(values, 0) if layer else values
+        values = values @ arrays[f"{layer}.weight"].T + arrays[f"{layer}.bias"]
+    expected = scipy.special.softmax(values / about["temperature"], axis=1)
+    np.testing.assert_allclose(run.predict_proba(images), expected, atol=1e-5)
+
+
+def test_the_name_of_a_file_says_the_format(cli, tmp_path):
+    for name in FORMATS:
+        if name != "onnx":
+            code, out, err = cli("export", "digits", "--out", tmp_path / f"new.{name}")
+            assert (code, err) == (0, "")
+            assert f"new.{name}" in out
+    (tmp_path / "new.html").rename(tmp_path / "old.html")
+    assert jd.load("digits").export(tmp_path / "page.txt", "html").name == "page.txt"
+    assert (tmp_path / "page.txt").read_bytes() == (tmp_path / "old.html").read_bytes()
+    code, out, err = cli("export", "digits", "--out", tmp_path / "new.pt")
+    assert (code, out) == (2, "")
+    assert "there is no format 'pt': name the file .html, .onnx, .safetensors, or .stablehlo" in err
+    assert not (tmp_path / "new.pt").exists()
 
 
 def test_a_network_that_asks_for_a_plain_number():

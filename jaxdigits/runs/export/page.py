@@ -166,4 +166,4 @@ def _activation(name: str) -> _Layer:
 
 
 def _source(name: str) -> str:
-    return files("jaxdigits.web").joinpath(name).read_text(encoding="utf-8")
+    return files("jaxdigits.runs.export").joinpath(name).read_text(encoding="utf-8")

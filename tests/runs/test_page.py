@@ -15,10 +15,9 @@ from PIL import Image
 
 import jaxdigits as jd
 from jaxdigits.errors import ConfigError
+from jaxdigits.runs.export.page import describe, make_page
 from jaxdigits.transforms import to_form
 from jaxdigits.transforms.scaling import scale_inputs
-from jaxdigits.web import make_page
-from jaxdigits.web.page import describe
 from jaxdigits.web.server import saliency_of
 
 READ = """
