@@ -12,7 +12,7 @@
 The candidates are trained with some seeds on the training images. The one with the best mean
 accuracy on the validation images is chosen, trained with the rest of the seeds, and only its
 networks meet the test images, once. The result goes to `experiments/results/`, and from there into
-the README by `python experiments/readme_table.py`.
+the README by `python experiments/tables.py`.
 """
 
 import argparse

@@ -13,6 +13,12 @@ import numpy as np
 import pytest
 
 
+def notes(err: str) -> str:
+    """Standard error without what tells the progress of training."""
+    lines = err.splitlines(keepends=True)
+    return "".join(line for line in lines if not line.startswith(("training ", "epoch ")))
+
+
 def idx_bytes(array: np.ndarray) -> bytes:
     """An array of bytes in the IDX format, not yet gzipped."""
     header = struct.pack(f">4B{array.ndim}I", 0, 0, 8, array.ndim, *array.shape)

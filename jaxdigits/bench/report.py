@@ -1,6 +1,7 @@
 """Measurements and comparisons in words."""
 
-from collections.abc import Mapping, Sequence
+import textwrap
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from tabulate import tabulate
@@ -14,19 +15,8 @@ def measurement(document: Mapping[str, Any]) -> str:
     Args:
         document: as `jaxdigits.bench.document` makes it.
     """
-    headers = (
-        *("", "devices", "compile", "first call", "call", "images/s", "95% interval"),
-        *("GFLOP/s", "of product", "of datasheet", "memory"),
-    )
-    rows = [_cells(entry) for entry in document["benchmarks"]]
-    keep = [i for i in range(len(headers)) if i == 0 or any(row[i] for row in rows)]
-    lines = tabulate(
-        [[row[i] for i in keep] for row in rows],
-        [headers[i] for i in keep],
-        "simple",
-        disable_numparse=True,
-        colalign=["left"] + ["right"] * (len(keep) - 1),
-    )
+    entries = document["benchmarks"]
+    lines = f"{_table(entries, _speed)}\n\n{_table(entries, _cost)}"
     ours, cpu = document["jaxdigits"], document["machine_info"]["cpu"]
     peak, commit = ours["peak_bytes"], document["commit_info"]["id"]
     memory = f"{peak['process'] / 1e6:,.0f} MB of the process"
@@ -39,29 +29,49 @@ def measurement(document: Mapping[str, Any]) -> str:
         f"commit {commit[:10]}" if commit else "no commit",
         *(f"{name}={value}" for name, value in ours["flags"].items()),
     ]
-    return f"{lines}\n\nPeak memory: {memory}.\n{'; '.join(machine)}."
+    return f"{lines}\n\nPeak memory: {memory}.\n" + textwrap.fill(f"{'; '.join(machine)}.", 79)
 
 
-def _cells(entry: Mapping[str, Any]) -> tuple[str, ...]:
+Cells = Callable[[Mapping[str, Any]], dict[str, str]]
+
+
+def _table(entries: Sequence[Mapping[str, Any]], cells: Cells) -> str:
+    """A line for each benchmark, without columns in which there is nothing."""
+    rows = [cells(entry) for entry in entries]
+    keep = [name for name in rows[0] if any(row[name] for row in rows)]
+    return tabulate(
+        [[entry["name"], *map(row.get, keep)] for entry, row in zip(entries, rows, strict=True)],
+        ["", *keep],
+        "simple",
+        disable_numparse=True,
+        colalign=["left"] + ["right"] * len(keep),
+    )
+
+
+def _speed(entry: Mapping[str, Any]) -> dict[str, str]:
     extra = entry["extra_info"]
     rate = interval = ""
     if extra["images"]:
         low, high = extra["interval_95"]
         rate, interval = f"{extra['images_per_second']:,.0f}", f"{low:,.0f} to {high:,.0f}"
     datasheet = extra["share_of_datasheet"]
-    return (
-        entry["name"],
-        f"{extra['devices']}",
-        f"{extra['trace_seconds'] + extra['compile_seconds']:.1f} s",
-        f"{extra['first_seconds']:.2f} s",
-        f"{entry['stats']['median']:.3g} s",
-        rate,
-        interval,
-        f"{extra['flops_per_second'] / 1e9:,.1f}",
-        f"{extra['share_of_product']:.0%}",
-        "" if datasheet is None else f"{datasheet:.1%}",
-        f"{extra['program_bytes'] / 1e6:,.0f} MB",
-    )
+    return {
+        "images/s": rate,
+        "95% interval": interval,
+        "of product": f"{extra['share_of_product']:.0%}",
+        "of datasheet": "" if datasheet is None else f"{datasheet:.1%}",
+    }
+
+
+def _cost(entry: Mapping[str, Any]) -> dict[str, str]:
+    extra = entry["extra_info"]
+    return {
+        "GFLOP/s": f"{extra['flops_per_second'] / 1e9:,.1f}",
+        "call": f"{entry['stats']['median']:.3g} s",
+        "first call": f"{extra['first_seconds']:.2f} s",
+        "compile": f"{extra['trace_seconds'] + extra['compile_seconds']:.1f} s",
+        "memory": f"{extra['program_bytes'] / 1e6:,.0f} MB",
+    }
 
 
 def comparison(compared: Comparison) -> str:

@@ -13,13 +13,12 @@ def list_datasets(data: DataOptions, json: Json = False) -> None:
     from jaxdigits.cli.output import note, report
     from jaxdigits.data.overview import overview
 
-    lines = [f"{'name':17}{'classes':>7}   {'train/validation/test':23} {'state':13} what it holds"]
+    lines = [f"{'name':17}{'classes':>7}   {'train/validation/test':25}state"]
     rows = []
     for entry in overview(data.data_dir):
         counts = "/".join(f"{count:,}" for count in entry.counts.values())
-        lines.append(
-            f"{entry.name:17}{entry.classes:7}   {counts:23} {entry.state:13} {entry.title}"
-        )
+        lines.append(f"{entry.name:17}{entry.classes:7}   {counts:25}{entry.state}")
+        lines.append(f"    {entry.title}")
         rows.append({**entry._asdict(), "counts": dict(entry.counts)})
         if entry.problem:
             note(entry.problem)

@@ -1,5 +1,6 @@
 """`jaxdigits evaluate`: measure a trained network again."""
 
+import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -72,8 +73,9 @@ def summary(found: "RunReport") -> str:
     if found.jittered:
         mean, low, high = accuracy_interval(found.jittered)
         texts.append(
-            f"test images shifted by up to 2 pixels, 5 pixels inverted: {mean:.2%} (mean of "
-            f"{len(found.jittered)} draws, 95% interval {low:.2%} to {high:.2%})"
+            "test images shifted by up to 2 pixels, 5 pixels inverted:\n"
+            f"{mean:.2%} (mean of {len(found.jittered)} draws, 95% interval {low:.2%} to "
+            f"{high:.2%})"
         )
     return "\n\n".join(texts)
 
@@ -85,7 +87,8 @@ def robustness_table(found: "Robustness") -> str:
         mine = [condition for condition in found.conditions if condition.kind == kind]
         figures = "  ".join(f"{100 * condition.accuracy:5.1f}" for condition in mine)
         strengths = ", ".join(condition.strength for condition in mine if condition.strength)
-        lines.append(f"{kind:11}{figures}" + f"  ({strengths})" * bool(strengths))
+        line = f"{kind:11}{figures}" + f"  ({strengths})" * bool(strengths)
+        lines.append(textwrap.fill(line, 79, subsequent_indent=" " * 13))
     return "\n".join(
         [
             *lines,

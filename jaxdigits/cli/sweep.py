@@ -1,5 +1,6 @@
 """`jaxdigits sweep`, and `jaxdigits train --seeds`: many runs, compared, and their ensemble."""
 
+import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -67,8 +68,8 @@ def summary(result: "SweepResult") -> str:
             "",
             settings_table([result.settings[index] for index in result.order]),
             "",
-            f"best on validation: {best.name}; its test accuracy: "
-            f"{in_words(result.test_accuracies)}",
+            f"best on validation: {best.name}",
+            f"its test accuracy: {in_words(result.test_accuracies)}",
             f"the ensemble of its {len(run.members)} members:",
             "",
             results_table(run.results),
@@ -95,6 +96,7 @@ def settings_table(settings: Sequence["Setting"]) -> str:
     from jaxdigits.sweeps.summary import spread
 
     width = max(len("setting"), *(len(setting.name) for setting in settings))
+    width = min(width, 24)  # all fit into 79 columns then
     lines = [f"{'setting':{width}} {'members':>8}{'mean':>9}   {'95% interval':19}range"]
     for setting in settings:
         found = spread(setting.accuracies)
@@ -102,9 +104,10 @@ def settings_table(settings: Sequence["Setting"]) -> str:
         if found["interval_95"]:
             interval = " to ".join(f"{end:.2%}" for end in found["interval_95"])
         ends = " to ".join(f"{end:.2%}" for end in found["range"])
-        line = f"{setting.name:{width}} {len(setting.members):8}{found['mean']:9.2%}"
+        first, *rest = textwrap.wrap(setting.name, width)
+        line = f"{first:{width}} {len(setting.members):8}{found['mean']:9.2%}"
         line += f"   {interval:19}{ends}"
         if setting.diverged:
             line += f"   {setting.diverged} of {len(setting.members)} diverged"
-        lines.append(line)
+        lines += [line, *(f"  {words}" for words in rest)]
     return "\n".join(lines)

@@ -79,7 +79,9 @@ def names() -> tuple[str, ...]:
     return (embedded.NAME, *SPECS)
 
 
-def choose_dataset(name: str, data_dir: StrPath | None, manual_dir: StrPath | None) -> str:
+def choose_dataset(
+    name: str = "auto", data_dir: StrPath | None = None, manual_dir: StrPath | None = None
+) -> str:
     """The dataset to train on: `auto` is MNIST, or the digits inside where it is unavailable.
 
     The path of a folder of images becomes absolute, so that the run's config means it everywhere.

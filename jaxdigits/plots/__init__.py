@@ -13,14 +13,14 @@
 They take arrays, names and numbers, and know no run. matplotlib is imported with the first figure.
 """
 
-from jaxdigits.plots.comparisons import class_bars, confusion, robustness, settings
+from jaxdigits.plots.comparisons import bars, confusion, robustness, settings
 from jaxdigits.plots.figures import optional, save
 from jaxdigits.plots.images import image_grid, predictions, spread, weights, worst_mistakes
 from jaxdigits.plots.lines import activations, curves, scaling, seed_curves
 
 __all__ = [
     "activations",
-    "class_bars",
+    "bars",
     "confusion",
     "curves",
     "image_grid",

@@ -1,6 +1,6 @@
 """Accuracies side by side: of classes, of changed images, of the members of a sweep."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -36,7 +36,8 @@ def confusion(
                 color = "white" if shares[row, column] > 0.1 else "black"
                 axes.text(column, row, str(count), color=color, **style)
     names = [plain(name) for name in class_names]
-    axes.set_xticks(range(classes), names, rotation=90 if classes > 10 else 0, fontsize=8)
+    turned = classes > 10 or max(map(len, names)) > 6
+    axes.set_xticks(range(classes), names, rotation=90 if turned else 0, fontsize=8)
     axes.set_yticks(range(classes), names, fontsize=8)
     axes.set(xlabel="predicted", ylabel="true")
     axes.set_title(plain(heading), fontsize=11)
@@ -44,31 +45,49 @@ def confusion(
 
 
 @own_style
-def class_bars(
-    accuracy: Mapping[str, Float[np.ndarray, " classes"]], class_names: Sequence[str]
+def bars(
+    accuracy: Mapping[str, Float[np.ndarray, " groups"]],
+    groups: Collection[str],
+    dots: Mapping[str, Mapping[int, float]] | None = None,
 ) -> Figure:
-    """Draw the accuracy of several networks on each class, as bars side by side.
+    """Draw accuracies as bars side by side, in groups: networks on each class, for example.
 
     Args:
-        accuracy: 0..1, by the name of the network.
-        class_names: by label.
+        accuracy: 0..1, by the name of each bar in a group.
+        groups: their names, such as those of the classes.
+        dots: published values in percent, by the name of the bar and the number of the group.
 
     Example:
-        >>> len(class_bars({"linear": np.array([0.9, 0.8])}, ["0", "1"]).axes[0].patches)
+        >>> len(bars({"linear": np.array([0.9, 0.8])}, ["0", "1"]).axes[0].patches)
         2
     """
-    figure = new_figure(max(6, 0.9 * len(class_names)), 4.2)
+    figure = new_figure(max(6, 0.9 * len(groups)), 4.2)
     axes = figure.add_subplot()
-    width = 0.8 / len(accuracy)
+    width, posted = 0.8 / len(accuracy), dots or {}
     for index, (name, values) in enumerate(accuracy.items()):
-        left = np.arange(len(class_names)) + (index - (len(accuracy) - 1) / 2) * width
+        left = np.arange(len(groups)) + (index - (len(accuracy) - 1) / 2) * width
         axes.bar(left, 100 * values, width, label=name)
-    names = [plain(name) for name in class_names]
-    axes.set_xticks(range(len(names)), names, rotation=90 if max(map(len, names)) > 3 else 0)
+        for group, value in posted.get(name, {}).items():
+            axes.plot(left[group], value, "o", ms=5, color="black", mfc="white")
+    if posted:
+        axes.plot([], [], "o", ms=5, color="black", mfc="white", label="posted")
+    names = [plain(name) for name in groups]
+    longest = max(map(len, names))
+    tilted = {"rotation": 30, "ha": "right"} if longest > 60 / len(names) else {}
+    axes.set_xticks(range(len(names)), names, **tilted)
     axes.set_ylabel("accuracy (%)")
+    axes.set_ylim(
+        _start([*accuracy.values(), *(np.array([*p.values()]) / 100 for p in posted.values())])
+    )
     axes.grid(axis="y", alpha=0.3)
     figure.legend(fontsize=8, ncols=3, loc="outside lower center")
     return figure
+
+
+def _start(accuracies: Iterable[np.ndarray]) -> float:
+    """Where an axis of percent begins: at 0, but at 90 where all is above."""
+    values = np.concatenate([np.ravel(values) for values in accuracies])
+    return 90.0 if np.nanmin(values, initial=1.0) > 0.9 else 0.0
 
 
 @own_style
@@ -96,13 +115,21 @@ def robustness(
     figure = new_figure(11, 8)
     left, right = figure.subplots(1, 2, width_ratios=(3, 2))
     kinds = list(dict.fromkeys(kind for kind, _, _ in measured))
+    start = _start([np.array([accuracy for _, _, accuracy in measured])])
     for row, (kind, _, accuracy) in enumerate(measured):
         left.barh(row, 100 * accuracy, color=f"C{kinds.index(kind) % 10}")
-        left.text(1, row, f"{100 * accuracy:.1f}", va="center", fontsize=7, color="white")
+        left.text(
+            start + (100 - start) / 100,
+            row,
+            f"{100 * accuracy:.1f}",
+            va="center",
+            fontsize=7,
+            color="white",
+        )
     names = [f"{kind} {strength}".strip() for kind, strength, _ in measured]
     left.set_yticks(range(len(measured)), names, fontsize=7)
     left.invert_yaxis()
-    left.set(xlim=(0, 100), xlabel="accuracy (%)")
+    left.set(xlim=(start, 100), xlabel="accuracy (%)")
     left.set_title("changed test images", fontsize=10)
     for result, name in (
         (uncalibrated, "uncalibrated"),

@@ -22,13 +22,16 @@ R = TypeVar("R")
 
 
 def own_style(draw: Callable[P, R]) -> Callable[P, R]:
-    """Make a function draw in matplotlib's own style, whatever the user's `matplotlibrc` says."""
+    """Make a function draw in one style, whatever the user's `matplotlibrc` says.
+
+    It is matplotlib's own, with colors that color-blind people can tell apart.
+    """
 
     @functools.wraps(draw)
     def drawn(*args: P.args, **kwargs: P.kwargs) -> R:
         from matplotlib import style
 
-        with style.context("default"):
+        with style.context(["default", "tableau-colorblind10"]):
             return draw(*args, **kwargs)
 
     return drawn

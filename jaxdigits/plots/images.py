@@ -159,6 +159,7 @@ def weights(images: Float[np.ndarray, "n height width"], titles: Sequence[str]) 
     shown = []
     for axes, image, title in zip(grid, images, titles, strict=False):
         shown.append(axes.imshow(image, "RdBu_r", vmin=-limit, vmax=limit))
-        axes.set_title(plain(title), fontsize=10 if len(title) < 12 else 6)
+        short = title if len(title) <= 24 else f"{title[:23]}\N{HORIZONTAL ELLIPSIS}"
+        axes.set_title(plain(short), fontsize=10 if len(title) < 12 else 6)
     figure.colorbar(shown[0], ax=list(grid), shrink=0.8)
     return figure

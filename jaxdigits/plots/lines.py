@@ -42,7 +42,7 @@ def curves(history: Sequence[Mapping[str, Any]], heading: str = "") -> Figure:
 def seed_curves(
     panels: Mapping[str, Mapping[str, Float[np.ndarray, "seeds epochs"]]],
     *,
-    dots: Mapping[str, Sequence[float]] | None = None,
+    dots: Mapping[str, Mapping[int, float]] | None = None,
     levels: Mapping[str, float] | None = None,
     logarithmic: bool = False,
     each_seed: bool = False,
@@ -52,7 +52,7 @@ def seed_curves(
 
     Args:
         panels: curves by name, for each quantity, which labels the axis.
-        dots: published values per epoch, in the colors of the curves of the same names, in the
+        dots: published values by epoch, in the colors of the curves of the same names, in the
             first panel.
         levels: dashed horizontal lines in the first panel.
         logarithmic: whether the quantities' axes are.
@@ -79,7 +79,7 @@ def seed_curves(
                 low, high = values.min(axis=0), values.max(axis=0)
                 axes.fill_between(epochs, low, high, color=color, alpha=0.2)
             if axes is grid[0] and name in dots:
-                axes.plot(epochs[: len(dots[name])], dots[name], "o", ms=3, color=color)
+                axes.plot(*zip(*dots[name].items(), strict=True), "o", ms=4, color=color)
         if axes is grid[0]:
             for name, level in levels.items():
                 axes.axhline(level, ls="--", color="black", lw=1, label=name)

@@ -31,3 +31,9 @@ def run(study: Study) -> list[Comparison]:
         Comparison.exact("mean, standardized", mean, "0.0000"),
         Comparison.exact("deviation, standardized", np.sqrt(squares.mean() - mean**2), "1.0000"),
     ]
+
+
+if __name__ == "__main__":
+    from jaxdigits.posts.script import main
+
+    main(__file__)

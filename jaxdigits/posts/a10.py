@@ -63,3 +63,9 @@ PICTURES = {
     "a10-activations.png": draw_activations,
     "a10-predictions.png": draw_predictions,
 }
+
+
+if __name__ == "__main__":
+    from jaxdigits.posts.script import main
+
+    main(__file__)

@@ -29,3 +29,9 @@ def run(study: Study) -> list[Comparison]:
         Comparison.exact("sum of the probabilities", total, "1.0"),
         Comparison.exact("the same with 1000 added to each logit", raised, digits=1),
     ]
+
+
+if __name__ == "__main__":
+    from jaxdigits.posts.script import main
+
+    main(__file__)

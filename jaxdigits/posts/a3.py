@@ -31,3 +31,9 @@ def run(study: Study) -> list[Comparison]:
         Comparison.exact("p = (.2, .6, .2), y = 0", loss_of(far, label)[0], "1.6094"),
         Comparison.exact("four confidently wrong", wrong.sum(), "92.1034"),
     ]
+
+
+if __name__ == "__main__":
+    from jaxdigits.posts.script import main
+
+    main(__file__)

@@ -32,6 +32,19 @@ def run(study: Study) -> list[Comparison]:
         Comparison("untrained", posted.untrained, "0.0785"),
         Comparison("after 1 epoch", posted.accuracy[:, 0], "0.8776"),
         Comparison("lowest of 20 more", posted.accuracy[:, 1:].min(axis=1), "0.7729"),
-        Comparison("highest of 20 more", posted.accuracy[:, 1:].max(axis=1), "0.9133"),
+        Comparison(
+            "highest of 20 more",
+            posted.accuracy[:, 1:].max(axis=1),
+            "0.9133",
+            "a lucky epoch, or a notebook whose cells were run more than once: of 200 of our seeds "
+            "none reaches it (mean 0.9011, standard deviation 0.0047, highest 0.9124), nor do "
+            "eight runs of the post's own steps in PyTorch (0.8925 to 0.909)",
+        ),
         Comparison("corrected, learning rate 0.064: 21 epochs", calm.accuracy[:, -1]),
     ]
+
+
+if __name__ == "__main__":
+    from jaxdigits.posts.script import main
+
+    main(__file__)

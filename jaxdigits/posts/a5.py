@@ -39,3 +39,9 @@ def run(study: Study) -> list[Comparison]:
         Comparison("with the mean loss: 20 epochs", mean.accuracy[:, -1]),
         Comparison("corrected, learning rate 0.001: 20 epochs", slow.accuracy[:, -1]),
     ]
+
+
+if __name__ == "__main__":
+    from jaxdigits.posts.script import main
+
+    main(__file__)

@@ -48,3 +48,9 @@ def run(study: Study) -> list[Comparison]:
         Comparison("highest of 20 epochs", posted.accuracy.max(axis=1), "0.7525"),
         Comparison("corrected, learning rate 0.001: 20 epochs", corrected(study).accuracy[:, -1]),
     ]
+
+
+if __name__ == "__main__":
+    from jaxdigits.posts.script import main
+
+    main(__file__)

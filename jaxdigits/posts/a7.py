@@ -64,3 +64,9 @@ def draw_weights(study: Study) -> Figure:
 
 
 PICTURES = {"a7-weights.png": draw_weights}
+
+
+if __name__ == "__main__":
+    from jaxdigits.posts.script import main
+
+    main(__file__)

@@ -26,3 +26,9 @@ def run(study: Study) -> list[Comparison]:
         Comparison.exact("A4, linear", count(a4.CONFIG), "7850"),
         Comparison.exact("A9, one hidden layer", count(a9.CONFIG), "23860"),
     ]
+
+
+if __name__ == "__main__":
+    from jaxdigits.posts.script import main
+
+    main(__file__)

@@ -36,6 +36,8 @@ POSTED_LOSS = [
 ]  # fmt: skip
 """Mean over the batches of each epoch."""
 
+POSTED_ACCURACY = {40: 0.9674}
+
 
 def train(study: Study) -> Trained:
     """The networks of this row."""
@@ -67,9 +69,15 @@ def draw_loss(study: Study) -> Figure:
     name = "784-30-10"
     return plots.seed_curves(
         {"loss of a batch of 64": {name: loss_per_batch(study)}},
-        dots={name: POSTED_LOSS} if study.compares else {},
+        dots={name: dict(enumerate(POSTED_LOSS, start=1))} if study.compares else {},
         logarithmic=True,
     )
 
 
 PICTURES = {"a9-loss.png": draw_loss}
+
+
+if __name__ == "__main__":
+    from jaxdigits.posts.script import main
+
+    main(__file__)

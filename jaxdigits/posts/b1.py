@@ -44,3 +44,9 @@ def draw_means(study: Study) -> Figure:
 
 
 PICTURES = {"b1-means.png": draw_means}
+
+
+if __name__ == "__main__":
+    from jaxdigits.posts.script import main
+
+    main(__file__)

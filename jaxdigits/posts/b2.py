@@ -19,3 +19,9 @@ POSTED_MEAN = "0.8173"
 def run(study: Study) -> list[Comparison]:
     """As posted."""
     return b1.compare(study, study.train("B2", CONFIG), POSTED, POSTED_MEAN)
+
+
+if __name__ == "__main__":
+    from jaxdigits.posts.script import main
+
+    main(__file__)

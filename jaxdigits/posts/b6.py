@@ -12,6 +12,8 @@ SETUP = "784-64-10, sigmoid, N(0, 1), cross-entropy, learning rate 1"
 
 CONFIG = b5.CONFIG.replace(model="mlp", hidden=(64,), activation="sigmoid")
 
+POSTED_ACCURACY = {1: 0.8372, 41: 0.95}
+
 
 def run(study: Study) -> list[Comparison]:
     """As posted."""
@@ -20,3 +22,9 @@ def run(study: Study) -> list[Comparison]:
         Comparison("after 1 epoch", trained.accuracy[:, 0], "0.8372"),
         Comparison("after 41 epochs", trained.accuracy[:, -1], "about 0.95", digits=4),
     ]
+
+
+if __name__ == "__main__":
+    from jaxdigits.posts.script import main
+
+    main(__file__)

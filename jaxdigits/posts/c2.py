@@ -26,3 +26,9 @@ def run(study: Study) -> list[Comparison]:
         for seed in range(len(trained.untrained))
     ]
     return [Comparison("right or second guess", within_two, "0.95", at_least=True)]
+
+
+if __name__ == "__main__":
+    from jaxdigits.posts.script import main
+
+    main(__file__)

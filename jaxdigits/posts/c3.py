@@ -50,3 +50,9 @@ def draw_confusion(study: Study) -> Figure:
 
 
 PICTURES = {"c3-confusion.png": draw_confusion}
+
+
+if __name__ == "__main__":
+    from jaxdigits.posts.script import main
+
+    main(__file__)

@@ -32,3 +32,9 @@ def run(study: Study) -> list[Comparison]:
         Comparison(length, trained.accuracy[:, -1], "0.922")
         for length, trained in train(study).items()
     ]
+
+
+if __name__ == "__main__":
+    from jaxdigits.posts.script import main
+
+    main(__file__)

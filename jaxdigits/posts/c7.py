@@ -24,3 +24,9 @@ def run(study: Study) -> list[Comparison]:
         Comparison("after 1 epoch", accuracy[:, 0], "0.80", at_least=True),
         Comparison("after 4 epochs", accuracy[:, -1]),
     ]
+
+
+if __name__ == "__main__":
+    from jaxdigits.posts.script import main
+
+    main(__file__)

@@ -86,3 +86,9 @@ def run(study: Study) -> list[Comparison]:
         Comparison.exact("three kernels, difference from autodiff", apart, digits=6),
         Comparison.exact("the post's rule, cosine to the gradient", cosines, digits=2),
     ]
+
+
+if __name__ == "__main__":
+    from jaxdigits.posts.script import main
+
+    main(__file__)

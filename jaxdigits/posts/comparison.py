@@ -27,6 +27,7 @@ class Comparison:
             the gradient.
         limits: between which such a figure lies; intervals end there.
         digits: decimals to show. Default: as many as are posted, or 4.
+        compares: whether our data are the post's.
 
     Example:
         >>> Comparison("after 1 epoch", [0.84, 0.86, 0.85], "0.8431").agrees
@@ -43,6 +44,7 @@ class Comparison:
     at_least: bool = False
     limits: tuple[float, float] = (0.0, 1.0)
     digits: int | None = None
+    compares: bool = True
 
     @classmethod
     def exact(
@@ -75,13 +77,13 @@ class Comparison:
 
     @property
     def agrees(self) -> bool | None:
-        """Whether the posted figure is one that we get; None if nothing is posted, or unknown.
+        """Whether the posted figure is one that we get; None if there is none, or no telling.
 
         Without chance: whether all digits are the same. With it: whether the posted figure, give or
         take half a unit of its last digit, lies in our 95% prediction interval, which needs two
         seeds. A bound: whether our mean keeps it.
         """
-        if self.posted is None:
+        if self.posted is None or not self.compares:
             return None
         numbers, values = self.posted.split(), self.values
         if not self.chance:

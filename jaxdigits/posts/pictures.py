@@ -3,7 +3,7 @@
 from matplotlib.figure import Figure
 
 from jaxdigits import plots
-from jaxdigits.posts import Study, a4, a5, a6, a7
+from jaxdigits.posts import Study, a4, a5, a6, a7, b3, b4, b5, b6, percent
 
 LESSON = {
     "A4": "A4: mean loss, no clamp",
@@ -31,7 +31,7 @@ def draw_lesson(study: Study) -> Figure | None:
     if not set(LESSON) <= set(study.trained):
         return None
     trained = {title: study.trained[name] for name, title in LESSON.items()}
-    dots = {LESSON[name]: [100 * x for x in posted] for name, posted in POSTED.items()}
+    dots = {LESSON[name]: percent(posted) for name, posted in POSTED.items()}
     return plots.seed_curves(
         {
             "accuracy (%)": {title: 100 * t.accuracy[:, :20] for title, t in trained.items()},
@@ -46,7 +46,7 @@ def draw_lesson(study: Study) -> Figure | None:
 def draw_losses(study: Study) -> Figure | None:
     """B3 to B6: accuracy over 41 epochs; line and band are mean and range of the seeds.
 
-    The broken line is B2, the baseline in which nothing is trained.
+    The broken line is B2, the baseline in which nothing is trained. Dots, on MNIST, are the post's.
     """
     titles = {
         "B3": "B3: sigmoid, squared error",
@@ -56,14 +56,17 @@ def draw_losses(study: Study) -> Figure | None:
     }
     if not {"B2", *titles} <= set(study.trained):
         return None
+    rows = {"B3": b3, "B4": b4, "B5": b5, "B6": b6}
+    dots = {titles[name]: percent(row.POSTED_ACCURACY) for name, row in rows.items()}
     return plots.seed_curves(
         {"accuracy (%)": {titles[n]: 100 * study.trained[n].accuracy for n in titles}},
+        dots=dots if study.compares else {},
         levels={"B2: pixel baseline": 100 * study.trained["B2"].untrained.mean()},
     )
 
 
 def draw_classes(study: Study) -> Figure | None:
-    """The accuracy on the test images of each class, for the first seed."""
+    """B1 to B6 and A9: the accuracy on the test images of each class, for the first seed."""
     titles = {
         "B1": "B1: pixels, absolute",
         "B2": "B2: pixels, squared",
@@ -76,11 +79,11 @@ def draw_classes(study: Study) -> Figure | None:
         for name, title in titles.items()
         if name in study.trained
     }
-    return plots.class_bars(accuracy, study.test_set.class_names) if accuracy else None
+    return plots.bars(accuracy, study.test_set.class_names) if accuracy else None
 
 
 PICTURES = {
     "a4-to-a7.png": draw_lesson,
     "b3-to-b6.png": draw_losses,
-    "classes.png": draw_classes,
+    "b6-classes.png": draw_classes,
 }

@@ -1,38 +1,66 @@
-"""The report of a reproduction in words: as text, Markdown, and HTML."""
+"""The report of a reproduction in words: as text and Markdown; `page.py` makes HTML of it."""
 
-import base64
-import html
 import itertools
 import textwrap
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from tabulate import tabulate
 
 from jaxdigits.data.dataset import Fingerprint
+from jaxdigits.posts.rows import POSTS, Row, load_row
 
 Document = Mapping[str, Any]
 """What `jaxdigits.posts.reproduce.reproduce` returns."""
 
-HEADERS = ("row", "what", "posted", "ours", "95% interval", "range", "one more run", "agrees")
+HEADERS = ("what", "posted", "ours", "95% interval", "range", "one more run", "agrees")
 
-_STYLE = """
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 70rem; margin: 2rem auto; padding: 0 1rem }
-table { border-collapse: collapse; font-size: 14px; display: block; overflow-x: auto }
-th, td { padding: .2rem .6rem; text-align: left !important; border-bottom: 1px solid #ddd }
-img { max-width: 100%; background: white } figure { margin: 2rem 0 }
-figcaption { white-space: pre-line }
-"""
+WIDTH = 79
+"""Of a terminal."""
 
 
 def text(document: Document) -> str:
-    """For a terminal."""
-    widths = [None, 28, 13, 13, None, None, None, None]  # longer lines are wrapped
-    table = tabulate(_rows(document), HEADERS, "simple", disable_numparse=True, maxcolwidths=widths)
-    reasons = [textwrap.fill(words, 110) for words in _reasons(document)]
-    notes = [textwrap.fill(words, 110) for words in _footnotes(document)]
-    return "\n\n".join(filter(None, [table, *reasons, _speed(document, "simple"), *notes]))
+    """For a terminal: the figures of each row."""
+    parts = [_columns("row", "posted", "ours", "95% interval", "agrees")]
+    for row, cells in _rows(document):
+        lines = [textwrap.fill(f"{row['row']}  {row['setup']}", WIDTH, subsequent_indent="    ")]
+        for what, posted, ours, interval, _, _, agrees in cells:
+            lines.append(_columns(f"    {what}", posted, ours, interval, agrees))
+        parts.append("\n".join(lines))
+    notes = [textwrap.fill(words, WIDTH) for words in _reasons(document) + footnotes(document)]
+    return "\n\n".join(filter(None, [*parts, speed(document, "simple"), *notes]))
+
+
+def chapter(document: Document) -> str:
+    """For a terminal: rows with their stories, epoch by epoch beside the post's own numbers."""
+    parts = []
+    for entry in document["rows"]:
+        row = load_row(entry["row"])
+        claim, expect = f"Posted: {row.posted}", f"Expect: {row.expect}"
+        words = [f"{row.name}: {row.title}", *row.about, claim, expect]
+        parts += [textwrap.fill(paragraph.replace("`", ""), WIDTH) for paragraph in words]
+        parts.append(_epochs(entry, row))
+    return "\n\n".join(filter(None, [*parts, text(document)]))
+
+
+def _epochs(entry: Mapping[str, Any], row: Row) -> str:
+    """The accuracy after each epoch: posted, ours, its range, and that of variations."""
+    curves = entry.get("curves", {})
+    own = curves.get(row.name)
+    if own is None:
+        return ""
+    others = {name: curve for name, curve in curves.items() if name != row.name}
+    names = [textwrap.fill(name.removeprefix(f"{row.name}, "), 8) for name in others]
+    lines = []
+    for epoch, (mean, low, high) in enumerate(zip(*own.values(), strict=True), start=1):
+        posted = row.posted_accuracy.get(epoch)
+        cells = [epoch, "" if posted is None else f"{posted:.4f}", f"{mean:.4f}"]
+        cells.append(f"{low:.4f} to {high:.4f}")
+        for curve in others.values():
+            cells.append(f"{curve['mean'][epoch - 1]:.4f}" if epoch <= len(curve["mean"]) else "")
+        lines.append(cells)
+    headers = ["epoch", "posted", "ours", "range", *names]
+    return str(tabulate(lines, headers, "simple", disable_numparse=True))
 
 
 def brief_table(document: Document) -> str:
@@ -43,6 +71,8 @@ def brief_table(document: Document) -> str:
         for figure in shown:
             what = f"{row['setup']}: {figure['what']}"
             agrees = {True: "yes", False: "no"}.get(figure["agrees"], "")
+            if figure["posted"] and not row["compares"]:
+                agrees = OTHER
             lines.append((row["row"], what, *_cells(figure), agrees))
     headers = ("row", "what", "posted", "ours", "95% interval", "agrees")
     return str(tabulate(lines, headers, "pipe", disable_numparse=True))
@@ -50,63 +80,83 @@ def brief_table(document: Document) -> str:
 
 def markdown(document: Document, captions: Mapping[str, str]) -> str:
     """`report.md`; captions are those of the pictures, by file name."""
-    table = tabulate(_rows(document, "**{}**"), HEADERS, "pipe", disable_numparse=True)
-    parts = [f"# {_title(document)}", table, *_reasons(document)]
-    for name, caption in captions.items():
-        parts += [f"![{caption.splitlines()[0]}]({name})", caption]
-    parts += [_speed(document, "pipe"), *_footnotes(document)]
+    parts = [f"# {title(document)}"]
+    for post, rows in posts(document):
+        parts.append(f"## Post {post}: {POSTS[post]}")
+        for entry, cells in rows:
+            row = load_row(entry["row"])
+            parts += [f"### {row.name}: {row.title}", *row.about, f"> Posted: {row.posted}"]
+            parts.append(tabulate(cells, HEADERS, "pipe", disable_numparse=True))
+            parts += [*reasons(entry), f"Expect: {row.expect}"]
+            for name in pictures_of(row.name, captions):
+                parts += [f"![{captions[name].splitlines()[0]}]({name})", captions[name]]
+            parts.append(f"The code is `{row.file}`.")
+    parts += [speed(document, "pipe"), *footnotes(document)]
     return "\n\n".join(filter(None, parts)) + "\n"
 
 
-def html_page(document: Document, captions: Mapping[str, str], folder: Path) -> str:
-    """`report.html`, with the pictures of the folder in it."""
-    title = html.escape(_title(document))
-    rows = [[html.escape(cell) for cell in row] for row in _rows(document)]
-    for row in rows:
-        if row[0]:  # the set-up
-            row[:2] = [f"<b>{cell}</b>" for cell in row[:2]]
-    table = tabulate(rows, HEADERS, "unsafehtml", disable_numparse=True)
-    parts = [f"<h1>{title}</h1>", str(table), *map(_paragraph, _reasons(document))]
-    for name, caption in captions.items():
-        data = base64.b64encode((folder / name).read_bytes()).decode()
-        words = html.escape(caption)
-        parts.append(
-            f'<figure><img alt="{words}" src="data:image/png;base64,{data}">'
-            f"<figcaption>{words}</figcaption></figure>"
-        )
-    parts += [str(_speed(document, "html")), *map(_paragraph, _footnotes(document))]
-    return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width">'
-        f"<title>{title}</title><style>{_STYLE}</style></head>\n"
-        "<body>\n" + "\n".join(parts) + "\n</body></html>\n"
-    )
-
-
-def _paragraph(words: str) -> str:
-    return f"<p>{html.escape(words.replace('`', ''))}</p>"
-
-
-def _title(document: Document) -> str:
+def title(document: Document) -> str:
+    """Of the whole."""
     rows = [row["row"] for row in document["rows"]]
     return f"The posts' results again: {rows[0]}" + f" to {rows[-1]}" * (len(rows) > 1)
 
 
-def _rows(document: Document, bold: str = "{}") -> list[Sequence[str]]:
-    """The table's lines: for each row its set-up, then its figures."""
-    lines: list[Sequence[str]] = []
-    numbers = itertools.count(1)
+Cells = list[Sequence[str]]
+
+
+def posts(
+    document: Document,
+) -> Iterator[tuple[str, Iterator[tuple[Mapping[str, Any], Cells]]]]:
+    """The letter of each post, with its rows and their cells, as in `HEADERS`."""
+    return itertools.groupby(_rows(document), key=lambda pair: pair[0]["row"][0])
+
+
+def pictures_of(row: str, captions: Mapping[str, str]) -> list[str]:
+    """The pictures that stand with a row: their names begin with its own."""
+    return [name for name in captions if name.partition("-")[0] == row.lower()]
+
+
+def reasons(row: Mapping[str, Any]) -> list[str]:
+    """Why figures of a row disagree."""
+    return [
+        f"Differs: {figure['what']}: {figure['reason'] or 'not known'}."
+        for figure in row["figures"]
+        if figure["agrees"] is False
+    ]
+
+
+def _rows(document: Document) -> Iterator[tuple[Mapping[str, Any], Cells]]:
+    """Each row with its lines of the table."""
     for row in document["rows"]:
-        lines.append((bold.format(row["row"]), bold.format(row["setup"]), *[""] * 6))
+        lines = []
         for figure in row["figures"]:
-            agrees = "one seed" if figure["posted"] else ""
-            if figure["agrees"] is not None:
-                agrees = "yes" if figure["agrees"] else f"no ({next(numbers)})"
             ends = ["", ""]
             if "interval_95" in figure:
                 ends = [_ends(figure[name], figure) for name in ("range", "prediction_interval_95")]
-            lines.append(("", figure["what"], *_cells(figure), *ends, agrees))
-    return lines
+            lines.append((figure["what"], *_cells(figure), *ends, _agrees(row, figure)))
+        yield row, lines
+
+
+OTHER = "other data"
+
+
+def _agrees(row: Mapping[str, Any], figure: Mapping[str, Any]) -> str:
+    if not figure["posted"]:
+        return ""
+    if not row["compares"]:
+        return OTHER
+    return {True: "yes", False: "no", None: "one seed"}[figure["agrees"]]
+
+
+def _columns(what: str, posted: str, ours: str, interval: str, agrees: str) -> str:
+    """A line of 79 characters, or several where a cell has more words than fit."""
+    indent = len(what) - len(what.lstrip())
+    first = textwrap.wrap(what, 31, subsequent_indent=" " * indent)
+    others = [
+        textwrap.wrap(cell, width) for cell, width in zip((posted, ours), (9, 9), strict=True)
+    ]
+    lines = itertools.zip_longest(first, *others, [interval], [agrees], fillvalue="")
+    return "\n".join(f"{a:<31} {b:<9} {c:<9} {d:<16} {e}".rstrip() for a, b, c, d, e in lines)
 
 
 def _cells(figure: Mapping[str, Any]) -> tuple[str, str, str]:
@@ -126,20 +176,13 @@ def _ends(pair: Sequence[float], figure: Mapping[str, Any]) -> str:
 
 
 def _reasons(document: Document) -> list[str]:
-    """Why figures disagree, numbered as in the table."""
-    differing = [
-        (row["row"], figure)
-        for row in document["rows"]
-        for figure in row["figures"]
-        if figure["agrees"] is False
-    ]
     return [
-        f"({number}) {row}, {figure['what']}: {figure['reason'] or 'not known'}."
-        for number, (row, figure) in enumerate(differing, start=1)
+        f"{row['row']} differs: {words[9:]}" for row in document["rows"] for words in reasons(row)
     ]
 
 
-def _speed(document: Document, form: str) -> str:
+def speed(document: Document, form: str) -> str:
+    """A table of how long training took."""
     rows = []
     for entry in document["speed"]:
         alone, seconds = entry["seconds_alone"], entry["seconds"]
@@ -150,17 +193,17 @@ def _speed(document: Document, form: str) -> str:
     return str(tabulate(rows, headers, form, disable_numparse=True)) if rows else ""
 
 
-def _footnotes(document: Document) -> list[str]:
-    """How to read the table, and what it was measured on."""
+def footnotes(document: Document) -> list[str]:
+    """How to read the tables, and what they were measured on."""
     figures = [figure for row in document["rows"] for figure in row["figures"]]
     notes = [] if document["compares"] else [OTHER_DATA]
     if any(figure.get("interval_95") for figure in figures):
         notes.append(
             f"Ours is the mean over {document['seeds']} seeds (at most 4 where training takes "
-            "minutes) with its 95% interval (Student's t) and the range; the last interval is the "
-            "95% prediction interval of one more seed. Figures without intervals hold no chance."
+            "minutes) with its 95% interval (Student's t). The report also has the range, and the "
+            "95% prediction interval of one more run. Figures without intervals hold no chance."
         )
-    if any(figure["posted"] for figure in figures):
+    if any(figure["agrees"] is not None for figure in figures):
         notes.append(
             "A posted figure is one run of one seed. It agrees if it lies in our prediction "
             "interval, or where there is no chance, if all its digits are the same; a bound agrees "
@@ -202,6 +245,6 @@ def measured(document: Document) -> str:
 
 
 OTHER_DATA = (
-    "The posted figures are for MNIST, EMNIST's digits, and the official EMNIST letters; nothing "
-    "is compared with other data."
+    "The posted figures are for MNIST, EMNIST's digits, and the official EMNIST letters; those "
+    "marked 'other data' stand beside ours, but are not compared with them."
 )

@@ -5,13 +5,11 @@ import datetime
 import importlib
 import inspect
 import logging
-import pkgutil
-import re
 import shlex
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from tqdm import tqdm
 
@@ -21,40 +19,24 @@ from jaxdigits.data.specs import is_official
 from jaxdigits.environment import environment, usable_cores
 from jaxdigits.errors import ConfigError
 from jaxdigits.files import StrPath, staged_directory, write_json
-from jaxdigits.posts import report
-from jaxdigits.posts.comparison import Comparison
+from jaxdigits.posts import page, report
+from jaxdigits.posts.rows import (
+    DIGITS,
+    EMNIST_DIGITS,
+    EXPERIMENTS,
+    LETTERS,
+    Row,
+    choose_rows,
+    load_row,
+)
 from jaxdigits.posts.study import Study
 
 logger = logging.getLogger("jaxdigits")
-
-EXPERIMENTS = "jaxdigits.posts"
-DIGITS, LETTERS, EMNIST_DIGITS = "digits", "emnist/letters", "emnist/digits"
-"""What a row is about: MNIST, letters (this dataset, if no other is named), or EMNIST's digits."""
 
 MNIST = "039f08633ffed019e1a7730847252cf3c05e6c6c4b4ccc31994c09ef6a5b07ad"
 """The hash of MNIST's images and labels, as in its `Fingerprint`."""
 
 REPORT_FILES = ("report.md", "report.html", "report.json")
-
-
-class Row(NamedTuple):
-    """An experiment.
-
-    Attributes:
-        name: such as `A4`.
-        setup: in a few words.
-        run: gives the comparisons.
-        about: `digits`, `letters`, or `emnist/digits`.
-        most_seeds: that it is run with; None for no limit.
-        pictures: functions of the study, by file name; their docstrings are the captions.
-    """
-
-    name: str
-    setup: str
-    run: Callable[[Study], list[Comparison]]
-    about: str
-    most_seeds: int | None
-    pictures: Mapping[str, Callable[[Study], Any]]
 
 
 def reproduce(
@@ -93,22 +75,20 @@ def reproduce(
     if not 1 <= seeds <= 1000:
         raise ConfigError(f"seeds must be 1 to 1000, not {seeds}")
     start = time.perf_counter()
-    chosen = [_row(name) for name in choose_rows(rows)]
+    chosen = [load_row(name) for name in choose_rows(rows)]
     given = bool(rows) or letters != LETTERS or manual_dir is not None
     if not given and not data.is_prepared(LETTERS, data_dir):
-        missing = ", ".join(row.name for row in chosen if row.about == "letters")
+        missing = ", ".join(row.name for row in chosen if row.data == "letters")
         logger.warning(
             "%s is not prepared, so rows %s are left out; `jaxdigits data prepare %s` gets it.",
             *(LETTERS, missing, LETTERS),
         )
-        chosen = [row for row in chosen if row.about != "letters"]
+        chosen = [row for row in chosen if row.data != "letters"]
     folders = {"data_dir": data_dir, "manual_dir": manual_dir}
     studies = {
         about: _study(about, name, seeds, folders)
-        for about, name in _datasets({row.about for row in chosen}, dataset, letters, folders)
+        for about, name in _datasets({row.data for row in chosen}, dataset, letters, folders)
     }
-    if not all(study.compares for study in studies.values()):
-        logger.warning(report.OTHER_DATA)
 
     def run() -> dict[str, Any]:
         words = [*(row.name for row in chosen if rows), *_given(dataset, letters)]
@@ -124,39 +104,12 @@ def reproduce(
 
     if folder is None:
         return run()
-    known = {file for name in choose_rows(()) for file in _row(name).pictures}
+    known = {file for name in choose_rows(()) for file in load_row(name).pictures}
     known |= {*REPORT_FILES, *_joint_pictures()}
     with staged_directory(Path(folder), numbered=False, overwrite=overwrite, known=known) as new:
         document = run()
         _write(document, chosen, studies, new.work)
     return document
-
-
-def choose_rows(rows: Sequence[str]) -> list[str]:
-    """The names of the rows to run, in the order of the posts; all of them if none is given.
-
-    Raises:
-        ConfigError: there is no such row.
-
-    Example:
-        >>> choose_rows(["b5", "A4"])
-        ['A4', 'B5']
-    """
-    folder = importlib.import_module(EXPERIMENTS)
-    modules = [module.name.upper() for module in pkgutil.iter_modules(folder.__path__)]
-    known = [name for name in modules if re.fullmatch(r"[A-Z]\d+", name)]
-    known.sort(key=lambda name: (name[0], int(name[1:])))
-    wanted = [row.upper() for row in rows]
-    for row in wanted:
-        if row not in known:
-            raise ConfigError(f"there is no row {row}; there are {', '.join(known)}")
-    return [name for name in known if name in wanted or not wanted]
-
-
-def _row(name: str) -> Row:
-    module = importlib.import_module(f"{EXPERIMENTS}.{name.lower()}")
-    about, most = getattr(module, "DATA", DIGITS), getattr(module, "SEEDS", None)
-    return Row(name, module.SETUP, module.run, about, most, getattr(module, "PICTURES", {}))
 
 
 def _joint_pictures() -> Mapping[str, Callable[[Study], Any]]:
@@ -195,7 +148,7 @@ def _study(about: str, name: str, seeds: int, folders: Mapping[str, Any]) -> Stu
 
 def _data(row: Row, studies: Mapping[str, Study]) -> str:
     """Which study a row takes: MNIST may stand in for EMNIST's digits."""
-    return row.about if row.about in studies else DIGITS
+    return row.data if row.data in studies else DIGITS
 
 
 def _run(
@@ -211,12 +164,8 @@ def _run(
             study = studies[about]
             study.set_seeds(min(seeds, row.most_seeds or seeds))
             comparisons = row.run(study)
-            compares = study.compares and about == row.about
-            if not compares:
-                comparisons = [
-                    dataclasses.replace(one, posted=None, digits=one.decimals)
-                    for one in comparisons
-                ]
+            compares = study.compares and about == row.data
+            comparisons = [dataclasses.replace(one, compares=compares) for one in comparisons]
             entries.append(
                 {
                     "row": row.name,
@@ -224,6 +173,7 @@ def _run(
                     "data": about,
                     "compares": compares,
                     "figures": [comparison.as_dict() for comparison in comparisons],
+                    "curves": _curves(row.name, study),
                 }
             )
     speed = [
@@ -246,6 +196,19 @@ def _run(
     }
 
 
+def _curves(row: str, study: Study) -> dict[str, dict[str, list[float]]]:
+    """The accuracy of a row's networks after each epoch: mean and range over the seeds."""
+    return {
+        name: {
+            "mean": trained.accuracy.mean(axis=0).tolist(),
+            "low": trained.accuracy.min(axis=0).tolist(),
+            "high": trained.accuracy.max(axis=0).tolist(),
+        }
+        for name, trained in study.trained.items()
+        if name.partition(",")[0] == row and trained.accuracy.shape[1]
+    }
+
+
 def _write(
     document: dict[str, Any], rows: Sequence[Row], studies: Mapping[str, Study], folder: Path
 ) -> None:
@@ -265,7 +228,7 @@ def _write(
                     captions[file] = inspect.getdoc(draw) or ""
     texts = {
         "report.md": report.markdown(document, captions),
-        "report.html": report.html_page(document, captions, folder),
+        "report.html": page.html_page(document, captions, folder),
     }
     for file, text in texts.items():
         (folder / file).write_text(text, encoding="utf-8")

@@ -54,7 +54,8 @@ def epochs(
 
             stream: leave the training images on the disk, for datasets that don't fit in memory.
 
-            progress: show a progress bar on standard error.
+            progress: show on standard error what is trained, and a bar, or, where that is no
+            terminal, a line an epoch.
 
             data_dir, manual_dir: see `jaxdigits.data.load`.
 

@@ -2,8 +2,9 @@
 
 import logging
 import math
+import sys
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,10 +14,14 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
+from jaxdigits.models import count_params
 from jaxdigits.runs.inputs import InputPipeline
 from jaxdigits.runs.log import MetricsLog
 from jaxdigits.runs.resume import CheckpointHook
+from jaxdigits.training.batches import steps_per_epoch
+from jaxdigits.training.sharding import num_devices
 from jaxdigits.training.state import Metrics
+from jaxdigits.training.trainer import Trainer
 
 logger = logging.getLogger("jaxdigits")
 
@@ -45,6 +50,45 @@ class Progress:
         return {"compile": self.compile_seconds, "train": self.train_seconds}
 
 
+class ProgressBar:
+    """A bar on standard error; where that is no terminal, a line an epoch.
+
+    Of more than 100 epochs, at most one a second has a line, and the last.
+    """
+
+    def __init__(self, total: int, unit: str, *, show: bool) -> None:
+        """Show nothing yet, or never, where `show` is False."""
+        self._bar = tqdm(total=total, unit=unit, disable=None if show else True, leave=False)
+        self._show, self._done, self._told = show, 0, -math.inf
+
+    def __enter__(self) -> "ProgressBar":
+        """Close it at the end."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Remove the bar from the terminal."""
+        self._bar.close()
+
+    def say(self, text: str) -> None:
+        """Write a line."""
+        if self._show:
+            tqdm.write(text, sys.stderr)
+
+    def reach(self, done: int) -> None:
+        """Move to where `done` of the total are done."""
+        self._bar.update(done - self._done)
+        self._done = done
+
+    def end_epoch(self, line: Mapping[str, Any], num_epochs: int) -> None:
+        """Show the metrics of an epoch."""
+        if not self._bar.disable:
+            self._bar.set_postfix_str(_postfix(line))
+        elif num_epochs <= 100 or line["epoch"] == num_epochs or time.monotonic() - self._told >= 1:
+            self._told = time.monotonic()
+            words = f"epoch {line['epoch']} of {num_epochs}: {_postfix(line)}"
+            self.say(f"{words}, {line['seconds']:.1f} s")
+
+
 def train_loop(
     inputs: InputPipeline,
     hook: CheckpointHook,
@@ -53,7 +97,7 @@ def train_loop(
     total: int | None = None,
     folder: Path | None = None,
     tensorboard: bool = False,
-    bar: Any = None,
+    bar: ProgressBar | None = None,
 ) -> Generator[Progress]:
     """Train to the end, from the newest checkpoint or from the start.
 
@@ -64,7 +108,7 @@ def train_loop(
         total: chunks of the whole run, if it has more than this pipeline's.
         folder: for the metrics log; None for no log.
         tensorboard: log events for TensorBoard as well.
-        bar: a progress bar, from `progress_bar`.
+        bar: that shows the progress.
 
     Yields:
         The progress before the first chunk, and then after each epoch. Closing the generator saves
@@ -78,7 +122,7 @@ def train_loop(
         if folder is not None:
             log = stack.enter_context(MetricsLog(folder, progress.history, tensorboard=tensorboard))
         if bar is not None:
-            bar.update(before + progress.chunks - bar.n)
+            bar.reach(before + progress.chunks)
         hook.catch_signals()
         yield progress
         in_epoch = progress.train_seconds - sum(_seconds(progress.history))
@@ -102,9 +146,9 @@ def train_loop(
                 if log is not None:
                     log.write(line)
                 if bar is not None:
-                    bar.set_postfix_str(_postfix(line))
+                    bar.end_epoch(line, inputs.num_epochs)
             if bar is not None:
-                bar.update()
+                bar.reach(before + progress.chunks)
             saved = {"history": progress.history, "seconds": progress.train_seconds}
             hook.after_chunk(before + progress.chunks, total, progress.state, saved)
             if train is not None:
@@ -116,9 +160,24 @@ def train_loop(
             start = time.perf_counter()
 
 
-def progress_bar(total: int, unit: str, *, show: bool) -> Any:
-    """A progress bar on standard error, silent where that is not a terminal."""
-    return tqdm(total=total, unit=unit, disable=None if show else True, leave=False)
+def announcement(trainer: Trainer, data: str) -> str:
+    """Say what is trained, and on what.
+
+    Args:
+        trainer: of the run.
+        data: the name of the dataset.
+    """
+    config, images, epochs = trainer.parts.config, trainer.spec.num_examples, trainer.num_epochs
+    network = "own network" if "model" in trainer.parts.own else config.model
+    params = count_params(jax.eval_shape(trainer.parts.model.init, jax.random.key(0)))
+    steps = f"{steps_per_epoch(images, config.batch_size):,} steps"
+    work = f"{epochs} epoch{'s' * (epochs > 1)} of {steps}" if epochs else "nothing to train"
+    devices = num_devices(trainer.mesh)
+    share = f"{devices} devices" if devices > 1 else "1 device"
+    return (
+        f"training {network} with {params:,} parameters on {data}: {images:,} images, {work}, "
+        f"on {share} ({jax.default_backend()})"
+    )
 
 
 def metrics_line(train: Metrics | None = None, validation: Metrics | None = None) -> dict[str, Any]:
@@ -167,7 +226,7 @@ def _plain(values: Any) -> Any:
     return numbers if math.isfinite(numbers) else None
 
 
-def _postfix(line: dict[str, Any]) -> str:
+def _postfix(line: Mapping[str, Any]) -> str:
     accuracies = np.atleast_1d(line["validation_accuracy"])
     if len(accuracies) == 1:
         loss = math.nan if line["train_loss"] is None else line["train_loss"]

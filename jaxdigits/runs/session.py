@@ -29,7 +29,7 @@ from jaxdigits.runs.inputs import (
     stored_statistics,
 )
 from jaxdigits.runs.log import check_tensorboard
-from jaxdigits.runs.loop import Progress, progress_bar, train_loop
+from jaxdigits.runs.loop import Progress, ProgressBar, announcement, train_loop
 from jaxdigits.runs.pictures import draw
 from jaxdigits.runs.resume import (
     CheckpointHook,
@@ -203,7 +203,9 @@ class Session:
         unit = "epoch" if inputs.chunks_per_epoch == 1 else "part"
         total = inputs.num_epochs * inputs.chunks_per_epoch
         tensorboard = self._options.get("tensorboard", False)
-        with progress_bar(total, unit, show=self._options.get("progress", False)) as bar:
+        show = self._options.get("progress", False) and multihost.is_primary()
+        with ProgressBar(total, unit, show=show) as bar:
+            bar.say(announcement(self._trainer, self._train_split.fingerprint.name))
             loop = train_loop(inputs, hook, folder=folder, tensorboard=tensorboard, bar=bar)
             progress = next(loop)
             try:

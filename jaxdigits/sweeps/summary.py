@@ -176,13 +176,13 @@ def _draw(result: SweepResult, histories: Sequence[Any], folder: Path) -> None:
     curves = {
         setting.name: np.array(
             [
-                [_or_nan(line["validation_accuracy"]) for line in histories[index][1:]]
+                [100 * _or_nan(line["validation_accuracy"]) for line in histories[index][1:]]
                 for index in setting.finite
             ]
         )
         for setting in ordered[:CURVES]
     }
-    plots.save(plots.seed_curves({"validation accuracy": curves}), folder / PICTURES[1])
+    plots.save(plots.seed_curves({"validation accuracy (%)": curves}), folder / PICTURES[1])
 
 
 def spread(values: Sequence[float]) -> dict[str, Any]:

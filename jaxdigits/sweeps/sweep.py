@@ -18,7 +18,7 @@ from jaxdigits.files import StrPath, staged_directory, unfinished
 from jaxdigits.runs.checkpoints import CHECKPOINT_FILES, write_manifest
 from jaxdigits.runs.folder import MEMBERS, RUN_FILE, SWEEP_FILE, load, read_run, save_new
 from jaxdigits.runs.inputs import Members
-from jaxdigits.runs.loop import Progress, progress_bar, train_loop
+from jaxdigits.runs.loop import Progress, ProgressBar, train_loop
 from jaxdigits.runs.resume import (
     CheckpointHook,
     check_data,
@@ -92,7 +92,7 @@ def sweep(
         overwrite: replace an older sweep in that folder, when the new one is complete.
         saving: when to save checkpoints.
         devices: that the members are sharded over. Default: all.
-        progress: show a progress bar on standard error.
+        progress: show the progress on standard error; see `jaxdigits.fit`.
         data_dir, manual_dir: see `jaxdigits.data.load`.
 
     Raises:
@@ -273,19 +273,29 @@ class _Sweep:
         groups = self._groups
         total = sum(group.trainer.num_epochs * len(group.batches) for group in groups)
         before = 0
-        with progress_bar(total, "epoch", show=show) as bar:
+        with ProgressBar(total, "epoch", show=show) as bar:
+            bar.say(self._announcement())
             pairs = [(group, batch) for group in groups for batch in group.batches]
             for group, batch in pairs:
                 if not self._complete(batch, folder):
                     self._train(group, batch, hook, folder, before, total, bar)
                 before += group.trainer.num_epochs
-                bar.update(before - bar.n)
+                bar.reach(before)
         runs = [self._runs[index] for index in range(len(self._plan.members))]
         plan = self._plan
         result, figures = summarize(plan.settings, plan.names, runs, self._splits, self._seconds)
         if folder is not None:
             write(result, figures, folder)
         return result
+
+    def _announcement(self) -> str:
+        train, settings = self._splits["train"], len(self._plan.settings)
+        most = max(len(batch) for group in self._groups for batch in group.batches)
+        return (
+            f"training {len(self._plan.members)} networks, {settings} "
+            f"setting{'s' * (settings > 1)}, on {train.fingerprint.name}: {len(train):,} images, "
+            f"up to {most} networks at once"
+        )
 
     def _group(self, indices: list[int], size: int | None) -> _Group:
         config = self._plan.members[indices[0]]
@@ -321,7 +331,7 @@ class _Sweep:
         folder: Path | None,
         before: int,
         total: int,
-        bar: Any,
+        bar: ProgressBar,
     ) -> None:
         configs = [self._plan.members[index] for index in batch]
         keys = jax.vmap(jax.random.key)(np.array([config.seed for config in configs], np.uint32))

@@ -69,10 +69,10 @@ def test_every_picture_becomes_a_file(tmp_path, answers, rng):
     figures = {
         "images": plots.image_grid(images, [NAMES[label] for label in labels], heading="$x"),
         "confusion": plots.confusion(np.array([[5, 1, 0], [0, 0, 0], [1, 0, 2]]), NAMES, "$x"),
-        "bars": plots.class_bars({"linear": np.array([0.5, np.nan, 1.0])}, NAMES),
+        "bars": plots.bars({"linear": np.array([0.5, np.nan, 1.0])}, NAMES),
         "weights": plots.weights(logits[:, :, None], [*NAMES, "d"]),
         "seeds": plots.seed_curves(
-            {"loss": values, "error": values}, dots={"A4": [0.5]}, levels={"best": 0.1},
+            {"loss": values, "error": values}, dots={"A4": {1: 0.5}}, levels={"best": 0.1},
             logarithmic=True, each_seed=True, broken=["A5"],
         ),
         "scaling": plots.scaling({"devices": {"mlp": [(1, 10.0, 0.1), (2, 20.0, 0.2)]}}, "$x"),

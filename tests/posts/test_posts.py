@@ -1,5 +1,6 @@
 """The experiments on the posts' results, and the report about them."""
 
+import html
 import itertools
 import json
 import os
@@ -23,7 +24,8 @@ import jaxdigits as jd
 from jaxdigits.evaluation.metrics import mean_interval, prediction_interval
 from jaxdigits.posts import report
 from jaxdigits.posts.comparison import Comparison
-from jaxdigits.posts.reproduce import EXPERIMENTS, choose_rows, reproduce
+from jaxdigits.posts.reproduce import reproduce
+from jaxdigits.posts.rows import EXPERIMENTS, choose_rows, load_row
 from jaxdigits.training.trainer import make_trainer
 from jaxdigits.transforms.scaling import UNIT, Scaling, pixel_statistics
 
@@ -126,7 +128,7 @@ def test_what_is_posted():
     lines = [
         " ".join([row["row"], *(f["posted"] for f in row["figures"] if f["posted"])])
         for row in json.loads(results.read_text())["rows"]
-        if any(figure["posted"] for figure in row["figures"])  # not where the data are others
+        if row["compares"] and any(figure["posted"] for figure in row["figures"])
     ]
     assert lines == POSTED.strip().splitlines()
     for module, low, high in ((a4, 0.7729, 0.9133), (a5, 0.3047, 0.3113), (a7, 0.5626, 0.5803)):
@@ -290,7 +292,7 @@ def test_rows_with_convolutions(convolutional_report):
     }
     rows = {row["row"]: row for row in document["rows"]}
     figures = [figure for row in document["rows"] for figure in row["figures"]]
-    assert {figure["posted"] for figure in figures} == {None}
+    assert {figure["agrees"] for figure in figures} == {None}
     assert all(0 <= value <= 1 for figure in figures for value in figure["ours"])
     by_hand, cosine = rows["C8"]["figures"]
     assert max(by_hand["ours"]) < 1e-5
@@ -328,7 +330,6 @@ def test_all_rows_on_the_digits_inside(digits_report):
     assert document["compares"] is False
     assert document["data"]["digits"]["name"] == "digits"
     figures = [figure for row in document["rows"] for figure in row["figures"]]
-    assert {figure["posted"] for figure in figures} == {None}
     assert {figure["agrees"] for figure in figures} == {None}
     for figure in figures:
         if figure["seeds"]:
@@ -336,8 +337,9 @@ def test_all_rows_on_the_digits_inside(digits_report):
             assert low <= figure["ours"][0] <= high
             assert len(figure["values"]) == figure["seeds"] == 3
     text = (digits_report / "report.md").read_text()
-    assert "nothing is compared with other data" in text
-    assert "yes" not in text
+    assert "those marked 'other data' stand beside ours, but are not compared" in text
+    assert re.search(r"^\| after 41 epochs +\| 0.915 +\|.*\| other data \|$", text, re.MULTILINE)
+    assert "| yes " not in text
     assert document["data"]["digits"]["sha256"][:12] in text
 
 
@@ -352,6 +354,61 @@ def test_the_page_holds_its_pictures(digits_report):
     markdown = (digits_report / "report.md").read_text()
     # A blank line in the description would end the picture.
     assert sorted(re.findall(r"^!\[[^\n]+\]\((.*?)\)$", markdown, re.MULTILINE)) == pictures
+
+
+def test_a_section_a_row(digits_report):
+    """The claim, the figures, the picture, what to expect, and the code, in this order."""
+    page = (digits_report / "report.html").read_text()
+    sections = dict(re.findall(r'<section id="(\w+)">(.*?)</section>', page, re.DOTALL))
+    rows = [row for row in choose_rows([]) if row not in CONVOLUTIONAL]
+    assert list(sections) == [row.lower() for row in rows]
+    section = sections["a9"]
+    order = ["A9: a network with one hidden layer", "Posted: 0.1002 untrained", "0.9674"]
+    order += ["other data", "Expect: the same.", "data:image/png", "CONFIG = SGD.replace"]
+    places = [section.index(words) for words in order]
+    assert places == sorted(places)
+    assert html.escape('PICTURES = {"a9-loss.png"') in section
+    assert page.count("<h2>") == 2
+
+
+def test_a_report_in_a_narrow_window(browser, digits_report):
+    """On a phone nothing sticks out; on paper there are no links and no code."""
+    for width in (390, 1100):
+        size = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 500}
+        browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+        browser.get((digits_report / "report.html").as_uri())
+        assert browser.execute_script("return document.documentElement.scrollWidth") <= width
+
+
+def test_the_report_in_a_terminal(digits_report):
+    """79 columns at most; names that are long are wrapped."""
+    document = json.loads((digits_report / "report.json").read_text())
+    for words in (report.text(document), report.chapter(document)):
+        commands = [line for line in words.splitlines() if len(line) > 79]
+        assert commands == []
+    assert re.search(r"^    after 41 epochs +0\.915 +0\.\d{4} +0\.\d", words, re.MULTILINE)
+
+
+def test_a_row_by_itself(python):
+    """`python -m jaxdigits.posts.b5`: epoch by epoch beside what the post says."""
+    done = python("-m", "jaxdigits.posts.b5", "--seeds", "2", "--dataset", "digits")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("B5: cross-entropy, and the linear network learns\n")
+    lines = re.findall(r"^(\d+) +(0\.\d{4})? +(0\.\d{4})  0\.\d{4} to", done.stdout, re.MULTILINE)
+    assert [int(line[0]) for line in lines] == list(range(1, 42))
+    assert [line[1] for line in lines if line[1]] == ["0.8431", "0.9150"]
+    assert float(lines[-1][2]) > 0.85
+    done = python("-m", "jaxdigits.posts.b5", "--dataset", "none")
+    assert done.returncode == 2
+    assert done.stderr.startswith("python -m jaxdigits.posts.b5: there is no dataset 'none'")
+
+
+def test_all_posted_curves_are_those_of_the_post():
+    """Each figure after an epoch that a row compares is in its curve, too."""
+    assert load_row("A4").posted_accuracy[1] == 0.8776
+    assert load_row("B7").posted_accuracy == {1: 0.9148, 2: 0.9686, 3: 0.9881, 4: 0.9941}
+    assert load_row("A8").posted_accuracy == {}
+    assert len(load_row("A7").posted_accuracy) == 20
 
 
 def test_a_mended_row_learns_what_the_posted_one_does_not(digits_report):

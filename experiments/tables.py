@@ -1,7 +1,7 @@
-"""Write the results tables of the README from the files in `experiments/results/`.
+"""Write the results tables of README and docs from the files in `experiments/results/`.
 
-python experiments/readme_table.py            # rewrite the tables
-python experiments/readme_table.py --check    # fail if they are not up to date
+python experiments/tables.py            # rewrite the tables
+python experiments/tables.py --check    # fail if they are not up to date
 """
 
 import argparse
@@ -15,7 +15,7 @@ from jaxdigits.data import Fingerprint
 from jaxdigits.posts import report
 
 EXPERIMENTS = Path(__file__).parent
-README = EXPERIMENTS.parent / "README.md"
+ROOT = EXPERIMENTS.parent
 
 
 def read(name: str) -> dict:
@@ -24,7 +24,7 @@ def read(name: str) -> dict:
 
 
 def results() -> str:
-    """Make the table of results, each with the command that measures it again."""
+    """Make the table of all results, each with the command that measures it again."""
     rows = []
     for name in ("mnist-train", "mnist-convnet", "letters-convnet", "mnist-mlp"):
         study = read(f"{name}.json")
@@ -133,27 +133,64 @@ def results() -> str:
     return "\n".join(lines)
 
 
+def figures() -> str:
+    """Make the README's table: the main figures."""
+
+    def accuracy(values: dict, what: str) -> tuple[str, str]:
+        low, high = values["interval_95"]
+        return what, f"**{values['mean']:.2%}** ({low:.2%} to {high:.2%}, {values['seeds']} seeds)"
+
+    reached, peers = read("time_to.json"), read("peers.json")
+    low, high = reached["mean_seconds_interval_95"]
+    rows = [
+        accuracy(read("mnist-convnet.json"), "MNIST, test accuracy, 137,178 parameters"),
+        accuracy(read("letters-convnet.json"), "EMNIST letters, the same network"),
+        (
+            f"MNIST to {reached['accuracy']:.0%}, on two CPU cores, compilation included",
+            f"**{reached['mean_seconds']:.1f} s** ({low:.1f} to {high:.1f}, "
+            f"{reached['seeds']} seeds)",
+        ),
+    ]
+    network = next(row for row in peers["rows"] if "third post" in row["what"])
+    ratios = ", ".join(
+        f"**{found['median']:.1f}x** {library}"
+        for library, found in network["times_as_fast"].items()
+    )
+    rows.append(("training speed on two CPU cores, beside each library's fastest setting", ratios))
+    return "\n".join(["| | |", "|---|---|", *(f"| {what} | {found} |" for what, found in rows)])
+
+
 def posts() -> str:
     """Make the table of `jaxdigits reproduce --out experiments/results/posts`, without padding."""
     document = read("posts/report.json")
     table = re.sub("  +", " ", report.brief_table(document))
-    table = re.sub("---+", "---", table).replace("95 %", "95%")
+    table = re.sub("---+", "---", table)
     return f"{table}\n\n{report.measured(document)}"
 
 
+TABLES = {
+    "README.md": {"figures": figures},
+    "docs/results.md": {"results": results, "posts": posts},
+}
+"""By file and mark: what makes the table."""
+
+
 def main() -> None:
-    """Rewrite the parts of the README between their marks, or check them."""
+    """Rewrite the parts of the files between their marks, or check them."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
     parser.add_argument("--check", action="store_true")
     arguments = parser.parse_args()
-    text = updated = README.read_text()
-    for name, table in (("results", results), ("posts", posts)):
-        begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
-        before, rest = updated.split(begin)
-        updated = f"{before}{begin}\n{table()}\n{end}{rest.split(end)[1]}"
-    if arguments.check:
-        sys.exit(None if updated == text else "README.md: run python experiments/readme_table.py")
-    README.write_text(updated)
+    for name, tables in TABLES.items():
+        path = ROOT / name
+        text = updated = path.read_text()
+        for mark, table in tables.items():
+            begin, end = f"<!-- {mark}: begin -->", f"<!-- {mark}: end -->"
+            before, rest = updated.split(begin)
+            updated = f"{before}{begin}\n{table()}\n{end}{rest.split(end)[1]}"
+        if not arguments.check:
+            path.write_text(updated)
+        elif updated != text:
+            sys.exit(f"{name}: run python experiments/tables.py")
 
 
 if __name__ == "__main__":
