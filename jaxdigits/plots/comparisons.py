@@ -1,5 +1,6 @@
 """Accuracies side by side: of classes, of changed images, of the members of a sweep."""
 
+import textwrap
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import numpy as np
@@ -71,10 +72,10 @@ def bars(
             axes.plot(left[group], value, "o", ms=5, color="black", mfc="white")
     if posted:
         axes.plot([], [], "o", ms=5, color="black", mfc="white", label="posted")
-    names = [plain(name) for name in groups]
-    longest = max(map(len, names))
-    tilted = {"rotation": 30, "ha": "right"} if longest > 60 / len(names) else {}
-    axes.set_xticks(range(len(names)), names, **tilted)
+    room = max(70 // len(groups), 1)
+    names = [textwrap.fill(plain(name), max(room, 8)) for name in groups]
+    turned = max(len(line) for name in names for line in name.splitlines()) > room
+    axes.set_xticks(range(len(names)), names, rotation=90 if turned else 0)
     axes.set_ylabel("accuracy (%)")
     axes.set_ylim(
         _start([*accuracy.values(), *(np.array([*p.values()]) / 100 for p in posted.values())])

@@ -21,17 +21,25 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
+COLORS = (
+    *("#0072b2", "#e69f00", "#009e73", "#d55e00"),
+    *("#cc79a7", "#56b4e9", "#000000", "#999933"),
+)
+"""Okabe and Ito's, which color-blind people can tell apart; their yellow is too pale for lines."""
+
+
 def own_style(draw: Callable[P, R]) -> Callable[P, R]:
     """Make a function draw in one style, whatever the user's `matplotlibrc` says.
 
-    It is matplotlib's own, with colors that color-blind people can tell apart.
+    It is matplotlib's own, in other colors.
     """
 
     @functools.wraps(draw)
     def drawn(*args: P.args, **kwargs: P.kwargs) -> R:
         from matplotlib import style
+        from matplotlib.rcsetup import cycler
 
-        with style.context(["default", "tableau-colorblind10"]):
+        with style.context(["default", {"axes.prop_cycle": cycler(color=COLORS)}]):
             return draw(*args, **kwargs)
 
     return drawn
