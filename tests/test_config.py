@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import pytest
 
 import jaxdigits as jd
-from jaxdigits.config import parse_settings, upgrade
+from jaxdigits.config import AUGMENT, parse_settings, upgrade
 from jaxdigits.errors import ConfigError
 from jaxdigits.models import make_model
 from jaxdigits.training.resolve import DataSpec, count_epochs, resolve
@@ -268,3 +268,11 @@ def test_settings_as_text(texts, config, grid):
 def test_text_that_is_no_setting(texts, message):
     with pytest.raises(ConfigError, match=message):
         parse_settings(texts)
+
+
+def test_default_strengths_of_augmentations():
+    """Recipes that name no strength depend on them."""
+    assert {name: strength.default for name, strength in AUGMENT.items()} == {
+        "shift": 2, "rotate": 10.0, "scale": 0.1, "shear": 0.1, "invert": 5, "elastic": 1.0,
+        "thickness": 0.5, "blur": 1.0, "contrast": 0.5, "noise": 0.1, "erase": 8,
+    }  # fmt: skip

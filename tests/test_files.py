@@ -168,3 +168,14 @@ def test_a_file_that_is_not_complete_is_not_there(tmp_path):
         fail()
     assert path.read_text() == "mine"
     assert [file.name for file in tmp_path.iterdir()] == ["a.txt"]
+
+
+@pytest.mark.parametrize("name", ["", "more"])
+def test_a_file_that_cannot_be_written(tmp_path, name):
+    """A name that is a folder's, or lies in a file."""
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").touch()
+    path = tmp_path / "file" / name if name else tmp_path / "folder"
+    with pytest.raises(OutputError, match="cannot write"), atomic_write(path) as temporary:
+        temporary.write_text("new")
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["file", "folder"]

@@ -529,3 +529,11 @@ def test_emnist_letters_takes_the_counts_of_the_header(real_data):
     # Upright: an "l" or "i" is taller than it is wide.
     tall = letters.images[np.isin(letters.labels, [8, 11])].mean(axis=0)
     assert tall.sum(axis=0).std() > 2 * tall.sum(axis=1).std()
+
+
+def test_the_fingerprint_is_read_without_the_images(emnist_files):
+    data.prepare("emnist/letters", manual_dir=emnist_files)
+    expected = data.load("emnist/letters", "train").fingerprint
+    assert data.read_fingerprint("emnist/letters") == expected
+    assert data.read_fingerprint("digits") == data.load("digits", "test").fingerprint
+    assert data.read_fingerprint("mnist") is None

@@ -10,6 +10,7 @@ from PIL import Image
 import jaxdigits as jd
 from jaxdigits.errors import DataError
 from jaxdigits.handwriting import classify_files, read_files
+from jaxdigits.handwriting.classification import _read_files
 from jaxdigits.runs.fit import fit
 
 CONFIG = jd.TrainConfig(model="linear", epochs=3, learning_rate=0.3)
@@ -135,3 +136,12 @@ def test_files_that_are_refused(tmp_path):
     ):  # fmt: skip
         with pytest.raises(DataError, match=message):
             classify_files(run, [tmp_path / f"{name}.png"])
+
+
+def test_a_file_of_the_networks_own_size_is_not_moved(tmp_path):
+    """Whatever stands in it: brought to the form of MNIST, it would be centered."""
+    image = np.zeros((28, 28), np.uint8)
+    image[2:12, 2:5] = 255
+    Image.fromarray(image).save(tmp_path / "corner.png")
+    found = _read_files(jd.load("digits"), [tmp_path / "corner.png"])
+    np.testing.assert_array_equal(found, image[None])

@@ -27,6 +27,7 @@ from jaxdigits.handwriting import (
 )
 from jaxdigits.handwriting.ink import _level, find_ink, strokes
 from jaxdigits.handwriting.opening import MOST_PIXELS, SIDE
+from jaxdigits.handwriting.segmentation import _own_ink, _Piece
 from jaxdigits.handwriting.touching import split_touching
 from jaxdigits.transforms import to_emnist, to_mnist, to_plain
 from jaxdigits.transforms.form import stroke_width
@@ -605,3 +606,12 @@ def test_every_mode_is_averaged_when_it_is_reduced(tmp_path, mode):
     assert picture.shape == (600, 1200, 3)
     assert picture.min() >= 126
     assert picture.max() <= 129
+
+
+def test_gray_of_a_stroke_is_rounded():
+    """To the nearest level of 0..255."""
+    ink = np.zeros((20, 20), np.float32)
+    ink[5:15, 8:12] = 0.5, 0.999, 0.9, 0.1
+    piece = _Piece(top=5, left=8, bottom=15, right=12, area=40, labels=[1])
+    found = _own_ink(piece, ink, (ink > 0).astype(np.int32))
+    assert found[found.shape[0] // 2].tolist() == [0, 0, 128, 255, 230, 26, 0, 0]

@@ -199,3 +199,22 @@ def test_digits_cut_out_at_their_box():
 def test_digits_of_mnist_cut_out_at_their_box(mnist_dir, margin, least):
     test = jd.data.load("mnist", "test", data_dir=mnist_dir)
     assert read_cut_out(test, margin, count=100) > least
+
+
+def edge(top, left):
+    """What runs along the border, and whether it goes where a character is there as well."""
+    page = np.zeros((100, 100), bool)
+    page[40:70, 50:54] = True
+    stroke = int(page.sum())
+    page[0, 100 - top :] = True
+    page[:left, 99] = True
+    return int(without_edges(page).sum()) == stroke
+
+
+@pytest.mark.parametrize(
+    ("top", "left", "removed"),
+    [(90, 1, True), (89, 1, False), (60, 60, True), (60, 59, False), (59, 60, False)],
+)
+def test_how_much_of_the_border_an_edge_covers(top, left, removed):
+    """Nine tenths of one side, or sides that add up to 1.2."""
+    assert edge(top, left) == removed

@@ -24,7 +24,7 @@ from jaxdigits.evaluation.metrics import mean_interval
 from jaxdigits.runs import fit
 from jaxdigits.runs.checkpoints import saved_chunks
 from jaxdigits.sweeps import grid as grids
-from jaxdigits.sweeps.summary import SweepResult
+from jaxdigits.sweeps.summary import Setting, SweepResult, rank
 from jaxdigits.sweeps.sweep import resume
 from jaxdigits.training.members import make_vectorized_trainer, members_mesh
 from jaxdigits.training.resolve import DataSpec
@@ -445,3 +445,11 @@ def test_damaged_sweeps(swept, tmp_path):
         (tmp_path / "sweep.json").write_text(content)
         with pytest.raises(RunError, match=message):
             jd.load(tmp_path)
+
+
+def test_a_setting_with_a_diverging_member_comes_last():
+    """However accurate the others are; diverging ones among themselves by accuracy."""
+    names = {"good": ([0.9, 0.9], 0), "one diverged": ([0.99], 1), "two diverged": ([0.95], 2)}
+    settings = [Setting(name, [0, 1], values, [0], n) for name, (values, n) in names.items()]
+    assert rank(settings) == [0, 1, 2]
+    assert rank(settings[::-1]) == [2, 1, 0]

@@ -175,3 +175,13 @@ def test_widths_of_strokes(width):
         assert stroke_width(slanted) == pytest.approx(3.93, abs=0.01)
     else:
         assert 0.9 * width <= stroke_width(slanted) <= 1.2 * width or width > 10
+
+
+def test_a_stroke_is_what_is_brighter_than_half():
+    bar = np.zeros((60, 40), np.uint8)
+    bar[5:55, 10:16] = 254
+    width = stroke_width(bar)
+    bar[5:55, 16:20] = 127  # half
+    assert stroke_width(bar) == width
+    bar[5:55, 16:20] = 128
+    assert stroke_width(bar) > width + 2
