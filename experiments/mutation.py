@@ -39,18 +39,25 @@ ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "experiments" / "results"
 NEIGHBORS = {
     "config.py": ["tests/test_config.py", "tests/training", "tests/sweeps"],
-    "files.py": ["tests/test_files.py", "tests/runs/test_runs.py"],
+    "files.py": ["tests/test_files.py", "tests/runs/test_runs.py", "tests/cli"],
     "losses.py": ["tests/test_losses.py", "tests/training"],
     "by_hand": ["tests/by_hand"],
-    "data": ["tests/data", "tests/test_library.py", "tests/runs/test_inputs.py"],
+    "data": ["tests/data", "tests/test_library.py", "tests/runs/test_inputs.py", "tests/cli"],
     "evaluation": ["tests/evaluation", "tests/runs/test_runs.py"],
     "handwriting": ["tests/handwriting"],
-    "models": ["tests/models", "tests/training", "tests/test_library.py"],
+    "models": [
+        "tests/models",
+        "tests/training",
+        "tests/test_library.py",
+        "tests/runs/test_page.py",
+    ],
     "ops": ["tests/ops", "tests/models"],
     "runs": ["tests/runs", "tests/test_library.py", "tests/cli"],
-    "sweeps": ["tests/sweeps", "tests/test_library.py"],
+    "sweeps": ["tests/sweeps", "tests/test_library.py", "tests/cli"],
     "training": ["tests/training", "tests/test_library.py", "tests/runs/test_fit.py"],
-    "transforms": ["tests/transforms", "tests/training", "tests/handwriting"],
+    "transforms": [
+        *("tests/transforms", "tests/runs/test_page.py", "tests/training", "tests/handwriting"),
+    ],
 }
 """By room: the test files that ought to notice, the nearest first."""
 

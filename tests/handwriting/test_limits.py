@@ -5,6 +5,7 @@ import pytest
 
 from jaxdigits.errors import DataError
 from jaxdigits.handwriting.ink import _clear_ground, bright_part, connected, strokes
+from jaxdigits.handwriting.ruling import _level_path, without_strikes
 from jaxdigits.handwriting.segmentation import (
     Character,
     _belong_together,
@@ -20,7 +21,7 @@ from jaxdigits.handwriting.segmentation import (
     _with_spaces,
     _without_brackets,
 )
-from jaxdigits.handwriting.surroundings import sheet_alone, without_frames
+from jaxdigits.handwriting.surroundings import sheet_alone, without_edges, without_frames
 from jaxdigits.handwriting.touching import split_touching
 
 
@@ -213,6 +214,11 @@ def test_a_parenthesis_bulges(depth, found):
     assert not _is_bracket(shape[:, ::-1])  # it opens to the other side
 
 
+def test_an_f_is_no_bracket():
+    """It has a tip above and a bar in the middle, but nothing below."""
+    assert not _is_bracket(marks((110, 30), (0, 110, 0, 6), (0, 6, 0, 30), (50, 56, 0, 30)))
+
+
 @pytest.mark.parametrize(("height", "left_out"), [(111, True), (109, False)])
 def test_brackets_are_taller_than_what_is_between(height, left_out):
     """By a tenth."""
@@ -315,3 +321,62 @@ def test_a_cut_goes_through_little_ink(thickness, parts):
     character = Character(0, 0, 100, 90, 0, False, ink)
     found = split_touching([character], lambda inks: np.array([0.5, *[0.99] * (len(inks) - 1)]))
     assert len(found) == parts
+
+
+@pytest.mark.parametrize(("column", "parts"), [(19, 1), (20, 2), (79, 2), (80, 1)])
+def test_a_part_is_a_fifth_of_the_width(column, parts):
+    """Where the cut goes: only at one place there is little ink."""
+    ink = np.zeros((100, 100), np.uint8)
+    ink[:, :6] = ink[:, -6:] = 255
+    ink[50:64] = 255
+    ink[53:64, column] = 0
+    character = Character(0, 0, 100, 100, 0, False, ink)
+    found = split_touching([character], lambda inks: np.array([0.5, *[0.99] * (len(inks) - 1)]))
+    assert len(found) == parts
+    if parts == 2:
+        assert found[1].left == column
+
+
+@pytest.mark.parametrize(("size", "removed"), [(10, True), (9, False)])
+def test_nothing_goes_if_nothing_large_is_left(size, removed):
+    """A tenth of the picture's side: the bar of a 7 runs along the border too."""
+    page = marks((100, 150), (0, 5, 0, 150), (50, 50 + size, 70, 73))
+    assert without_edges(page)[:5].any() != removed
+
+
+@pytest.mark.parametrize(("width", "covered"), [(20, True), (21, False)])
+def test_a_sheet_may_reach_the_border(width, covered):
+    """Along a tenth of it."""
+    picture = np.full((50, 50, 3), 60, np.uint8)
+    picture[15:, 15 : 15 + width] = 230
+    picture[25:32, 22:24] = 60
+    assert (sheet_alone(picture) is not picture) == covered
+
+
+@pytest.mark.parametrize(
+    ("size", "top"),
+    [(12, 30), (39, 30), (45, 80)],
+)
+def test_what_is_dropped_may_be_the_dot_of_an_i(size, top):
+    """Dirt, or a blob, smaller than two fifths of the usual size, over a stem."""
+    labels = connected(marks((300, 300), (80, 180, 100, 110), (30, 30 + size, 90, 90 + size)))
+    found = min(_merge_characters(_pieces(labels), labels), key=lambda piece: piece.left)
+    assert (found.top, found.bottom) == (top, 180)
+
+
+def test_the_most_level_path_through_ink():
+    np.testing.assert_array_equal(_level_path(np.eye(9, dtype=bool)), np.arange(9))
+    level = marks((9, 20), (4, 5, 0, 20), (0, 9, 7, 9))
+    np.testing.assert_array_equal(_level_path(level), np.full(20, 4))
+
+
+@pytest.mark.parametrize("slope", [0.0, 0.15, -0.15])
+def test_a_line_through_characters_may_slope(slope):
+    page = marks((200, 300), *((60, 140, left, left + 6) for left in (80, 150, 220)))
+    characters = page.copy()
+    for column in range(50, 260):
+        row = round(100 + slope * (column - 150))
+        page[row : row + 4, column] = True
+    left = without_strikes(page, 6.0)
+    np.testing.assert_array_equal(left & ~characters, False)
+    assert left.sum() > 0.9 * characters.sum()

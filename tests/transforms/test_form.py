@@ -10,7 +10,7 @@ import jaxdigits as jd
 from jaxdigits.data.dataset import FORM_NAMES
 from jaxdigits.errors import DataError
 from jaxdigits.transforms import FORMS, to_emnist, to_form, to_mnist, to_plain
-from jaxdigits.transforms.form import stroke_width
+from jaxdigits.transforms.form import measure_extent, stroke_width
 
 
 def enlarged(image, rng, method=None):
@@ -185,3 +185,17 @@ def test_a_stroke_is_what_is_brighter_than_half():
     assert stroke_width(bar) == width
     bar[5:55, 16:20] = 128
     assert stroke_width(bar) > width + 2
+
+
+def test_the_extent_of_characters():
+    """As in half of the images; of blank ones, whatever there is."""
+    images = np.zeros((3, 20, 40), np.uint8)
+    assert measure_extent(images) == 1.0
+    images[0, 5:10, 5:15] = 90  # a quarter of both
+    images[1, :, 5:15] = 90
+    assert measure_extent(images[:2]) == (0.25 + 1.0) / 2
+    assert measure_extent(255 - images[:1], light_ground=True) == 0.25
+    images[0, 0, 0] = 45  # half as bright: an edge
+    assert measure_extent(images[:1]) == 0.25
+    images[0, 0, 0] = 46
+    assert measure_extent(images[:1]) == 0.5
