@@ -18,7 +18,7 @@ Training computes, runs remember, evaluation judges:
 | `by_hand` | the gradients that the posts derive |
 | `training` | `make_train`: a run as a pure function of a key and the data |
 | `evaluation` | metrics, calibration, robustness |
-| `runs` | run folders, checkpoints, streaming, several processes |
+| `runs` | run folders, checkpoints, streaming, several processes, exports |
 | `sweeps` | many runs as one program, and their ensemble |
 | `handwriting` | from a photo to text |
 | `web` | the page to draw on, served |
