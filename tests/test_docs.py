@@ -1,5 +1,6 @@
 """What README and documentation show: programs run, commands exist, figures are those measured."""
 
+import json
 import re
 import shlex
 import sys
@@ -11,6 +12,7 @@ from jaxdigits.cli import COMMANDS
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
+HANDWRITING = (ROOT / "docs" / "guides" / "handwriting.md").read_text()
 PAGES = [README, ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 PROGRAMS = {
     str(page.relative_to(ROOT)): re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL)
@@ -45,6 +47,58 @@ def test_the_programs_of_a_page_run(page, monkeypatch, tmp_path):
 def test_the_results_are_up_to_date(python):
     done = python(str(ROOT / "experiments" / "tables.py"), "--check")
     assert done.returncode == 0, done.stderr
+
+
+def words_of(page):
+    """All words of a page, or of a notebook's text, with single spaces."""
+    path = ROOT / page
+    text = path.read_text()
+    if path.suffix == ".ipynb":
+        cells = json.loads(text)["cells"]
+        text = " ".join(line for cell in cells for line in cell["source"])
+    return " ".join(text.split())
+
+
+def result(name):
+    return json.loads((ROOT / "experiments" / "results" / name).read_text())
+
+
+def figure(row, what):
+    """A figure of the report: what is posted, and ours in words."""
+    rows = {entry["row"]: entry["figures"] for entry in result("posts/report.json")["rows"]}
+    found = next(found for found in rows[row] if found["what"] == what)
+    (mean, *_), posted = found["ours"], found["posted"]
+    if "interval_95" not in found:
+        return posted, f"{mean:.2%}"
+    low, high = found["interval_95"]
+    seeds = f"mean of {found['seeds']} seeds, 95% interval {low:.4f} to {high:.4f}"
+    return posted, f"{mean:.4f} ({seeds})"
+
+
+def test_figures_in_sentences_are_those_measured():
+    posted, ours = figure("A9", "after 40 epochs")
+    words = words_of("docs/tutorials/from-scratch.ipynb")
+    assert f"Post A's figure is {posted} on MNIST after 40 epochs; ours is {ours}" in words
+    words = words_of("docs/tutorials/pixels-to-resnet.ipynb")
+    posted, ours = figure("B7", "epoch 4")
+    assert f"four epochs end at {ours}; the post has {posted}" in words
+    absolute, squared = (figure(row, "mean over the classes")[1] for row in ("B1", "B2"))
+    assert f"the post's {absolute} and {squared}, mean over the digits" in words
+    slowdown = result("worth_of_tricks.json")["rows"]
+    slowest = max(row["value"] for row in slowdown.values())
+    assert f"trains {slowest:.0f} times as long" in words_of("docs/explanations/convolutions.md")
+    accuracy, seconds = result("mnist-train.json")["mean"], result("launch.json")["rows"]["mnist"]
+    assert f"to {accuracy:.1%} in about a minute" in words_of("README.md")
+    assert f"to {accuracy:.1%} in about a minute" in words_of("docs/getting-started.md")
+    assert 40 < seconds["whole_process"] < 80
+
+
+def test_what_predict_prints(cli):
+    """The block in the guide."""
+    block = re.search(r"```\n\$ jaxdigits (predict \S+).*?\n(.*?)```", HANDWRITING, re.DOTALL)
+    assert block is not None
+    code, out, _ = cli("predict", ROOT / block[1].split()[1])
+    assert (code, out) == (0, block[2])
 
 
 def test_the_readme_is_one_screen():
