@@ -7,11 +7,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.ndimage
+from scipy.interpolate import BSpline
 from scipy.stats import binom, chisquare, kstest
 
 from jaxdigits.config import AUGMENT
 from jaxdigits.errors import ConfigError
-from jaxdigits.transforms import augment
+from jaxdigits.transforms import augment, warp
 from jaxdigits.transforms.augment import (
     AUGMENTATIONS,
     jitter,
@@ -490,3 +491,13 @@ def test_copies_differ_and_are_the_same_every_time(rng):
     np.testing.assert_array_equal(next(jittered_copies(pixels, draws=1)), first)
     exact = np.asarray(jitter(jax.random.key(0), pixels.astype(jnp.float32) / 255))
     np.testing.assert_allclose(first, 255 * exact, atol=1e-3)
+
+
+@pytest.mark.parametrize("size", [5, 28, 41])
+def test_between_places_of_a_bend_lies_a_cubic_spline(size):
+    """As scipy has it, each place with the variance of one move."""
+    basis = BSpline.basis_element(np.arange(-2.0, 3.0), extrapolate=False)
+    places = np.linspace(1, warp.GRID - 2, size)[:, None] - np.arange(warp.GRID)
+    weights = np.nan_to_num(basis(places))
+    expected = weights / np.linalg.norm(weights, axis=1, keepdims=True)
+    np.testing.assert_allclose(warp._spline(size), expected, atol=1e-6)
