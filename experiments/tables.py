@@ -143,7 +143,7 @@ def figures() -> str:
     reached, peers = read("time_to.json"), read("peers.json")
     low, high = reached["mean_seconds_interval_95"]
     rows = [
-        accuracy(read("mnist-convnet.json"), "MNIST, test accuracy, 137,178 parameters"),
+        accuracy(read("mnist-convnet.json"), "MNIST, test accuracy, post C's network"),
         accuracy(read("letters-convnet.json"), "EMNIST letters, the same network"),
         (
             f"MNIST to {reached['accuracy']:.0%}, on two CPU cores, compilation included",

@@ -16,7 +16,7 @@ import pytest
 def notes(err: str) -> str:
     """Standard error without what tells the progress of training."""
     lines = err.splitlines(keepends=True)
-    return "".join(line for line in lines if not line.startswith(("training ", "epoch ")))
+    return "".join(line for line in lines if not line.startswith(("training ", "epoch ", "batch ")))
 
 
 def idx_bytes(array: np.ndarray) -> bytes:

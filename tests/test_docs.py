@@ -18,8 +18,12 @@ PROGRAMS = {
     str(page.relative_to(ROOT)): re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL)
     for page in PAGES
 }
+TEXTS = [page.read_text() for page in PAGES]
+for notebook in sorted((ROOT / "docs").rglob("*.ipynb")):
+    cells = json.loads(notebook.read_text())["cells"]
+    TEXTS += ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown"]
 COMMAND = re.compile(r"(?:[`$] ?|^|&& )jaxdigits ([a-z][^`\n#]*)", re.MULTILINE)
-SHOWN = sorted({line.strip() for page in PAGES for line in COMMAND.findall(page.read_text())})
+SHOWN = sorted({line.strip() for text in TEXTS for line in COMMAND.findall(text)})
 """The commands that the pages show, without their first word."""
 
 

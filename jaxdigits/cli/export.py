@@ -17,7 +17,7 @@ def export(run: Path, format: Format | None = None, out: File = None, json: Json
 
     Args:
         run: digits or letters, which come with the package, or a run folder.
-        format: what to write. Default: what the file's name ends with, or html.
+        format: what to write. Default: what the file's name ends with; html without --out.
         out: the file. Default: NAME.FORMAT.
     """
     from jaxdigits.environment import prepare_jax
@@ -28,7 +28,7 @@ def export(run: Path, format: Format | None = None, out: File = None, json: Json
 
     if out is None:
         out = Path(f"{run.expanduser().resolve().name}.{format or 'html'}")
-    load(run).export(out, format)
+    out = load(run).export(out, format)
     size = out.stat().st_size
     document = {"run": str(run), "file": str(out), "bytes": size}
     report(f"written to {out}: {size / 1000:,.0f} kB", document, as_json=json)

@@ -96,7 +96,7 @@ def settings_table(settings: Sequence["Setting"]) -> str:
     from jaxdigits.sweeps.summary import spread
 
     width = max(len("setting"), *(len(setting.name) for setting in settings))
-    width = min(width, 24)  # all fit into 79 columns then
+    width = min(width, 22)  # all fit into 79 columns then
     lines = [f"{'setting':{width}} {'members':>8}{'mean':>9}   {'95% interval':19}range"]
     for setting in settings:
         found = spread(setting.accuracies)
@@ -108,6 +108,6 @@ def settings_table(settings: Sequence["Setting"]) -> str:
         line = f"{first:{width}} {len(setting.members):8}{found['mean']:9.2%}"
         line += f"   {interval:19}{ends}"
         if setting.diverged:
-            line += f"   {setting.diverged} of {len(setting.members)} diverged"
+            rest.append(f"{setting.diverged} of {len(setting.members)} diverged")
         lines += [line, *(f"  {words}" for words in rest)]
     return "\n".join(lines)

@@ -79,7 +79,7 @@ def draw_classes(study: Study) -> Figure | None:
         for name, title in titles.items()
         if name in study.trained
     }
-    return plots.bars(accuracy, study.test_set.class_names) if accuracy else None
+    return plots.bars(accuracy, study.test_set.class_names) if "B6" in study.trained else None
 
 
 PICTURES = {

@@ -46,20 +46,24 @@ def chapter(document: Document) -> str:
 def _epochs(entry: Mapping[str, Any], row: Row) -> str:
     """The accuracy after each epoch: posted, ours, its range, and that of variations."""
     curves = entry.get("curves", {})
-    own = curves.get(row.name)
-    if own is None:
+    if not curves:
         return ""
+    own = curves.get(row.name) or {"mean": [], "low": [], "high": []}
     others = {name: curve for name, curve in curves.items() if name != row.name}
     names = [textwrap.fill(name.removeprefix(f"{row.name}, "), 8) for name in others]
     lines = []
-    for epoch, (mean, low, high) in enumerate(zip(*own.values(), strict=True), start=1):
+    for epoch in range(1, max(len(curve["mean"]) for curve in curves.values()) + 1):
         posted = row.posted_accuracy.get(epoch)
-        cells = [epoch, "" if posted is None else f"{posted:.4f}", f"{mean:.4f}"]
-        cells.append(f"{low:.4f} to {high:.4f}")
+        cells = [epoch, "" if posted is None else f"{posted:.4f}", "", ""]
+        if epoch <= len(own["mean"]):
+            mean, low, high = (own[name][epoch - 1] for name in ("mean", "low", "high"))
+            cells[2:] = [f"{mean:.4f}", f"{low:.4f} to {high:.4f}"]
         for curve in others.values():
             cells.append(f"{curve['mean'][epoch - 1]:.4f}" if epoch <= len(curve["mean"]) else "")
         lines.append(cells)
     headers = ["epoch", "posted", "ours", "range", *names]
+    if row.name not in curves:
+        lines, headers = [[line[0], *line[4:]] for line in lines], ["epoch", *names]
     return str(tabulate(lines, headers, "simple", disable_numparse=True))
 
 

@@ -6,6 +6,7 @@ import importlib
 import inspect
 import logging
 import shlex
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -163,6 +164,8 @@ def _run(
             about = _data(row, studies)
             study = studies[about]
             study.set_seeds(min(seeds, row.most_seeds or seeds))
+            if progress and bar.disable:  # standard error is no terminal
+                tqdm.write(f"{row.name}: {row.setup}", sys.stderr)
             comparisons = row.run(study)
             compares = study.compares and about == row.data
             comparisons = [dataclasses.replace(one, compares=compares) for one in comparisons]

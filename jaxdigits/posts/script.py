@@ -39,4 +39,6 @@ def main(file: str) -> None:
         document = reproduce((row.name,), progress=True, **vars(options))
     except JaxdigitsError as error:
         parser.exit(2, f"{parser.prog}: {error}\n")
+    except KeyboardInterrupt:
+        parser.exit(130, f"\n{parser.prog}: interrupted\n")
     print(report.chapter(document))

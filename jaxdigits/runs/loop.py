@@ -1,5 +1,6 @@
 """The one epoch loop: over an input pipeline, with its metrics, log, progress bar, checkpoints."""
 
+import contextlib
 import logging
 import math
 import sys
@@ -60,6 +61,8 @@ class ProgressBar:
         """Show nothing yet, or never, where `show` is False."""
         self._bar = tqdm(total=total, unit=unit, disable=None if show else True, leave=False)
         self._show, self._done, self._told = show, 0, -math.inf
+        self.part = ""
+        """What stands before `epoch`: of a sweep, which batch of networks it is."""
 
     def __enter__(self) -> "ProgressBar":
         """Close it at the end."""
@@ -70,9 +73,10 @@ class ProgressBar:
         self._bar.close()
 
     def say(self, text: str) -> None:
-        """Write a line."""
-        if self._show:
-            tqdm.write(text, sys.stderr)
+        """Write a line; a reader who has left, or a full disk, ends no training."""
+        if self._show and sys.stderr is not None:
+            with contextlib.suppress(OSError, ValueError):
+                tqdm.write(text, sys.stderr)
 
     def reach(self, done: int) -> None:
         """Move to where `done` of the total are done."""
@@ -81,11 +85,13 @@ class ProgressBar:
 
     def end_epoch(self, line: Mapping[str, Any], num_epochs: int) -> None:
         """Show the metrics of an epoch."""
+        if not self._show:
+            return
         if not self._bar.disable:
             self._bar.set_postfix_str(_postfix(line))
         elif num_epochs <= 100 or line["epoch"] == num_epochs or time.monotonic() - self._told >= 1:
             self._told = time.monotonic()
-            words = f"epoch {line['epoch']} of {num_epochs}: {_postfix(line)}"
+            words = f"{self.part}epoch {line['epoch']} of {num_epochs}: {_postfix(line)}"
             self.say(f"{words}, {line['seconds']:.1f} s")
 
 
@@ -171,7 +177,7 @@ def announcement(trainer: Trainer, data: str) -> str:
     network = "own network" if "model" in trainer.parts.own else config.model
     params = count_params(jax.eval_shape(trainer.parts.model.init, jax.random.key(0)))
     steps = f"{steps_per_epoch(images, config.batch_size):,} steps"
-    work = f"{epochs} epoch{'s' * (epochs > 1)} of {steps}" if epochs else "nothing to train"
+    work = f"{epochs} epoch{'s' * (epochs > 1)} of {steps}" if epochs else "no epochs"
     devices = num_devices(trainer.mesh)
     share = f"{devices} devices" if devices > 1 else "1 device"
     return (
@@ -229,6 +235,6 @@ def _plain(values: Any) -> Any:
 def _postfix(line: Mapping[str, Any]) -> str:
     accuracies = np.atleast_1d(line["validation_accuracy"])
     if len(accuracies) == 1:
-        loss = math.nan if line["train_loss"] is None else line["train_loss"]
+        (loss,) = np.atleast_1d(np.array(line["train_loss"], np.float64))  # None is nan
         return f"loss {loss:.4f}, validation accuracy {accuracies[0]:.2%}"
     return f"validation accuracy {accuracies.min():.2%} to {accuracies.max():.2%}"

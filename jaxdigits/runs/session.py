@@ -205,7 +205,8 @@ class Session:
         tensorboard = self._options.get("tensorboard", False)
         show = self._options.get("progress", False) and multihost.is_primary()
         with ProgressBar(total, unit, show=show) as bar:
-            bar.say(announcement(self._trainer, self._train_split.fingerprint.name))
+            if show:
+                bar.say(announcement(self._trainer, self._train_split.fingerprint.name))
             loop = train_loop(inputs, hook, folder=folder, tensorboard=tensorboard, bar=bar)
             progress = next(loop)
             try:

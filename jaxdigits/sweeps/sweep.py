@@ -276,7 +276,8 @@ class _Sweep:
         with ProgressBar(total, "epoch", show=show) as bar:
             bar.say(self._announcement())
             pairs = [(group, batch) for group in groups for batch in group.batches]
-            for group, batch in pairs:
+            for number, (group, batch) in enumerate(pairs, start=1):
+                bar.part = f"batch {number} of {len(pairs)}, " if len(pairs) > 1 else ""
                 if not self._complete(batch, folder):
                     self._train(group, batch, hook, folder, before, total, bar)
                 before += group.trainer.num_epochs
@@ -292,9 +293,9 @@ class _Sweep:
         train, settings = self._splits["train"], len(self._plan.settings)
         most = max(len(batch) for group in self._groups for batch in group.batches)
         return (
-            f"training {len(self._plan.members)} networks, {settings} "
-            f"setting{'s' * (settings > 1)}, on {train.fingerprint.name}: {len(train):,} images, "
-            f"up to {most} networks at once"
+            f"training {_count(len(self._plan.members), 'network')}, "
+            f"{_count(settings, 'setting')}, on {train.fingerprint.name}: {len(train):,} images, "
+            f"up to {most} at once"
         )
 
     def _group(self, indices: list[int], size: int | None) -> _Group:
@@ -400,3 +401,7 @@ def _check_memory(program: Any, trainer: VectorizedTrainer) -> None:
             f"a program for these members takes {needed / 1e9:.1f} GB on each device, where "
             f"{free / 1e9:.1f} GB are free: choose fewer --members-per-batch"
         )
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'s' * (number != 1)}"

@@ -655,3 +655,16 @@ def test_a_compiled_program_that_is_half_written(monkeypatch, tmp_path, python):
     assert (done.returncode, done.stderr) == (0, "")
     assert {path.name for path in cache.glob("*-cache")} > whole
     assert not (cache / "half-cache").exists()
+
+
+def test_nobody_reads_the_progress(tmp_path):
+    """A closed pipe on standard error ends no training."""
+    command = [*COMMAND, "train", "--dataset", "digits", "--model", "linear", "--epochs", "3"]
+    read, write = os.pipe()
+    os.close(read)
+    done = subprocess.run(
+        [*command, "--out", "unread"], stdout=subprocess.PIPE, stderr=write, check=False
+    )
+    os.close(write)
+    assert done.returncode == 0
+    assert Path("unread/run.json").is_file()

@@ -151,3 +151,21 @@ def test_a_network_that_asks_for_a_plain_number():
     run = jd.fit(jd.TrainConfig(dataset="digits", epochs=1), model=model)
     with pytest.raises(ConfigError, match="own network asks for the number of images"):
         to_stablehlo(run)
+
+
+def test_an_ensemble(cli, monkeypatch, tmp_path):
+    """Has no parameters of its own; as a program it is any network."""
+    digits = jd.load("digits")
+    ensemble = jd.stack([digits, digits])
+    with pytest.raises(ConfigError, match=r"export each of run.members"):
+        ensemble.export(tmp_path / "two.safetensors")
+    program = jax.export.deserialize(bytearray(to_stablehlo(ensemble, ["cpu"])))
+    images = np.zeros((2, 28, 28), np.uint8)
+    np.testing.assert_allclose(program.call(images), ensemble.predict_proba(images), atol=1e-6)
+
+
+def test_a_file_in_the_users_home(cli, monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    code, out, err = cli("export", "digits", "--out", "~/digits.safetensors")
+    assert (code, err) == (0, "")
+    assert str(tmp_path / "digits.safetensors") in out

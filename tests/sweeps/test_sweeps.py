@@ -453,3 +453,18 @@ def test_a_setting_with_a_diverging_member_comes_last():
     settings = [Setting(name, [0, 1], values, [0], n) for name, (values, n) in names.items()]
     assert rank(settings) == [0, 1, 2]
     assert rank(settings[::-1]) == [2, 1, 0]
+
+
+def test_settings_of_one_member_each(cli):
+    """Each is a program of its own, and tells its epochs."""
+    code, out, err = cli(
+        "sweep", "--dataset", "digits", "--model", "mlp", "--hidden", "4,8x4", "--epochs", "2"
+    )
+    assert code == 0
+    assert re.search(r"^hidden 4 +1 +\d", out, re.MULTILINE)
+    first, *epochs = err.splitlines()
+    assert first == "training 2 networks, 2 settings, on digits: 1,317 images, up to 1 at once"
+    assert [line.partition(":")[0] for line in epochs] == [
+        f"batch {batch} of 2, epoch {epoch} of 2" for batch in (1, 2) for epoch in (1, 2)
+    ]
+    assert all("loss " in line and "validation accuracy" in line for line in epochs)

@@ -93,8 +93,10 @@ def to_onnx(run: Run) -> bytes:
                 input_names=["images"],
                 output_names=["probabilities"],
             )
-    except NotImplementedError as error:
-        reason = str(error).splitlines()[0]
+    except ConfigError:
+        raise
+    except Exception as error:  # it raises all kinds of them for what it does not know
+        reason = str(error).partition("\n")[0] or type(error).__name__
         raise ConfigError(f"jax2onnx cannot convert {run.network_name}: {reason}") from None
     finally:
         logging.getLogger("onnx_ir").setLevel(level)
@@ -106,13 +108,17 @@ def to_onnx(run: Run) -> bytes:
 def to_safetensors(run: Run) -> bytes:
     """Write the parameters as plain arrays, named by their place, such as `conv.0.kernel`.
 
-    The metadata are strings in JSON: the `class_names`, the `image_shape`, and how pixels become
-    inputs: divided by 255, then by the `scale` (`unit`: as they are; `standardized`: less
-    `scaling.mean`, divided by `scaling.std`; `image`: see `jaxdigits.transforms.scaling`). The
-    softmax of the logits divided by the `temperature` gives the calibrated probabilities.
+    The metadata are strings in JSON: the `class_names`; the `image_shape`, `form`, and
+    `light_ground` of its images; the `config`; and how pixels become inputs: divided by 255, then
+    by the `scale` (`unit`: as they are; `standardized`: less `scaling.mean`, divided by
+    `scaling.std`; `image`: see `jaxdigits.transforms.scaling`). The softmax of the logits divided
+    by the `temperature` gives the calibrated probabilities.
 
     Args:
         run: the network.
+
+    Raises:
+        ConfigError: it is an ensemble.
 
     Example:
         >>> import jaxdigits as jd, safetensors.numpy
@@ -120,10 +126,15 @@ def to_safetensors(run: Run) -> bytes:
         >>> arrays["conv.0.kernel"].shape
         (3, 3, 1, 32)
     """
+    if run.members:
+        raise ConfigError("an ensemble has no parameters of its own: export each of run.members")
     about = {
         "class_names": run.class_names,
         "image_shape": run.image_shape,
+        "form": run.form,
+        "light_ground": run.light_ground,
         "model": run.network_name,
+        "config": run.config.as_dict(),
         "scale": run.config.scale,
         "scaling": {"mean": float(run.scaling.mean), "std": float(run.scaling.std)},
         "temperature": _temperature(run),
@@ -156,8 +167,11 @@ def _sound_passes() -> Iterator[None]:
     """
     from jax2onnx.converter import ir_optimizations as optimizations
 
-    passes = optimizations._OPTIMIZER_PASSES
+    passes = getattr(optimizations, "_OPTIMIZER_PASSES", ())
     sound = tuple(it for it in passes if it.name != "remove_redundant_transpose_pairs")
+    if not passes:
+        yield  # of a newer version, whose result the tests have not seen
+        return
     with mock.patch.object(optimizations, "_OPTIMIZER_PASSES", sound):
         yield
 
