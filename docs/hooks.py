@@ -19,12 +19,12 @@ PACKAGE = ROOT / "jaxdigits"
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add what is made, not written."""
-    for room in re.findall(r"'api/(\w+)\.md'", repr(config.nav)):
-        if room == "index":
-            continue
+    reference = next(item["Reference"] for item in config.nav or [] if "Reference" in item)
+    for path in reference[1:]:  # after the table of names
+        room = Path(path).stem
         modules = "\n\n".join(f"::: {name}" for name in _modules(room))
         text = f"# jaxdigits.{room}\n\n{modules}\n"
-        files.append(File.generated(config, f"api/{room}.md", content=text))
+        files.append(File.generated(config, path, content=text))
     for path in sorted((RESULTS / "posts").iterdir()):
         if path.suffix in (".png", ".md"):
             made = File.generated(config, f"posts/{path.name}", abs_src_path=str(path))

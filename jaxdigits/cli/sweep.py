@@ -95,8 +95,8 @@ def settings_table(settings: Sequence["Setting"]) -> str:
     """A line for each setting: mean, interval, and range of the validation accuracies."""
     from jaxdigits.sweeps.summary import spread
 
-    width = max(len("setting"), *(len(setting.name) for setting in settings))
-    width = min(width, 22)  # all fit into 79 columns then
+    # Of at most 22, so that a line has at most 79.
+    width = min(max(len("setting"), *(len(setting.name) for setting in settings)), 22)
     lines = [f"{'setting':{width}} {'members':>8}{'mean':>9}   {'95% interval':19}range"]
     for setting in settings:
         found = spread(setting.accuracies)

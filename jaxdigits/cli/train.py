@@ -111,14 +111,15 @@ def summary(run: "Run") -> str:
     from jaxdigits.cli.output import results_table
     from jaxdigits.models import count_params
     from jaxdigits.runs.folder import RUN_FILES
+    from jaxdigits.runs.loop import counted
 
     seconds = run.seconds or {}
     trained = "nothing to train"
     if seconds.get("train"):
         epochs = len(run.history) - 1
         rate = run.fingerprint.counts["train"] * epochs / seconds["train"]
-        plural = "s" * (epochs != 1)
-        trained = f"{epochs} epoch{plural} in {seconds['train']:.1f} s, {rate:,.0f} images/s"
+        work = counted(epochs, "epoch")
+        trained = f"{work} in {seconds['train']:.1f} s, {rate:,.0f} images/s"
     return (
         f"{run.network_name} with {count_params(run.params):,} parameters on {run.fingerprint}\n"
         f"{trained}; compiled in {seconds.get('compile', 0):.1f} s\n\n"

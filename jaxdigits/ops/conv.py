@@ -24,10 +24,9 @@ def portable_convolutions() -> Iterator[None]:
     Example:
         >>> import jax, jax.numpy as jnp
         >>> with portable_convolutions():
-        ...     jax.make_jaxpr(conv)(jnp.ones((1, 6, 6, 16)), jnp.ones((3, 3, 16, 4))).jaxpr.eqns[
-        ...         0
-        ...     ].primitive.name
-        'conv_general_dilated'
+        ...     traced = jax.make_jaxpr(conv)(jnp.ones((1, 6, 6, 16)), jnp.ones((3, 3, 16, 4)))
+        >>> [equation.primitive.name for equation in traced.eqns]
+        ['conv_general_dilated']
     """
     token = _PORTABLE.set(True)
     try:

@@ -21,10 +21,14 @@ from collections.abc import Mapping, Sequence
 from jaxdigits.posts.comparison import Comparison
 from jaxdigits.posts.study import SGD, Study, Trained
 
-__all__ = ["SGD", "Comparison", "Study", "Trained", "percent"]
+__all__ = ["SGD", "Comparison", "Study", "Trained", "by_epoch", "percent"]
+
+
+def by_epoch(posted: Sequence[float] | Mapping[int, float]) -> Mapping[int, float]:
+    """What is posted after each epoch, from 1."""
+    return posted if isinstance(posted, Mapping) else dict(enumerate(posted, start=1))
 
 
 def percent(accuracy: Sequence[float] | Mapping[int, float]) -> dict[int, float]:
-    """What is posted after each epoch, from 1, in percent: for a picture's dots."""
-    pairs = accuracy.items() if isinstance(accuracy, Mapping) else enumerate(accuracy, start=1)
-    return {epoch: 100 * value for epoch, value in pairs}
+    """The same in percent: for a picture's dots."""
+    return {epoch: 100 * value for epoch, value in by_epoch(accuracy).items()}

@@ -14,7 +14,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from jaxdigits import plots
-from jaxdigits.posts import SGD, Comparison, Study, Trained
+from jaxdigits.posts import SGD, Comparison, Study, Trained, by_epoch
 from jaxdigits.training.batches import steps_per_epoch
 
 SETUP = "784-30-10, ReLU, PyTorch's start, summed loss, learning rate 0.001"
@@ -69,7 +69,7 @@ def draw_loss(study: Study) -> Figure:
     name = "784-30-10"
     return plots.seed_curves(
         {"loss of a batch of 64": {name: loss_per_batch(study)}},
-        dots={name: dict(enumerate(POSTED_LOSS, start=1))} if study.compares else {},
+        dots={name: by_epoch(POSTED_LOSS)} if study.compares else {},
         logarithmic=True,
     )
 

@@ -9,12 +9,14 @@ four times. Trained on digits moved in the same way, the same network reads most
 convolutional network nearly all.
 """
 
+from collections.abc import Mapping
+
 import numpy as np
 from matplotlib.figure import Figure
 
 import jaxdigits as jd
 from jaxdigits import plots
-from jaxdigits.posts import Comparison, Study, c4
+from jaxdigits.posts import Comparison, Study, Trained, c4
 
 DATA = c4.DATA
 SETUP = "digits moved by up to 2 pixels, 5 pixels inverted"
@@ -43,6 +45,19 @@ def run(study: Study) -> list[Comparison]:
     ]
 
 
+def bars(
+    study: Study, networks: Mapping[str, Trained], dots: Mapping[str, Mapping[int, float]]
+) -> Figure:
+    """Networks on test images as they are, and slightly moved: the mean over the seeds."""
+    accuracy = {
+        "as they are": [trained.accuracy[:, -1].mean() for trained in networks.values()],
+        "slightly moved": [
+            study.jittered_accuracy(trained).mean() for trained in networks.values()
+        ],
+    }
+    return plots.bars({name: np.array(means) for name, means in accuracy.items()}, networks, dots)
+
+
 def draw_moved(study: Study) -> Figure:
     """C5: test images as they are, and slightly moved: the mean over the seeds.
 
@@ -53,13 +68,9 @@ def draw_moved(study: Study) -> Figure:
         "trained on moved digits": study.trained["C5, trained on moved digits"],
         "letters network": study.trained["C5, convolutional"],
     }
-    bars = {
-        "as they are": [t.accuracy[:, -1].mean() for t in networks.values()],
-        "slightly moved": [study.jittered_accuracy(t).mean() for t in networks.values()],
-    }
     like_the_post = len(c4.train(study)) - 1  # which saw as many images
     dots = {"as they are": {like_the_post: 92.2}, "slightly moved": {like_the_post: 50.0}}
-    return plots.bars({name: np.array(values) for name, values in bars.items()}, networks, dots)
+    return bars(study, networks, dots)
 
 
 PICTURES = {"c5-moved.png": draw_moved}

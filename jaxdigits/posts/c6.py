@@ -7,11 +7,9 @@ Posted: 59%; 72.5%; 76.4%.
 Expect: far more, as the gradients are true ones. In six epochs dropout does not pay yet.
 """
 
-import numpy as np
 from matplotlib.figure import Figure
 
-from jaxdigits import plots
-from jaxdigits.posts import Comparison, Study, c1
+from jaxdigits.posts import Comparison, Study, c1, c5
 
 DATA = "letters"
 SETUP = "letters moved by up to 2 pixels, 5 pixels inverted"
@@ -41,14 +39,8 @@ def draw_moved(study: Study) -> Figure:
     Dots are the post's, on other letters where these are not the official ones.
     """
     titles = {"C1": "C1's network", "C6": "trained on moved letters", "C6, dropout": "with dropout"}
-    networks = [study.trained[name] for name in titles]
-    bars = {
-        "as they are": [trained.accuracy[:, -1].mean() for trained in networks],
-        "slightly moved": [study.jittered_accuracy(trained).mean() for trained in networks],
-    }
     dots = {"as they are": {0: 85.0}, "slightly moved": {0: 59.0, 1: 72.5, 2: 76.4}}
-    accuracy = {name: np.array(values) for name, values in bars.items()}
-    return plots.bars(accuracy, list(titles.values()), dots)
+    return c5.bars(study, {title: study.trained[name] for name, title in titles.items()}, dots)
 
 
 PICTURES = {"c6-moved.png": draw_moved}

@@ -67,7 +67,7 @@ def _section(
     yield from map(_paragraph, row.about)
     yield f"<blockquote>{_paragraph(f'Posted: {row.posted}')}</blockquote>"
     yield _table(cells)
-    yield from map(_paragraph, report.reasons(entry))
+    yield from (_paragraph(f"Differs: {words}") for words in report.reasons(entry))
     yield _paragraph(f"Expect: {row.expect}")
     for name in report.pictures_of(row.name, captions):
         data = base64.b64encode((folder / name).read_bytes()).decode()

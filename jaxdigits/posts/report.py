@@ -48,23 +48,20 @@ def _epochs(entry: Mapping[str, Any], row: Row) -> str:
     curves = entry.get("curves", {})
     if not curves:
         return ""
-    own = curves.get(row.name) or {"mean": [], "low": [], "high": []}
-    others = {name: curve for name, curve in curves.items() if name != row.name}
-    names = [textwrap.fill(name.removeprefix(f"{row.name}, "), 8) for name in others]
-    lines = []
-    for epoch in range(1, max(len(curve["mean"]) for curve in curves.values()) + 1):
-        posted = row.posted_accuracy.get(epoch)
-        cells = [epoch, "" if posted is None else f"{posted:.4f}", "", ""]
-        if epoch <= len(own["mean"]):
-            mean, low, high = (own[name][epoch - 1] for name in ("mean", "low", "high"))
-            cells[2:] = [f"{mean:.4f}", f"{low:.4f} to {high:.4f}"]
-        for curve in others.values():
-            cells.append(f"{curve['mean'][epoch - 1]:.4f}" if epoch <= len(curve["mean"]) else "")
-        lines.append(cells)
-    headers = ["epoch", "posted", "ours", "range", *names]
-    if row.name not in curves:
-        lines, headers = [[line[0], *line[4:]] for line in lines], ["epoch", *names]
-    return str(tabulate(lines, headers, "simple", disable_numparse=True))
+    columns: dict[str, Sequence[str]] = {}
+    for name, curve in curves.items():
+        means = [f"{mean:.4f}" for mean in curve["mean"]]
+        if name == row.name:
+            posted = {epoch: f"{value:.4f}" for epoch, value in row.posted_accuracy.items()}
+            columns["posted"] = [posted.get(epoch, "") for epoch in range(1, len(means) + 1)]
+            columns["ours"] = means
+            ends = zip(curve["low"], curve["high"], strict=True)
+            columns["range"] = [f"{low:.4f} to {high:.4f}" for low, high in ends]
+        else:
+            columns[textwrap.fill(name.removeprefix(f"{row.name}, "), 8)] = means
+    lines = itertools.zip_longest(*columns.values(), fillvalue="")
+    lines = [(epoch, *cells) for epoch, cells in enumerate(lines, start=1)]
+    return str(tabulate(lines, ["epoch", *columns], "simple", disable_numparse=True))
 
 
 def brief_table(document: Document) -> str:
@@ -74,10 +71,7 @@ def brief_table(document: Document) -> str:
         shown = [figure for figure in row["figures"] if figure["posted"]][-1:] or row["figures"]
         for figure in shown:
             what = f"{row['setup']}: {figure['what']}"
-            agrees = {True: "yes", False: "no"}.get(figure["agrees"], "")
-            if figure["posted"] and not row["compares"]:
-                agrees = OTHER
-            lines.append((row["row"], what, *_cells(figure), agrees))
+            lines.append((row["row"], what, *_cells(figure), _agrees(row, figure)))
     headers = ("row", "what", "posted", "ours", "95% interval", "agrees")
     return str(tabulate(lines, headers, "pipe", disable_numparse=True))
 
@@ -91,7 +85,8 @@ def markdown(document: Document, captions: Mapping[str, str]) -> str:
             row = load_row(entry["row"])
             parts += [f"### {row.name}: {row.title}", *row.about, f"> Posted: {row.posted}"]
             parts.append(tabulate(cells, HEADERS, "pipe", disable_numparse=True))
-            parts += [*reasons(entry), f"Expect: {row.expect}"]
+            parts += [f"Differs: {words}" for words in reasons(entry)]
+            parts += [f"Expect: {row.expect}"]
             for name in pictures_of(row.name, captions):
                 parts += [f"![{captions[name].splitlines()[0]}]({name})", captions[name]]
             parts.append(f"The code is `{row.file}`.")
@@ -123,7 +118,7 @@ def pictures_of(row: str, captions: Mapping[str, str]) -> list[str]:
 def reasons(row: Mapping[str, Any]) -> list[str]:
     """Why figures of a row disagree."""
     return [
-        f"Differs: {figure['what']}: {figure['reason'] or 'not known'}."
+        f"{figure['what']}: {figure['reason'] or 'not known'}."
         for figure in row["figures"]
         if figure["agrees"] is False
     ]
@@ -141,25 +136,22 @@ def _rows(document: Document) -> Iterator[tuple[Mapping[str, Any], Cells]]:
         yield row, lines
 
 
-OTHER = "other data"
-
-
 def _agrees(row: Mapping[str, Any], figure: Mapping[str, Any]) -> str:
     if not figure["posted"]:
         return ""
     if not row["compares"]:
-        return OTHER
+        return "other data"
     return {True: "yes", False: "no", None: "one seed"}[figure["agrees"]]
 
 
 def _columns(what: str, posted: str, ours: str, interval: str, agrees: str) -> str:
     """A line of 79 characters, or several where a cell has more words than fit."""
     indent = len(what) - len(what.lstrip())
-    first = textwrap.wrap(what, 31, subsequent_indent=" " * indent)
-    others = [
-        textwrap.wrap(cell, width) for cell, width in zip((posted, ours), (9, 9), strict=True)
-    ]
-    lines = itertools.zip_longest(first, *others, [interval], [agrees], fillvalue="")
+    cells = (
+        textwrap.wrap(what, 31, subsequent_indent=" " * indent),
+        *(textwrap.wrap(posted, 9), textwrap.wrap(ours, 9), [interval], [agrees]),
+    )
+    lines = itertools.zip_longest(*cells, fillvalue="")
     return "\n".join(f"{a:<31} {b:<9} {c:<9} {d:<16} {e}".rstrip() for a, b, c, d, e in lines)
 
 
@@ -180,9 +172,8 @@ def _ends(pair: Sequence[float], figure: Mapping[str, Any]) -> str:
 
 
 def _reasons(document: Document) -> list[str]:
-    return [
-        f"{row['row']} differs: {words[9:]}" for row in document["rows"] for words in reasons(row)
-    ]
+    rows = document["rows"]
+    return [f"{row['row']} differs: {words}" for row in rows for words in reasons(row)]
 
 
 def speed(document: Document, form: str) -> str:

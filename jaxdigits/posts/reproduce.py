@@ -6,13 +6,10 @@ import importlib
 import inspect
 import logging
 import shlex
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
-
-from tqdm import tqdm
 
 from jaxdigits import data
 from jaxdigits.data import choose_dataset
@@ -31,6 +28,7 @@ from jaxdigits.posts.rows import (
     load_row,
 )
 from jaxdigits.posts.study import Study
+from jaxdigits.runs.loop import ProgressBar
 
 logger = logging.getLogger("jaxdigits")
 
@@ -157,15 +155,13 @@ def _run(
 ) -> dict[str, Any]:
     """Run the rows; return their part of the report."""
     entries = []
-    # With None, tqdm is silent where standard error is not a terminal.
-    with tqdm(rows, unit="row", disable=None if progress else True, leave=False) as bar:
-        for row in bar:
-            bar.set_description(row.name)
+    with ProgressBar(len(rows), "row", show=progress) as bar:
+        for done, row in enumerate(rows):
+            bar.reach(done)
+            bar.begin(row.name, row.setup)
             about = _data(row, studies)
             study = studies[about]
             study.set_seeds(min(seeds, row.most_seeds or seeds))
-            if progress and bar.disable:  # standard error is no terminal
-                tqdm.write(f"{row.name}: {row.setup}", sys.stderr)
             comparisons = row.run(study)
             compares = study.compares and about == row.data
             comparisons = [dataclasses.replace(one, compares=compares) for one in comparisons]

@@ -8,8 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from jaxdigits.errors import ConfigError
-from jaxdigits.posts.comparison import Comparison
-from jaxdigits.posts.study import Study
+from jaxdigits.posts import Comparison, Study, by_epoch
 
 EXPERIMENTS = "jaxdigits.posts"
 
@@ -71,9 +70,6 @@ def load_row(name: str) -> Row:
     paragraphs = [paragraph for paragraph in about if not paragraph.startswith("Posted: ")]
     claims = re.search(r"^Posted: (.*?)\nExpect: (.*?)(?:\n\n|\Z)", "\n\n".join(about), re.S | re.M)
     assert claims is not None, f"{name} says not what was posted, and what to expect"
-    accuracy = getattr(module, "POSTED_ACCURACY", {})
-    if not isinstance(accuracy, Mapping):
-        accuracy = dict(enumerate(accuracy, start=1))
     return Row(
         name=name,
         title=" ".join(title.split()).partition(": ")[2].rstrip("."),
@@ -85,7 +81,7 @@ def load_row(name: str) -> Row:
         data=getattr(module, "DATA", DIGITS),
         most_seeds=getattr(module, "SEEDS", None),
         pictures=getattr(module, "PICTURES", {}),
-        posted_accuracy=accuracy,
+        posted_accuracy=by_epoch(getattr(module, "POSTED_ACCURACY", {})),
         file=f"{module.__name__.replace('.', '/')}.py",
         code=inspect.getsource(module),
     )

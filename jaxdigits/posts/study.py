@@ -80,7 +80,7 @@ class Study:
         self.train_set, self.test_set, self.compares = train_set, test_set, compares
         self.data = jax.device_put(TrainingData.from_datasets(train_set, test_set))
         self.trained: dict[str, Trained] = {}
-        self._jittered: dict[tuple[int, int], np.ndarray] = {}
+        self._jittered: dict[tuple[Trained, int], np.ndarray] = {}
         self.seeds = 0
         self.set_seeds(seeds)
 
@@ -206,7 +206,7 @@ class Study:
 
             return accuracies_jittered(predict, test.images, test.labels, draws)
 
-        key = id(trained), draws
+        key = trained, draws
         if key not in self._jittered:  # a row and its picture ask for the same
             found = [of_seed(seed) for seed in range(len(trained.untrained))]
             self._jittered[key] = np.array(found).mean(axis=1)

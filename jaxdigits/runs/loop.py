@@ -1,12 +1,11 @@
 """The one epoch loop: over an input pipeline, with its metrics, log, progress bar, checkpoints."""
 
-import contextlib
 import logging
 import math
 import sys
 import time
 from collections.abc import Generator, Mapping, Sequence
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -75,13 +74,19 @@ class ProgressBar:
     def say(self, text: str) -> None:
         """Write a line; a reader who has left, or a full disk, ends no training."""
         if self._show and sys.stderr is not None:
-            with contextlib.suppress(OSError, ValueError):
+            with suppress(OSError, ValueError):
                 tqdm.write(text, sys.stderr)
 
     def reach(self, done: int) -> None:
         """Move to where `done` of the total are done."""
         self._bar.update(done - self._done)
         self._done = done
+
+    def begin(self, name: str, about: str) -> None:
+        """Say which part of the whole is next: by its name, or in a line."""
+        self._bar.set_description(name)
+        if self._bar.disable:
+            self.say(f"{name}: {about}")
 
     def end_epoch(self, line: Mapping[str, Any], num_epochs: int) -> None:
         """Show the metrics of an epoch."""
@@ -177,13 +182,21 @@ def announcement(trainer: Trainer, data: str) -> str:
     network = "own network" if "model" in trainer.parts.own else config.model
     params = count_params(jax.eval_shape(trainer.parts.model.init, jax.random.key(0)))
     steps = f"{steps_per_epoch(images, config.batch_size):,} steps"
-    work = f"{epochs} epoch{'s' * (epochs > 1)} of {steps}" if epochs else "no epochs"
-    devices = num_devices(trainer.mesh)
-    share = f"{devices} devices" if devices > 1 else "1 device"
+    work = f"{counted(epochs, 'epoch')} of {steps}" if epochs else "no epochs"
     return (
         f"training {network} with {params:,} parameters on {data}: {images:,} images, {work}, "
-        f"on {share} ({jax.default_backend()})"
+        f"on {counted(num_devices(trainer.mesh), 'device')} ({jax.default_backend()})"
     )
+
+
+def counted(number: int, noun: str) -> str:
+    """Put a number before a noun.
+
+    Example:
+        >>> counted(1, "epoch"), counted(2, "epoch")
+        ('1 epoch', '2 epochs')
+    """
+    return f"{number} {noun}{'s' * (number != 1)}"
 
 
 def metrics_line(train: Metrics | None = None, validation: Metrics | None = None) -> dict[str, Any]:

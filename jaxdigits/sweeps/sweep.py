@@ -18,7 +18,7 @@ from jaxdigits.files import StrPath, staged_directory, unfinished
 from jaxdigits.runs.checkpoints import CHECKPOINT_FILES, write_manifest
 from jaxdigits.runs.folder import MEMBERS, RUN_FILE, SWEEP_FILE, load, read_run, save_new
 from jaxdigits.runs.inputs import Members
-from jaxdigits.runs.loop import Progress, ProgressBar, train_loop
+from jaxdigits.runs.loop import Progress, ProgressBar, counted, train_loop
 from jaxdigits.runs.resume import (
     CheckpointHook,
     check_data,
@@ -282,21 +282,19 @@ class _Sweep:
                     self._train(group, batch, hook, folder, before, total, bar)
                 before += group.trainer.num_epochs
                 bar.reach(before)
-        runs = [self._runs[index] for index in range(len(self._plan.members))]
         plan = self._plan
+        runs = [self._runs[index] for index in range(len(plan.members))]
         result, figures = summarize(plan.settings, plan.names, runs, self._splits, self._seconds)
         if folder is not None:
             write(result, figures, folder)
         return result
 
     def _announcement(self) -> str:
-        train, settings = self._splits["train"], len(self._plan.settings)
+        plan, data = self._plan, self._splits["train"]
         most = max(len(batch) for group in self._groups for batch in group.batches)
-        return (
-            f"training {_count(len(self._plan.members), 'network')}, "
-            f"{_count(settings, 'setting')}, on {train.fingerprint.name}: {len(train):,} images, "
-            f"up to {most} at once"
-        )
+        what = counted(len(plan.members), "network"), counted(len(plan.settings), "setting")
+        images = f"{data.fingerprint.name}: {len(data):,} images"
+        return f"training {', '.join(what)}, on {images}, up to {most} at once"
 
     def _group(self, indices: list[int], size: int | None) -> _Group:
         config = self._plan.members[indices[0]]
@@ -401,7 +399,3 @@ def _check_memory(program: Any, trainer: VectorizedTrainer) -> None:
             f"a program for these members takes {needed / 1e9:.1f} GB on each device, where "
             f"{free / 1e9:.1f} GB are free: choose fewer --members-per-batch"
         )
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'s' * (number != 1)}"

@@ -31,6 +31,11 @@ def box(top, bottom, left, right, area=None):
     return _Piece(top, left, bottom, right, area, [1])
 
 
+def sure_of_parts(inks):
+    """The confidences of a network that knows the parts of a character, but not the whole."""
+    return np.array([0.5, *[0.99] * (len(inks) - 1)])
+
+
 def marks(shape, *boxes):
     """Strokes: top, bottom, left, right of each."""
     page = np.zeros(shape, bool)
@@ -308,7 +313,7 @@ def test_a_piece_wider_than_three_quarters_may_be_two(width, parts):
     ink[:, :6] = ink[:, -6:] = 255
     ink[50:53] = 255  # they touch
     character = Character(0, 0, 100, width, 0, False, ink)
-    found = split_touching([character], lambda inks: np.array([0.5, *[0.99] * (len(inks) - 1)]))
+    found = split_touching([character], sure_of_parts)
     assert len(found) == parts
 
 
@@ -319,7 +324,7 @@ def test_a_cut_goes_through_little_ink(thickness, parts):
     ink[:, :6] = ink[:, -6:] = 255
     ink[50 : 50 + thickness] = 255
     character = Character(0, 0, 100, 90, 0, False, ink)
-    found = split_touching([character], lambda inks: np.array([0.5, *[0.99] * (len(inks) - 1)]))
+    found = split_touching([character], sure_of_parts)
     assert len(found) == parts
 
 
@@ -331,7 +336,7 @@ def test_a_part_is_a_fifth_of_the_width(column, parts):
     ink[50:64] = 255
     ink[53:64, column] = 0
     character = Character(0, 0, 100, 100, 0, False, ink)
-    found = split_touching([character], lambda inks: np.array([0.5, *[0.99] * (len(inks) - 1)]))
+    found = split_touching([character], sure_of_parts)
     assert len(found) == parts
     if parts == 2:
         assert found[1].left == column

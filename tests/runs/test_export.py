@@ -154,7 +154,7 @@ def test_a_network_that_asks_for_a_plain_number():
 
 
 def test_an_ensemble(cli, monkeypatch, tmp_path):
-    """Has no parameters of its own; as a program it is any network."""
+    """It has several sets of parameters; as a program it is like any network."""
     digits = jd.load("digits")
     ensemble = jd.stack([digits, digits])
     with pytest.raises(ConfigError, match=r"export each of run.members"):

@@ -456,7 +456,7 @@ def test_a_setting_with_a_diverging_member_comes_last():
 
 
 def test_settings_of_one_member_each(cli):
-    """Each is a program of its own, and tells its epochs."""
+    """Each compiles to a separate program, and shows its epochs."""
     code, out, err = cli(
         "sweep", "--dataset", "digits", "--model", "mlp", "--hidden", "4,8x4", "--epochs", "2"
     )

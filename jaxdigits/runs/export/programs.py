@@ -132,7 +132,7 @@ def to_safetensors(run: Run) -> bytes:
         (3, 3, 1, 32)
     """
     if run.members:
-        raise ConfigError("an ensemble has no parameters of its own: export each of run.members")
+        raise ConfigError("an ensemble has several sets of parameters: export each of run.members")
     about = {
         "class_names": run.class_names,
         "image_shape": run.image_shape,
