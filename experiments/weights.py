@@ -2,6 +2,7 @@
 
     python experiments/weights.py digits
     python experiments/weights.py letters
+    python experiments/weights.py characters     # digits and letters
 
 The third post's network, trained longer, with all changes of the images that a pen, a hand and a
 camera make. Five seeds are trained; their mean on the test images goes into `experiments/results/`,
@@ -22,7 +23,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from jaxdigits.environment import environment, prepare_jax
 
@@ -63,6 +64,7 @@ RECIPES = {
         label_smoothing=0.1,
     ),
 }
+RECIPES["characters"] = RECIPES["letters"].replace(dataset="characters")
 
 
 class Candidate(NamedTuple):
@@ -74,6 +76,32 @@ class Candidate(NamedTuple):
     def result(self, split: str, measure: str = "accuracy") -> float:
         """A result of the run."""
         return self.run.results[split][measure]
+
+
+def load(name: str, folders: Mapping[str, Path | None]) -> dict[Any, jd.Dataset]:
+    """The splits of a dataset, or of digits and letters together."""
+    if name != "characters":
+        splits = ("train", "validation", "test")
+        return dict(zip(splits, jd.data.load_splits(name, splits, **folders), strict=True))
+    parts = {}
+    for split in ("train+validation", "test"):
+        digits, letters = (
+            jd.data.load(part, split, **folders) for part in ("mnist", "emnist/letters")
+        )
+        # As many digits of a class as letters.
+        each = len(letters) // len(letters.class_names)
+        rows = [np.flatnonzero(digits.labels == label)[:each] for label in range(10)]
+        rows = np.concatenate(rows)
+        images = [*digits.images[rows], *letters.images]
+        # All by the same way, so that nothing but the strokes tells digits from letters.
+        images = np.stack([jd.transforms.to_emnist(image) for image in images])
+        parts[split] = jd.data.Examples(
+            images, np.concatenate([digits.labels[rows], letters.labels + 10])
+        )
+    names = (*digits.class_names, *letters.class_names)
+    return jd.data.from_arrays(
+        "characters", parts["train+validation"], parts["test"], names, form="emnist"
+    )
 
 
 def train(config: jd.TrainConfig, splits: Mapping[str, jd.Dataset], test: jd.Dataset) -> Candidate:
@@ -99,12 +127,10 @@ def main() -> None:
     config = RECIPES[arguments.name]
     folders = {"data_dir": arguments.data_dir, "manual_dir": arguments.manual_dir}
     try:
-        train_set, validation, test = jd.data.load_splits(
-            config.dataset, ("train", "validation", "test"), **folders
-        )
+        splits = load(config.dataset, folders)
     except jd.errors.DataError as error:
         parser.error(str(error))
-    splits = {"train": train_set, "validation": validation}
+    test = splits.pop("test")
     candidates = []
     for seed in range(arguments.seeds):
         candidate = train(config.replace(seed=seed), splits, test)

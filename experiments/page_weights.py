@@ -1,0 +1,196 @@
+"""The network that finds what is written on a page: trained on scenes, which are made as it learns.
+
+    python experiments/page_weights.py --manual-dir FOLDER --out runs/page     # about 100 minutes
+
+`fit` trains a network that judges itself: it looks at a scene, compares what it finds with the
+truth, and answers `missed` or `understood`; its loss is how far it is from the truth. A scene is
+the image of an example, its truth more channels of that image; those to train on are made by
+`augment`, from the key of the step, so no scene is seen twice.
+
+Characters are those of the training images. Nothing is chosen by the test images.
+"""
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from jaxdigits.environment import prepare_jax
+
+prepare_jax()
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array, Float, Key
+
+import jaxdigits as jd
+from jaxdigits.handwriting import page_network, scenes
+from jaxdigits.models import Model
+
+DIGITS, LETTERS = 24_000, 24_000
+"""Characters to choose from."""
+
+STEPS, VALIDATION = 64, 64
+"""Steps in what `fit` takes for an epoch, and scenes that are kept to validate on."""
+
+CHANNELS = 4 + 7
+"""Of a scene with its truth: see `pack`."""
+
+UNDERSTOOD = 0.8
+"""The share of ink that is found, of all that is ink or found to be."""
+
+CLASSES = ("missed", "understood")
+
+_REACH = 8.0  # offsets of up to this many units are packed
+
+
+def pack(pixels: Float[Array, "256 256 3"], truth: scenes.Truth) -> Float[Array, "256 256 11"]:
+    """A scene and its truth as one image, of 0..1."""
+    offsets = jnp.clip(truth.offsets / (2 * _REACH) + 0.5, 0, 1)
+    up = jnp.broadcast_to((truth.up + 1) / 2, (*truth.ink.shape, 2))
+    classes = truth.classes / scenes.NUM_CLASSES
+    more = [truth.valid, truth.ink, classes, truth.counts]
+    return jnp.concatenate([pixels, jnp.stack(more, axis=-1), offsets, up], axis=-1)
+
+
+class Packed(NamedTuple):
+    """What `pack` has put together, of some scenes."""
+
+    images: Array
+    ink: Array
+    classes: Array
+    counts: Array
+    offsets: Array
+    up: Array
+
+
+def unpack(packed: Float[Array, "n 256 256 11"]) -> Packed:
+    """Take them apart."""
+    classes = jnp.round(packed[..., 5] * scenes.NUM_CLASSES).astype(jnp.int32)
+    offsets = (packed[..., 7:9] - 0.5) * 2 * _REACH
+    up = 2 * packed[:, 0, 0, 9:] - 1
+    return Packed(packed[..., :4], packed[..., 4], classes, packed[..., 6], offsets, up)
+
+
+def losses(page: page_network.Page, truth: Packed) -> Float[Array, " n"]:
+    """How far what the network says is from the truth, for each scene."""
+    classes = jax.nn.one_hot(truth.classes, scenes.NUM_CLASSES)
+    ground = jax.nn.one_hot(scenes.GROUND, scenes.NUM_CLASSES)
+    target = truth.ink[..., None] * classes + (1 - truth.ink[..., None]) * ground
+    entropy = -(target * jax.nn.log_softmax(page.logits)).sum(axis=-1)
+    is_sign = truth.classes > scenes.CHARACTER
+    rare = jnp.where(is_sign, 8.0, 3.0) * (truth.classes != scenes.GROUND)
+    weights = (1 + rare * truth.ink) * truth.counts
+    pixels = (entropy * weights).sum(axis=(1, 2)) / (truth.counts.sum(axis=(1, 2)) + 1)
+    # The rest is told of blocks, and counts where they are ink.
+    inked = truth.ink * (truth.classes != scenes.GROUND) * truth.counts
+    n, height, width = inked.shape
+    in_blocks = inked.reshape(n, height // 2, 2, width // 2, 2)
+    amount = in_blocks.sum(axis=(2, 4))
+    by_pixel = truth.offsets.reshape(*in_blocks.shape, 2) * in_blocks[..., None]
+    offsets = by_pixel.sum(axis=(2, 4)) / (amount[..., None] + 1e-3)
+    counts = (amount > 1).astype(jnp.float32)
+    total = counts.sum(axis=(1, 2)) + 1
+    away = jnp.abs(page.offsets - offsets).sum(axis=-1)
+    turned = ((page.up - truth.up[:, None, None]) ** 2).sum(axis=-1)
+    return 10 * pixels + ((away + 0.5 * turned) * counts).sum(axis=(1, 2)) / total
+
+
+def found(page: page_network.Page, truth: Packed) -> Float[Array, " n"]:
+    """The share of pixels of the right class, of those that are ink or found to be."""
+    said = page.logits.argmax(axis=-1)
+    right = jnp.where(truth.ink > 0.5, truth.classes, scenes.GROUND)
+    counts = truth.counts * ((said != scenes.GROUND) | (right != scenes.GROUND))
+    near = jnp.abs(truth.ink - 0.5) > 0.25  # the edge of a stroke is neither
+    total = (counts * near).sum(axis=(1, 2))
+    return ((said == right) * counts * near).sum(axis=(1, 2)) / jnp.maximum(total, 1) + (total == 0)
+
+
+def judge(params: Any, packed: Float[Array, "n 256 256 11"]) -> Float[Array, "n 2"]:
+    """Look at scenes and compare: minus the loss, and whether they were understood, as logits."""
+    truth = unpack(packed)
+    page = page_network.apply(params, truth.images)
+    loss = losses(page, truth)
+    better = found(page, truth) - UNDERSTOOD
+    return jnp.stack([-loss, -loss + better], axis=-1)
+
+
+def loss_of(logits: Float[Array, "n 2"], labels: Any) -> Float[Array, " n"]:
+    """The loss that `judge` has computed."""
+    del labels
+    return -logits[:, 0]
+
+
+def make_scenes(
+    characters: scenes.Characters,
+) -> Callable[[Key[Array, ""], Array], Float[Array, "n 256 256 11"]]:
+    """Make scenes in place of images, whatever these are."""
+
+    def augment(key: Key[Array, ""], images: Array) -> Array:
+        # One after the other: each draws only as many characters as it has.
+        keys = jax.random.split(key, len(images))
+        return jax.lax.map(lambda key: pack(*scenes.scene(key, characters)), keys)
+
+    return augment
+
+
+def main() -> None:
+    """Train, and save the run."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
+    parser.add_argument("--steps", type=int, default=4_600)
+    parser.add_argument("--batch-size", type=int, default=8)
+    parser.add_argument("--learning-rate", type=float, default=3e-3)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--data-dir", type=Path)
+    parser.add_argument("--manual-dir", type=Path, help="a folder with downloaded files")
+    parser.add_argument("--out", type=Path, default=Path("runs/page"))
+    arguments = parser.parse_args()
+    folders = {"data_dir": arguments.data_dir, "manual_dir": arguments.manual_dir}
+    digits, letters = (
+        jd.data.load(name, "train", **folders) for name in ("mnist", "emnist/letters")
+    )
+    rng = np.random.default_rng(arguments.seed)
+    images = [
+        dataset.images[rng.permutation(len(dataset.images))[:count]]
+        for dataset, count in ((digits, DIGITS), (letters, LETTERS))
+    ]
+    make = make_scenes(scenes.prepare(np.concatenate(images)))
+    size = (scenes.SIZE, scenes.SIZE, CHANNELS)
+    count = STEPS * arguments.batch_size
+    blank = jd.data.Examples(np.zeros((count, *size), np.uint8), np.ones(count, np.int32))
+    kept = np.asarray(jax.jit(make)(jax.random.key(1_000_000), np.zeros(VALIDATION)))
+    kept = jd.data.Examples(np.round(255 * kept).astype(np.uint8), np.ones(VALIDATION, np.int32))
+    splits = jd.data.from_arrays("scenes", blank, kept, CLASSES, validation=kept)
+    epochs = -(-arguments.steps // STEPS)
+    config = jd.TrainConfig(
+        epochs=epochs,
+        batch_size=arguments.batch_size,
+        ema_decay=0.998,
+        seed=arguments.seed,
+        scale="unit",
+    )
+    schedule = optax.cosine_onecycle_schedule(
+        epochs * STEPS, arguments.learning_rate, pct_start=0.05
+    )
+    optimizer = optax.chain(
+        optax.clip_by_global_norm(1.0), optax.adamw(schedule, b2=0.99, weight_decay=1e-4)
+    )
+    run = jd.fit(
+        config,
+        splits,
+        model=Model(page_network.init, judge),
+        loss=loss_of,
+        optimizer=optimizer,
+        augment=make,
+        devices=min(len(jax.devices()), 2),
+        folder=arguments.out,
+        resume=True,
+        progress=True,
+    )
+    print(run)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,102 @@
+"""Settle by their neighbors what single characters leave open: 0 and o, 1 and l, i and l."""
+
+import math
+from collections.abc import Collection, Sequence
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from jaxdigits.errors import DataError
+from jaxdigits.files import StrPath
+
+_SWITCH = math.log(0.03)  # of going from digits to letters, or back, within a word
+_LISTED = 0.9  # how probable it is that a word is one of the list
+
+
+def read_words(path: StrPath) -> frozenset[str]:
+    """Read a list of words, one a line, in lower case.
+
+    Raises:
+        DataError: the file cannot be read, is no text, or has no word.
+
+    Example:
+        >>> import tempfile, pathlib
+        >>> path = pathlib.Path(tempfile.mkdtemp()) / "words.txt"
+        >>> _ = path.write_text("Room")
+        >>> sorted(read_words(path))
+        ['room']
+    """
+    try:
+        lines = Path(path).read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = "it is no text" if isinstance(error, UnicodeDecodeError) else error.strerror
+        raise DataError(f"cannot read the words in {path}: {reason}") from None
+    words = frozenset(line.strip().lower() for line in lines if line.strip())
+    if not words:
+        raise DataError(f"there is no word in {path}: write one a line")
+    return words
+
+
+def settle(
+    probabilities: Float[np.ndarray, "n classes"],
+    class_names: Sequence[str],
+    words: Collection[str] = (),
+) -> Int[np.ndarray, " n"]:
+    """Choose the labels of one word's characters together.
+
+    Digits stand with digits, letters with letters, unless a network is sure; and if there is a
+    list of words, the word is more probably one of them than any other letters.
+
+    Args:
+        probabilities: of each class for each character of a word.
+        class_names: by label.
+        words: in lower case.
+
+    Returns:
+        Labels: of each character the most probable one, given the others.
+
+    Example:
+        >>> names = ["0", "1", "l", "o"]
+        >>> probabilities = np.array([[0.05, 0.9, 0.05, 0], [0.4, 0, 0, 0.6], [0.5, 0.5, 0, 0]])
+        >>> [names[label] for label in settle(probabilities, names)]
+        ['1', '0', '0']
+        >>> [names[label] for label in settle(probabilities[1:2], names)]
+        ['o']
+        >>> [names[label] for label in settle(np.full((2, 4), 0.25), names, ["lo", "old"])]
+        ['l', 'o']
+    """
+    logs = np.log(np.maximum(probabilities, 1e-6))
+    labels = _of_one_kind(logs, np.array([name.isdigit() for name in class_names]))
+    by_name = {name: label for label, name in enumerate(class_names)}
+    listed = [word for word in words if len(word) == len(logs) and all(c in by_name for c in word)]
+    if not listed:
+        return labels
+    spelled = np.array([[by_name[character] for character in word] for word in listed])
+    rows = np.arange(len(logs))
+    scores = logs[rows, spelled].sum(axis=1) + math.log(_LISTED / len(words))
+    other = (
+        logs[rows, labels].sum() + math.log(1 - _LISTED) - len(logs) * math.log(len(class_names))
+    )
+    best = int(scores.argmax())
+    return spelled[best] if scores[best] > other else labels
+
+
+def _of_one_kind(logs: Float[np.ndarray, "n classes"], digits: np.ndarray) -> Int[np.ndarray, " n"]:
+    """The best labels where a switch between digits and letters costs (Viterbi's algorithm)."""
+    if digits.all() or not digits.any():
+        return logs.argmax(axis=1)
+    kinds = [np.flatnonzero(~digits), np.flatnonzero(digits)]
+    each = np.array([[row[kind].max() for kind in kinds] for row in logs])
+    switch = np.array([[0.0, _SWITCH], [_SWITCH, 0.0]])
+    score, came = each[0], []
+    for row in each[1:]:
+        choices = score[:, None] + switch
+        came.append(choices.argmax(axis=0))
+        score = choices.max(axis=0) + row
+    state = [int(score.argmax())]
+    for step in reversed(came):
+        state.append(int(step[state[-1]]))
+    return np.array(
+        [kinds[k][row[kinds[k]].argmax()] for k, row in zip(state[::-1], logs, strict=True)]
+    )
