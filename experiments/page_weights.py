@@ -11,6 +11,7 @@ Characters are those of the training images. Nothing is chosen by the test image
 """
 
 import argparse
+import hashlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,11 +24,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import safetensors.numpy
 from jaxtyping import Array, Float, Key
 
 import jaxdigits as jd
+from jaxdigits.files import atomic_write
 from jaxdigits.handwriting import page_network, scenes
-from jaxdigits.models import Model
+from jaxdigits.handwriting.page import WEIGHTS
+from jaxdigits.models import Model, count_params
+from jaxdigits.runs.checkpoints import named_leaves
+from jaxdigits.runs.folder import PARAMS_FILE
 
 DIGITS, LETTERS = 24_000, 24_000
 """Characters to choose from."""
@@ -35,7 +41,7 @@ DIGITS, LETTERS = 24_000, 24_000
 STEPS, VALIDATION = 64, 64
 """Steps in what `fit` takes for an epoch, and scenes that are kept to validate on."""
 
-CHANNELS = 4 + 7
+CHANNELS = 4 + 9
 """Of a scene with its truth: see `pack`."""
 
 UNDERSTOOD = 0.8
@@ -46,13 +52,14 @@ CLASSES = ("missed", "understood")
 _REACH = 8.0  # offsets of up to this many units are packed
 
 
-def pack(pixels: Float[Array, "256 256 3"], truth: scenes.Truth) -> Float[Array, "256 256 11"]:
+def pack(pixels: Float[Array, "256 256 3"], truth: scenes.Truth) -> Float[Array, "256 256 13"]:
     """A scene and its truth as one image, of 0..1."""
     offsets = jnp.clip(truth.offsets / (2 * _REACH) + 0.5, 0, 1)
     up = jnp.broadcast_to((truth.up + 1) / 2, (*truth.ink.shape, 2))
     classes = truth.classes / scenes.NUM_CLASSES
-    more = [truth.valid, truth.ink, classes, truth.counts]
-    return jnp.concatenate([pixels, jnp.stack(more, axis=-1), offsets, up], axis=-1)
+    size = jnp.full(truth.ink.shape, jnp.clip(truth.size / (2 * _REACH) + 0.5, 0, 1))
+    more = jnp.stack([truth.ink, classes, truth.counts, truth.written, size], axis=-1)
+    return jnp.concatenate([scenes.network_input(pixels, truth), more, offsets, up], axis=-1)
 
 
 class Packed(NamedTuple):
@@ -62,16 +69,19 @@ class Packed(NamedTuple):
     ink: Array
     classes: Array
     counts: Array
+    written: Array
+    size: Array
     offsets: Array
     up: Array
 
 
-def unpack(packed: Float[Array, "n 256 256 11"]) -> Packed:
+def unpack(packed: Float[Array, "n 256 256 13"]) -> Packed:
     """Take them apart."""
-    classes = jnp.round(packed[..., 5] * scenes.NUM_CLASSES).astype(jnp.int32)
-    offsets = (packed[..., 7:9] - 0.5) * 2 * _REACH
-    up = 2 * packed[:, 0, 0, 9:] - 1
-    return Packed(packed[..., :4], packed[..., 4], classes, packed[..., 6], offsets, up)
+    images, rest = packed[..., :4], packed[..., 4:]
+    classes = jnp.round(rest[..., 1] * scenes.NUM_CLASSES).astype(jnp.int32)
+    size, offsets = ((x - 0.5) * 2 * _REACH for x in (rest[:, 0, 0, 4], rest[..., 5:7]))
+    up = 2 * rest[:, 0, 0, 7:] - 1
+    return Packed(images, rest[..., 0], classes, rest[..., 2], rest[..., 3], size, offsets, up)
 
 
 def losses(page: page_network.Page, truth: Packed) -> Float[Array, " n"]:
@@ -92,10 +102,14 @@ def losses(page: page_network.Page, truth: Packed) -> Float[Array, " n"]:
     by_pixel = truth.offsets.reshape(*in_blocks.shape, 2) * in_blocks[..., None]
     offsets = by_pixel.sum(axis=(2, 4)) / (amount[..., None] + 1e-3)
     counts = (amount > 1).astype(jnp.float32)
-    total = counts.sum(axis=(1, 2)) + 1
     away = jnp.abs(page.offsets - offsets).sum(axis=-1)
     turned = ((page.up - truth.up[:, None, None]) ** 2).sum(axis=-1)
-    return 10 * pixels + ((away + 0.5 * turned) * counts).sum(axis=(1, 2)) / total
+    of_blocks = ((away + 0.5 * turned) * counts).sum(axis=(1, 2)) / (counts.sum(axis=(1, 2)) + 1)
+    # The size is learned also where it says that characters are too small or too large.
+    written = truth.written.reshape(in_blocks.shape).mean(axis=(2, 4))
+    wrong = jnp.abs(page.size - truth.size[:, None, None])
+    sizes = (wrong * written).sum(axis=(1, 2)) / (written.sum(axis=(1, 2)) + 1)
+    return 10 * pixels + of_blocks + 0.5 * sizes
 
 
 def found(page: page_network.Page, truth: Packed) -> Float[Array, " n"]:
@@ -108,7 +122,7 @@ def found(page: page_network.Page, truth: Packed) -> Float[Array, " n"]:
     return ((said == right) * counts * near).sum(axis=(1, 2)) / jnp.maximum(total, 1) + (total == 0)
 
 
-def judge(params: Any, packed: Float[Array, "n 256 256 11"]) -> Float[Array, "n 2"]:
+def judge(params: Any, packed: Float[Array, "n 256 256 13"]) -> Float[Array, "n 2"]:
     """Look at scenes and compare: minus the loss, and whether they were understood, as logits."""
     truth = unpack(packed)
     page = page_network.apply(params, truth.images)
@@ -125,7 +139,7 @@ def loss_of(logits: Float[Array, "n 2"], labels: Any) -> Float[Array, " n"]:
 
 def make_scenes(
     characters: scenes.Characters,
-) -> Callable[[Key[Array, ""], Array], Float[Array, "n 256 256 11"]]:
+) -> Callable[[Key[Array, ""], Array], Float[Array, "n 256 256 13"]]:
     """Make scenes in place of images, whatever these are."""
 
     def augment(key: Key[Array, ""], images: Array) -> Array:
@@ -146,6 +160,7 @@ def main() -> None:
     parser.add_argument("--data-dir", type=Path)
     parser.add_argument("--manual-dir", type=Path, help="a folder with downloaded files")
     parser.add_argument("--out", type=Path, default=Path("runs/page"))
+    parser.add_argument("--weights", type=Path, default=WEIGHTS)
     arguments = parser.parse_args()
     folders = {"data_dir": arguments.data_dir, "manual_dir": arguments.manual_dir}
     digits, letters = (
@@ -189,7 +204,50 @@ def main() -> None:
         resume=True,
         progress=True,
     )
-    print(run)
+    ship(run, arguments.weights)
+    print(f"written to {arguments.weights}: {run}")
+
+
+def ship(run: jd.Run, folder: Path) -> None:
+    """Write the parameters as float16, and a card."""
+    folder.mkdir(parents=True, exist_ok=True)
+    arrays = {
+        name: np.asarray(leaf, np.float16, order="C") for name, leaf in named_leaves(run.params)
+    }
+    with atomic_write(folder / PARAMS_FILE) as path:
+        safetensors.numpy.save_file(arrays, path)
+    results = run.results["validation"]
+    rows = {
+        "finds": "characters, the signs `" + " ".join(scenes.SIGNS) + "`, their scale and turn",
+        "network": f"{count_params(run.params):,} parameters, as float16; "
+        "`jaxdigits/handwriting/page_network.py`",
+        "data": f"scenes of `jaxdigits/handwriting/scenes.py`, with {DIGITS:,} training digits of "
+        f"MNIST and {LETTERS:,} training letters of EMNIST",
+        "recipe": "`python experiments/page_weights.py`: "
+        f"{(run.config.epochs or 0) * STEPS:,} steps of {run.config.batch_size} scenes, "
+        f"{(run.seconds or {})['train'] / 60:.0f} minutes",
+        "seed": f"{run.config.seed}, the only one",
+        "validation": f"loss {results['loss']:.3f}; in {results['accuracy']:.0%} of "
+        f"{VALIDATION} scenes more than {UNDERSTOOD:.0%} of the ink is found, and nothing else",
+        f"SHA-256 of `{PARAMS_FILE}`": f"`{digest(folder / PARAMS_FILE)}`",
+    }
+    table = "\n".join(f"| {what} | {value} |" for what, value in rows.items())
+    text = f"""# The page network
+
+| | |
+|---|---|
+{table}
+
+It takes what looks like a character for one, of any alphabet, and what looks like one of its signs
+for that, whatever was meant. How often whole pages are read right, by kind: `experiments/pages.py`.
+"""
+    with atomic_write(folder / "CARD.md") as path:
+        path.write_text(text)
+
+
+def digest(path: Path) -> str:
+    """The SHA-256 of a file, in hex."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from scipy import ndimage
 from tabulate import tabulate
 
 import jaxdigits as jd
+from jaxdigits.environment import environment
 from jaxdigits.errors import DataError
 from jaxdigits.files import write_json
 
@@ -388,10 +389,16 @@ KINDS: dict[str, Kind] = {
 }  # fmt: skip
 
 
+def description(kind: Kind) -> str:
+    """What a kind of page is, in words."""
+    return (kind.__doc__ or "").rstrip(".").lower()
+
+
 def main() -> None:
     """Draw the pages, read them, and count."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=list(KINDS))
+    parser.add_argument("--find", choices=("strokes", "network"), default="network")
     parser.add_argument("--each", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--data-dir", type=Path)
@@ -412,7 +419,7 @@ def main() -> None:
             rng = np.random.default_rng([arguments.seed, list(KINDS).index(kind), number])
             page, text = KINDS[kind](rng, samples[name])
             try:
-                found = jd.handwriting.read(page, runs[name]).text
+                found = jd.handwriting.read(page, runs[name], find=arguments.find).text
             except DataError as error:
                 found = f"({error})"[:60]
             exact = found.replace(" ", "") == text
@@ -421,12 +428,17 @@ def main() -> None:
                 arguments.save.mkdir(parents=True, exist_ok=True)
                 Image.fromarray(page).save(arguments.save / f"{kind}-{number}.png")
                 print(kind, number, repr(text), repr(found), flush=True)
-        rows.append([kind, right])
+        rows.append([description(KINDS[kind]), right])
         right_of_all += right
     print(tabulate([*rows, ["all", right_of_all]], headers=["kind", f"exact of {arguments.each}"]))
-    write_json(
-        arguments.json, {"each": arguments.each, "seed": arguments.seed, "exact": dict(rows)}
-    )
+    document = {
+        "command": "python experiments/pages.py",
+        "each": arguments.each,
+        "seed": arguments.seed,
+        "exact": dict(rows),
+        **environment(),
+    }
+    write_json(arguments.json, document)
 
 
 if __name__ == "__main__":

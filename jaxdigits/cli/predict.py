@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from jaxdigits.cli.options import File, Json
 from jaxdigits.errors import ConfigError, DataError
@@ -15,6 +15,8 @@ def predict(
     pictures: tuple[Path, ...],
     network: Annotated[str, {"metavar": "RUN"}] = "digits",
     error_rate: float | None = None,
+    words: File = None,
+    find: Literal["strokes", "network"] = "strokes",
     show: File = None,
     json: Json = False,
 ) -> None:
@@ -27,6 +29,8 @@ def predict(
         pictures: PNG, JPEG, WebP, GIF, BMP, TIFF, or HEIC; dark on light or light on dark.
         network: digits or letters, which come with the package, or a run folder.
         error_rate: share of wrong answers to accept, on validation images; less sure is shown as ?.
+        words: a text file of words, one a line; where one may well be written, it is read.
+        find: characters by their strokes, or by a network that knows turned pages, forms, signs.
         show: a PNG to draw what was read into; with several pictures its name is numbered.
     """
     if not pictures:
@@ -35,7 +39,7 @@ def predict(
 
     prepare_jax()
     from jaxdigits.cli.output import note, report
-    from jaxdigits.handwriting import read_files, save_reading
+    from jaxdigits.handwriting import read_files, read_words, save_reading
     from jaxdigits.runs.folder import load
 
     run, threshold = load(network), 0.0
@@ -47,7 +51,8 @@ def predict(
             )
         threshold = run.calibration.threshold(error_rate)
     documents, texts, failed = [], [], False
-    readings = read_files(run, pictures, threshold=threshold)
+    listed = read_words(words) if words else ()
+    readings = read_files(run, pictures, threshold=threshold, words=listed, find=find)
     for number, (path, found) in enumerate(zip(pictures, readings, strict=True), 1):
         if isinstance(found, DataError):
             note(f"jaxdigits: {found}")

@@ -11,26 +11,35 @@
 | `ruling.py` | remove the lines of ruled paper |
 | `segmentation.py` | find the characters, in reading order |
 | `touching.py` | split characters that touch |
+| `page.py` | or find all that with a network: how large, which way up, where each character is |
+| `page_network.py` | the network that does |
+| `scenes.py` | the pages that it learns from, as pure functions of a key |
 | `reading.py` | read them with a network |
+| `context.py` | settle by their neighbors what single characters leave open |
 | `drawing.py` | draw what was read |
 | `classification.py` | label image files of one character each |
 """
 
 from jaxdigits.handwriting.classification import Classification, classify_files
+from jaxdigits.handwriting.context import read_words
 from jaxdigits.handwriting.drawing import draw_reading, save_reading
 from jaxdigits.handwriting.opening import open_picture
+from jaxdigits.handwriting.page import Page, find_page
 from jaxdigits.handwriting.reading import Reading, read, read_files
 from jaxdigits.handwriting.segmentation import Character, find_characters
 
 __all__ = [
     "Character",
     "Classification",
+    "Page",
     "Reading",
     "classify_files",
     "draw_reading",
     "find_characters",
+    "find_page",
     "open_picture",
     "read",
     "read_files",
+    "read_words",
     "save_reading",
 ]

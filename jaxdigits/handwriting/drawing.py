@@ -7,6 +7,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from jaxdigits.files import atomic_write
 from jaxdigits.handwriting.ink import Picture
+from jaxdigits.handwriting.page import turned
 from jaxdigits.handwriting.reading import UNSURE, Reading
 
 _SURE, _UNSURE, _GROUND = "#0a7d32", "#c2500a", "white"
@@ -16,7 +17,7 @@ _SEEN, _MARGIN, _LABEL = 84, 10, 18
 
 
 def draw_reading(picture: Picture, reading: Reading) -> Image.Image:
-    """Draw a box and the reading of each character, and below what the network saw.
+    """Draw the upright page, a box and the reading of each character, and what the network saw.
 
     Args:
         picture: pixels 0..255.
@@ -29,6 +30,7 @@ def draw_reading(picture: Picture, reading: Reading) -> Image.Image:
         >>> draw_reading(page, jd.handwriting.read(page, jd.load("digits"))).size
         (386, 722)
     """
+    picture = turned(picture, -reading.degrees)
     factor = max(round(_SMALLEST / max(picture.shape)), 1)
     height, width = (factor * side for side in picture.shape[:2])
     width = max(width, 4 * (_SEEN + _MARGIN) + _MARGIN)

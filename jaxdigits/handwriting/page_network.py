@@ -36,14 +36,16 @@ class Page(NamedTuple):
         logits: of the classes of `jaxdigits.handwriting.scenes`.
         offsets: the way to the middle of the character, of each block of 2x2.
         up: of each block of 2x2; its direction is that of the page.
+        size: of each block of 2x2, the logarithm of the height of its character over the usual one.
     """
 
     logits: Float[Array, "n height width classes"]
     offsets: Float[Array, "n rows columns 2"]
     up: Float[Array, "n rows columns 2"]
+    size: Float[Array, "n rows columns"]
 
 
-_OUTPUTS = 4 * NUM_CLASSES + 4
+_OUTPUTS = 4 * NUM_CLASSES + 5
 
 
 def init(key: Key[Array, ""]) -> dict[str, Any]:
@@ -80,7 +82,8 @@ def apply(params: dict[str, Any], images: Float[Array, "n height width 4"]) -> P
 
     Args:
         params: from `init`.
-        images: red, green, blue, of 0..1, and 1 within the picture, 0 beyond it. Sides are
+        images: red, green, blue, of 0..1, and where the picture is: 0 beyond it; within it 1 if it
+            is known to be upright, with characters nearly of the usual size, else 0.5. Sides are
             multiples of `MULTIPLE`.
     """
     values = jax.nn.relu(_layer(params["first"], _to_blocks(images - 0.5)))
@@ -96,7 +99,7 @@ def apply(params: dict[str, Any], images: Float[Array, "n height width 4"]) -> P
         values = _residual(part["block"], values)
     values = _layer(params["last"], values)
     logits, rest = values[..., : 4 * NUM_CLASSES], values[..., 4 * NUM_CLASSES :]
-    return Page(_from_blocks(logits), rest[..., :2], rest[..., 2:])
+    return Page(_from_blocks(logits), rest[..., :2], rest[..., 2:4], rest[..., 4])
 
 
 def _layer(params: dict[str, Array], values: Array) -> Array:

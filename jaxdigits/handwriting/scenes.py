@@ -38,6 +38,9 @@ UNIT = 16.0
 SMALLEST, LARGEST = 16.0, 54.0
 """The height of characters that count; smaller and larger ones are for other scales to see."""
 
+USUAL = 34.0
+"""The height that suits the network best."""
+
 _SLOTS = 40  # the most characters
 _PATCH = 96  # pixels along the side of what is drawn of one
 _DEEP = 4.0  # the largest distance that is told from others, in pixels of 28
@@ -70,6 +73,10 @@ class Truth(NamedTuple):
         up: (cosine, sine) of the angle by which the page is turned.
         valid: 1 within the picture, 0 beyond its border.
         counts: 1 where the truth is to be learned; 0 where characters are nearly too small.
+        written: like `ink`, also of characters that are too small or too large to count.
+        size: the logarithm of their height, over that of `USUAL`.
+        known: 1 if the page is upright and characters are nearly of the usual size; a picture that
+            was brought to that says so.
     """
 
     ink: Float[Array, "height width"]
@@ -78,6 +85,9 @@ class Truth(NamedTuple):
     up: Float[Array, " 2"]
     valid: Float[Array, "height width"]
     counts: Float[Array, "height width"]
+    written: Float[Array, "height width"]
+    size: Float[Array, ""]
+    known: Float[Array, ""]
 
 
 def prepare(images: UInt8[np.ndarray, "n 28 28"]) -> Characters:
@@ -124,17 +134,33 @@ def scene(key: Key[Array, ""], characters: Characters) -> tuple[Float[Array, "25
     valid = _crop(keys[5], ink, layout)
     up = jnp.stack([jnp.cos(layout.angle), jnp.sin(layout.angle)])
     # Seen from near, strokes are no characters: those are to be found at another scale.
-    near = (layout.height > 0.68 * LARGEST) & _chance(keys[6], 0.4)
+    near = (layout.height > 0.68 * LARGEST) & _chance(keys[6], 0.4) & ~layout.known
     height = jnp.where(near, 2 * layout.height, layout.height)
     pixels = jnp.where(near, _nearer(pixels), pixels)
     valid = jnp.where(near, _nearer(valid[..., None])[..., 0], valid)
     far, close = height < SMALLEST - 3, height > 1.3 * LARGEST
     counts = jnp.where(far | close, 1.0, (height >= SMALLEST) & (height <= LARGEST))
     counts = jnp.where(counts > 0, 1.0, ink < 0.05)
+    written = jnp.where(near, _nearer(ink[..., None])[..., 0], ink) * valid
     ink = jnp.where(far | close, 0.0, ink)
-    return pixels * valid[..., None], Truth(
-        ink * valid, classes, offsets, up, valid, valid * counts
+    truth = Truth(
+        ink * valid,
+        classes,
+        offsets,
+        up,
+        valid,
+        valid * counts,
+        written,
+        jnp.log(height / USUAL),
+        layout.known.astype(jnp.float32),
     )
+    return pixels * valid[..., None], truth
+
+
+def network_input(pixels: Float[Array, "*n 3"], truth: Truth) -> Float[Array, "*n 4"]:
+    """What the network is given of a scene: a half beyond what is known of scale and turn."""
+    where = truth.valid * (0.5 + 0.5 * truth.known[..., None, None])
+    return jnp.concatenate([pixels, where[..., None]], axis=-1)
 
 
 def _nearer(pixels: Array) -> Array:
@@ -147,6 +173,7 @@ def _nearer(pixels: Array) -> Array:
 class _Layout(NamedTuple):
     """Where everything is; slots have an axis in front, places are along and across the lines."""
 
+    known: Array  # whether it is upright and of the usual size
     height: Array  # of characters
     angle: Array  # by which the page is turned, counter-clockwise
     center: Array  # of the block of writing, in the scene
@@ -175,6 +202,9 @@ def _layout(key: Array, characters: Characters) -> _Layout:
     keys = iter(random.split(key, 40))
     low = jnp.where(_chance(next(keys), 0.14), np.log(4.0), np.log(SMALLEST))
     high = jnp.where(low < np.log(SMALLEST), np.log(SMALLEST), np.log(1.05 * LARGEST))
+    known = _chance(next(keys), 0.6)
+    low = jnp.where(known, np.log(22.0), low)
+    high = jnp.where(known, np.log(50.0), high)
     height = jnp.exp(low + (high - low) * random.uniform(next(keys), ()))
     cells = _chance(next(keys), 0.25)
     most = jnp.clip(SIZE / (1.1 * height), 1, 14).astype(jnp.int32)
@@ -241,8 +271,9 @@ def _layout(key: Array, characters: Characters) -> _Layout:
     places = jnp.stack([across, along], axis=1) - middle
     turned = random.uniform(next(keys), ())
     angle = jnp.select(
-        [turned < 0.45, turned < 0.65],
+        [known, turned < 0.3, turned < 0.6],
         [
+            jnp.deg2rad(3.5) * jnp.clip(random.normal(next(keys), ()), -3, 3),
             jnp.deg2rad(3.0) * random.normal(next(keys), ()),
             jnp.deg2rad(_uniform(next(keys), -35, 35)),
         ],
@@ -251,9 +282,22 @@ def _layout(key: Array, characters: Characters) -> _Layout:
     room = jnp.maximum(SIZE / 2 - block, 0.1 * SIZE)
     center = SIZE / 2 + room * random.uniform(next(keys), (2,), minval=-1.0, maxval=1.0)
     return _Layout(
-        height, angle, center, pitch, spacing, per_line, lines, cells, block, used, shapes, which,
-        places, sizes,
-    )  # fmt: skip
+        known=known,
+        height=height,
+        angle=angle,
+        center=center,
+        pitch=pitch,
+        spacing=spacing,
+        per_line=per_line,
+        lines=lines,
+        cells=cells,
+        block=block,
+        used=used,
+        shapes=shapes,
+        which=which,
+        places=places,
+        sizes=sizes,
+    )
 
 
 _SEGMENTS = 8

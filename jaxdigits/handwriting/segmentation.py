@@ -51,6 +51,8 @@ class Character:
         line: the number of its line of text, from 0.
         after_space: whether there is a space before it in its line.
         ink: its own ink, bright on 0, with a margin around the box.
+        sign: which of `jaxdigits.handwriting.scenes.SIGNS` it is; empty for a character.
+        certainty: 0..1, that it is that sign, or a character.
     """
 
     top: int
@@ -60,6 +62,8 @@ class Character:
     line: int
     after_space: bool
     ink: Gray
+    sign: str = ""
+    certainty: float = 1.0
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,0 +1,187 @@
+"""Finding what is written: tiles, votes, lines, scale, and turn."""
+
+import numpy as np
+import pytest
+from drawn import canvas, photo
+
+import jaxdigits as jd
+from jaxdigits.errors import DataError
+from jaxdigits.handwriting import page
+from jaxdigits.handwriting.page import Mark, Seen
+from jaxdigits.handwriting.scenes import NUM_CLASSES, SIGNS
+
+
+def colored(gray: np.ndarray) -> np.ndarray:
+    """Three equal channels."""
+    return np.repeat(gray[..., None], 3, axis=2) if gray.ndim == 2 else gray
+
+
+def seen_of(
+    labels: np.ndarray, middles: dict[int, tuple[float, float]], classes: dict[int, int]
+) -> Seen:
+    """What a perfect network would say of numbered pieces of ink."""
+    shares = np.zeros((*labels.shape, NUM_CLASSES), np.float32)
+    shares[..., 0] = labels == 0
+    points = np.zeros((*labels.shape, 2), np.float32)
+    for number, middle in middles.items():
+        shares[labels == number, classes.get(number, 1)] = 1
+        points[labels == number] = middle
+    up = np.zeros_like(points)
+    up[..., 0] = 1
+    return Seen(shares, points, up, np.zeros(labels.shape, np.float32))
+
+
+def test_marks_that_touch_are_told_apart_by_where_they_point() -> None:
+    """Two bars side by side, without a gap, are two, and a distant dot is a sign."""
+    labels = np.zeros((64, 96), int)
+    labels[10:44, 20:28], labels[10:44, 28:36], labels[40:44, 60:64] = 1, 2, 3
+    seen = seen_of(labels, {1: (27, 24), 2: (27, 32), 3: (42, 62)}, {3: 2 + SIGNS.index(".")})
+    found = sorted(page.marks(seen, 34.0), key=lambda mark: mark.left)
+    boxes = [(mark.top, mark.left, mark.bottom, mark.right) for mark in found]
+    assert boxes == [(10, 20, 44, 28), (10, 28, 44, 36), (40, 60, 44, 64)]
+    assert [mark.sign for mark in found] == ["", "", "."]
+    assert all((mark.ink == 1).all() for mark in found)
+    assert page.usual_size(found) == 34
+
+
+def test_no_ink_gives_no_marks() -> None:
+    """Where nothing is written there is nothing to find."""
+    assert page.marks(seen_of(np.zeros((32, 32), int), {}, {}), 34.0) == []
+
+
+def test_pieces_that_point_to_one_place_are_one_character() -> None:
+    """The bar of a 5 and its body, 4 pixels apart."""
+    labels = np.zeros((64, 64), int)
+    labels[10:14, 20:40] = labels[18:44, 20:40] = 1
+    (mark,) = page.marks(seen_of(labels, {1: (27, 30)}, {}), 34.0)
+    assert (mark.top, mark.left, mark.bottom, mark.right) == (10, 20, 44, 40)
+    assert (mark.ink[4:8] == 0).all()
+
+
+@pytest.mark.parametrize("shape", [(30, 40), (256, 256), (257, 500), (700, 300)])
+def test_tiles_cover_a_picture(shape: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where tiles overlap they are averaged: what is the same everywhere stays so."""
+
+    def apply(params: object, tile: np.ndarray) -> np.ndarray:
+        del params
+        assert tile.shape == (page.TILE, page.TILE, 4)
+        red = tile[..., :1] / 255
+        rest = [0 * red] * (NUM_CLASSES - 2) + [0 * red + 8] * 5
+        return np.concatenate([1 - red, red, *rest], axis=-1).astype(np.float32)
+
+    monkeypatch.setattr(page, "_apply", apply)
+    pixels = np.random.default_rng(0).integers(0, 256, (*shape, 4), np.uint8)
+    seen = page.see(None, pixels)
+    np.testing.assert_allclose(seen.ink, pixels[..., 0] / 255, atol=1e-5)
+    # Of each block of 2x2 the middle, and 8 pixels.
+    np.testing.assert_allclose(seen.middles[:4:3, :4:3], [[(9, 9), (9, 11)], [(11, 9), (11, 11)]])
+
+
+@pytest.mark.parametrize("degrees", [-170, -90, -20, 0, 5, 90])
+def test_the_turn_is_that_of_the_ink(degrees: float) -> None:
+    """What is no ink has no say."""
+    labels = np.zeros((32, 32), int)
+    labels[8:24, 8:24] = 1
+    seen = seen_of(labels, {1: (16, 16)}, {})
+    angle = np.radians(degrees)
+    seen.up[:] = (-np.cos(angle), -np.sin(angle))
+    seen.up[8:24, 8:24] = (0.3 * np.cos(angle), 0.3 * np.sin(angle))
+    assert page.turn(seen) == pytest.approx(degrees, abs=1e-3)
+
+
+def test_a_page_is_turned_whole() -> None:
+    """By a quarter it loses nothing; else the color of its border is around it."""
+    picture = np.random.default_rng(0).integers(0, 256, (20, 30, 3), np.uint8)
+    np.testing.assert_array_equal(page.turned(picture, 90.0), np.rot90(picture))
+    assert page.turned(picture, 0.0) is picture
+    plain = np.full((40, 60, 3), (200, 180, 160), np.uint8)
+    assert (page.turned(plain, 30.0) == (200, 180, 160)).all()
+
+
+def test_lines_and_spaces() -> None:
+    """Middles decide on the line, gaps on spaces; a point hangs at the line's foot."""
+
+    def mark(top: int, left: int, height: int = 34, width: int = 20, sign: str = "") -> Mark:
+        ink = np.ones((height, width), np.float32)
+        return Mark(
+            top, left, top + height, left + width, ink, sign, 0.9, np.pad(ink, page.MARGIN) < 0
+        )
+
+    found = [
+        mark(70, 0),
+        mark(0, 90),
+        mark(8, 30),
+        mark(2, 0),
+        mark(30, 54, 5, 5, "."),
+        mark(72, 24),
+    ]
+    characters = page._in_lines(found, 2.0, np.zeros((100, 200, 3), np.uint8))
+    assert [c.line for c in characters] == [0, 0, 0, 0, 1, 1]
+    assert [c.after_space for c in characters] == [False, False, False, True, False, False]
+    assert [c.sign for c in characters] == ["", "", ".", "", "", ""]
+    last = characters[-1]
+    assert (last.top, last.left, last.bottom, last.right) == (36, 12, 53, 22)
+    assert last.ink.shape == (34 + 2 * page.MARGIN, 20 + 2 * page.MARGIN)
+
+
+def test_ink_is_as_fine_as_the_picture_and_has_its_own_color() -> None:
+    """A red bar beside a blue one: edges are those of the picture, values 0 or 255."""
+    picture = np.full((200, 200, 3), (240, 235, 220), np.uint8)
+    picture[41:159, 61:79] = 180, 40, 40
+    picture[41:159, 101:119] = 30, 40, 160
+    labels = np.zeros((50, 50), int)
+    labels[10:40, 15:20], labels[10:40, 25:30] = 1, 2
+    found = page.marks(seen_of(labels, {1: (25, 17.5), 2: (25, 27.5)}, {}), 34.0)
+    for mark, left in zip(sorted(found, key=lambda mark: mark.left), (60, 100), strict=True):
+        ink = page._own_ink(mark, 0.25, picture)
+        assert ink.shape == (120 + 32, 20 + 32)
+        expected = np.zeros(ink.shape)
+        expected[17:135, 17:35] = 255
+        assert mark.left * 4 == left
+        assert np.abs(ink - expected).mean() < 4
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 3), (1, 500, 3), (300, 400, 3)])
+def test_blank_pages(shape: tuple[int, ...]) -> None:
+    """One sentence, whatever the size."""
+    with pytest.raises(DataError, match="there is no writing in it"):
+        page.find_page(np.full(shape, 255, np.uint8))
+
+
+@pytest.mark.parametrize("quarters", [1, 2, 3])
+def test_a_turned_page_reads_as_it_did(quarters: int) -> None:
+    """Quarters and halves; the picture shown is the upright one."""
+    run = jd.load("digits")
+    picture = photo(["31", "4159"], 0)
+    reading = jd.handwriting.read(
+        np.ascontiguousarray(np.rot90(picture, quarters)), run, find="network"
+    )
+    assert reading.text.replace(" ", "") == "31\n4159"
+    assert abs((reading.degrees - 90 * quarters + 180) % 360 - 180) < 8
+
+
+def test_a_small_picture_is_enlarged() -> None:
+    """A drawing of 28x28 pixels has characters of 20."""
+    found = page.find_page(colored(canvas("5", 0, side=28, share=0.7, pen=2.5)))
+    assert len(found.characters) == 1
+    assert found.picture.shape == (28, 28, 3)
+
+
+def test_a_minus_is_no_digit() -> None:
+    """Nor is it left out."""
+    page_of = np.full((160, 460, 3), 245, np.uint8)
+    for left, character in zip((30, 130, 330), "235", strict=True):
+        ink = 255 - canvas(character, 0, side=100, pen=7)
+        page_of[30:130, left : left + 100] -= (ink * 0.85).astype(np.uint8)[..., None]
+    page_of[76:84, 255:295] = 40
+    reading = jd.handwriting.read(page_of, jd.load("digits"), find="network")
+    assert reading.text.replace(" ", "") == "23-5"
+    assert [found.sign for found in reading.characters] == ["", "", "-", ""]
+
+
+def test_there_are_two_ways_to_find() -> None:
+    """Another one is refused."""
+    with pytest.raises(
+        jd.errors.ConfigError, match="find must be one of strokes, network, not 'x'"
+    ):
+        jd.handwriting.read(np.full((9, 9, 3), 255, np.uint8), jd.load("digits"), find="x")
