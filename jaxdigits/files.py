@@ -25,6 +25,8 @@ _MOVES_OPEN_FILES = os.name != "nt"
 def atomic_write(path: Path) -> Iterator[Path]:
     """Give a temporary path beside `path`, renamed to it at the end, or removed on an error.
 
+    A device or a pipe, such as /dev/null, stays what it is: it is written to at the end.
+
     Raises:
         OutputError: the file cannot be written.
 
@@ -40,11 +42,17 @@ def atomic_write(path: Path) -> Iterator[Path]:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(path.suffix, f".{path.stem}-", path.parent)
+        special = path.is_char_device() or path.is_block_device() or path.is_fifo()
+        folder = None if special else path.parent
+        handle, name = tempfile.mkstemp(path.suffix, f".{path.stem}-", folder)
         os.close(handle)
         temporary = Path(name)
         try:
             yield temporary
+            if special:
+                with temporary.open("rb") as source, path.open("wb") as target:
+                    shutil.copyfileobj(source, target)
+                return
             mask = os.umask(0)
             os.umask(mask)
             temporary.chmod(0o666 & ~mask)  # mkstemp keeps files to their owner
