@@ -1,6 +1,6 @@
 """The network that finds what is written on a page: trained on scenes, which are made as it learns.
 
-    python experiments/page_weights.py --manual-dir FOLDER --out runs/page     # about 100 minutes
+    python experiments/page_weights.py --manual-dir FOLDER --out runs/page  # 44 minutes, 2 cores
 
 `fit` trains a network that judges itself: it looks at a scene, compares what it finds with the
 truth, and answers `missed` or `understood`; its loss is how far it is from the truth. A scene is
@@ -24,16 +24,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-import safetensors.numpy
 from jaxtyping import Array, Float, Key
 
 import jaxdigits as jd
 from jaxdigits.files import atomic_write
 from jaxdigits.handwriting import page_network, scenes
-from jaxdigits.handwriting.page import WEIGHTS
 from jaxdigits.models import Model, count_params
-from jaxdigits.runs.checkpoints import named_leaves
-from jaxdigits.runs.folder import PARAMS_FILE
+from jaxdigits.runs.folder import PARAMS_FILE, WEIGHTS, save_params
 
 DIGITS, LETTERS = 24_000, 24_000
 """Characters to choose from."""
@@ -94,7 +91,7 @@ def losses(page: page_network.Page, truth: Packed) -> Float[Array, " n"]:
     rare = jnp.where(is_sign, 8.0, 3.0) * (truth.classes != scenes.GROUND)
     weights = (1 + rare * truth.ink) * truth.counts
     pixels = (entropy * weights).sum(axis=(1, 2)) / (truth.counts.sum(axis=(1, 2)) + 1)
-    # The rest is told of blocks, and counts where they are ink.
+    # The other outputs are per block of 2x2, and learned where it is ink.
     inked = truth.ink * (truth.classes != scenes.GROUND) * truth.counts
     n, height, width = inked.shape
     in_blocks = inked.reshape(n, height // 2, 2, width // 2, 2)
@@ -160,7 +157,7 @@ def main() -> None:
     parser.add_argument("--data-dir", type=Path)
     parser.add_argument("--manual-dir", type=Path, help="a folder with downloaded files")
     parser.add_argument("--out", type=Path, default=Path("runs/page"))
-    parser.add_argument("--weights", type=Path, default=WEIGHTS)
+    parser.add_argument("--weights", type=Path, default=WEIGHTS / "page")
     arguments = parser.parse_args()
     folders = {"data_dir": arguments.data_dir, "manual_dir": arguments.manual_dir}
     digits, letters = (
@@ -211,11 +208,7 @@ def main() -> None:
 def ship(run: jd.Run, folder: Path) -> None:
     """Write the parameters as float16, and a card."""
     folder.mkdir(parents=True, exist_ok=True)
-    arrays = {
-        name: np.asarray(leaf, np.float16, order="C") for name, leaf in named_leaves(run.params)
-    }
-    with atomic_write(folder / PARAMS_FILE) as path:
-        safetensors.numpy.save_file(arrays, path)
+    save_params(run.params, folder / PARAMS_FILE, np.float16)
     results = run.results["validation"]
     rows = {
         "finds": "characters, the signs `" + " ".join(scenes.SIGNS) + "`, their scale and turn",

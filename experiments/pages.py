@@ -25,7 +25,6 @@ from jaxdigits.files import write_json
 
 RESULTS = Path(__file__).parent / "results"
 HEIGHT, WIDTH = 500, 1000
-SIGNS = "-+=.,/:"
 
 
 class Sample(NamedTuple):
@@ -38,10 +37,10 @@ class Sample(NamedTuple):
 class Writing:
     """Ink on a page: how much of each pixel it covers, what it says, and where."""
 
-    def __init__(self, rng: np.random.Generator, height: int = HEIGHT, width: int = WIDTH) -> None:
+    def __init__(self, rng: np.random.Generator) -> None:
         """Nothing is written yet."""
-        self.rng, self.ink = rng, np.zeros((height, width), np.float32)
-        self.pens = np.zeros((height, width), np.int64)
+        self.rng, self.ink = rng, np.zeros((HEIGHT, WIDTH), np.float32)
+        self.pens = np.zeros((HEIGHT, WIDTH), np.int64)
         self.texts: list[str] = [""]
         self.boxes: list[tuple[float, float, float, float]] = []
 
@@ -86,6 +85,8 @@ _LINES = {
 }
 """The lines of signs: columns and rows of their ends, in heights from the middle of the line."""
 
+SIGNS = "".join(_LINES)
+
 
 def sign(name: str, height: float, rng: np.random.Generator) -> np.ndarray:
     """A sign that is drawn, in a square of twice that height whose middle is the line's."""
@@ -111,7 +112,7 @@ def write(
 ) -> None:  # fmt: skip
     """Write a line of random characters, or of a word."""
     rng, x, text = writing.rng, left, ""
-    word = WORDS[rng.integers(len(WORDS))] if len(sample.names) > 10 and count == 0 else None
+    word = WORDS[rng.integers(len(WORDS))] if count == 0 else None
     length = len(word) if word else count
     for number in range(length):
         middle = 0 < number < length - 1 and text[-1] not in SIGNS
@@ -193,9 +194,9 @@ def line_of(rng, sample, count=None, **options):
 BLUE, BLACK, RED, PENCIL = (30, 45, 140), (30, 30, 35), (170, 30, 40), (110, 110, 115)
 
 
-def shadow(rng: np.random.Generator, height: int = HEIGHT, width: int = WIDTH) -> np.ndarray:
+def shadow(rng: np.random.Generator) -> np.ndarray:
     """Light that falls off, and the edge of a shadow."""
-    y, x = np.mgrid[0:height, 0:width] / width
+    y, x = np.mgrid[:HEIGHT, :WIDTH] / WIDTH
     angle = rng.uniform(0, 6.3)
     edge = np.cos(angle) * (x - 0.5) + np.sin(angle) * (y - 0.25)
     return (1 - 0.4 / (1 + np.exp(-edge * rng.uniform(6, 30)))).astype(np.float32)
@@ -280,50 +281,35 @@ def chalk(rng, sample):
     return framed, writing.texts[0]
 
 
-def form(rng, sample):
-    """Boxes of a form, black or orange."""
+def in_cells(rng, sample, narrowest):
+    """Characters with a cell each: with paper, the width of cells, and the first one's place."""
     writing, height = Writing(rng), rng.uniform(60, 85)
-    pitch, left, top = (
-        height * rng.uniform(1.35, 1.6),
-        rng.uniform(100, 160),
-        HEIGHT / 2 - height / 2,
-    )
-    count = int(rng.integers(4, 7))
+    pitch, left = height * rng.uniform(narrowest, 1.6), rng.uniform(100, 160)
+    top, count = HEIGHT / 2 - height / 2, int(rng.integers(4, 7))
     write(writing, sample, count, top, left, height, pitch=pitch)
     paper = Image.new("RGB", (WIDTH, HEIGHT), (246, 246, 244))
+    return writing, paper, height, pitch, left, top, count
+
+
+def form(rng, sample):
+    """Boxes of a form, black or orange."""
+    writing, paper, height, pitch, left, top, count = in_cells(rng, sample, 1.35)
     brush, color = ImageDraw.Draw(paper), [(25, 25, 25), (235, 130, 40)][rng.integers(2)]
     apart, width = pitch * rng.choice([0.0, 0.05]), int(rng.integers(2, 5))
+    half, above, below = pitch / 2 - apart, top - 0.25 * height, top + 1.25 * height
     for number in range(count):
         x = left + number * pitch
-        brush.rectangle(
-            [
-                x - pitch / 2 + apart,
-                top - 0.25 * height,
-                x + pitch / 2 - apart,
-                top + 1.25 * height,
-            ],
-            outline=color,
-            width=width,
-        )
+        brush.rectangle([x - half, above, x + half, below], outline=color, width=width)
     return paint(writing, np.asarray(paper), [BLUE]), writing.texts[0]
 
 
 def comb(rng, sample):
     """A comb: a line below, and short strokes between the characters."""
-    writing, height = Writing(rng), rng.uniform(60, 85)
-    pitch, left, top = (
-        height * rng.uniform(1.3, 1.6),
-        rng.uniform(100, 160),
-        HEIGHT / 2 - height / 2,
-    )
-    count = int(rng.integers(4, 7))
-    write(writing, sample, count, top, left, height, pitch=pitch)
-    paper = Image.new("RGB", (WIDTH, HEIGHT), (246, 246, 244))
+    writing, paper, height, pitch, left, top, count = in_cells(rng, sample, 1.3)
     brush, width = ImageDraw.Draw(paper), int(rng.integers(2, 5))
     bottom, rise = top + 1.2 * height, height * rng.uniform(0.3, 0.7)
-    brush.line(
-        [left - pitch / 2, bottom, left + (count - 0.5) * pitch, bottom], fill=BLACK, width=width
-    )
+    ends = left - pitch / 2, left + (count - 0.5) * pitch
+    brush.line([ends[0], bottom, ends[1], bottom], fill=BLACK, width=width)
     for number in range(count + 1):
         x = left + (number - 0.5) * pitch
         brush.line([x, bottom - rise, x, bottom], fill=BLACK, width=width)

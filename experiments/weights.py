@@ -36,7 +36,7 @@ import jaxdigits as jd
 from jaxdigits.evaluation.metrics import mean_interval
 from jaxdigits.files import atomic_write, write_json
 from jaxdigits.models import count_params
-from jaxdigits.runs.folder import PARAMS_FILE, SHIPPED, save
+from jaxdigits.runs.folder import PARAMS_FILE, WEIGHTS, save
 from jaxdigits.runs.run import measure
 
 RESULTS = Path(__file__).parent / "results"
@@ -142,7 +142,7 @@ def main() -> None:
         )
     document = summarize(arguments.name, config, candidates)
     best = max(candidates, key=lambda candidate: candidate.result("validation"))
-    folder = arguments.weights or SHIPPED[arguments.name]
+    folder = arguments.weights or WEIGHTS / arguments.name
     save(best.run, folder, dtype=np.float16)
     write_json(arguments.results / f"weights-{arguments.name}.json", document)
     with atomic_write(folder / "CARD.md") as path:

@@ -3,13 +3,11 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import safetensors.numpy
 from jaxtyping import Bool, Float, Float32, UInt8
 from PIL import Image
 from scipy import ndimage
@@ -19,8 +17,8 @@ from jaxdigits.errors import DataError
 from jaxdigits.handwriting import page_network
 from jaxdigits.handwriting.ink import Picture, connected
 from jaxdigits.handwriting.scenes import CHARACTER, GROUND, NUM_CLASSES, SIGNS, UNIT, USUAL
-from jaxdigits.handwriting.segmentation import Character
-from jaxdigits.runs.checkpoints import named_leaves
+from jaxdigits.handwriting.segmentation import MOST_CHARACTERS, NOT_WRITING, Character
+from jaxdigits.runs.folder import PARAMS_FILE, WEIGHTS, load_params
 
 TILE = 256
 """Pixels along the side of what the network sees at once."""
@@ -28,16 +26,12 @@ TILE = 256
 OVERLAP = 64
 """Pixels that neighboring tiles share."""
 
-WEIGHTS = Path(__file__).parent.parent / "weights" / "page"
+PARAMS = WEIGHTS / "page" / PARAMS_FILE
 
 MARGIN = 4
 """Pixels around the box of a character in its `ink`."""
 
-MOST_CHARACTERS = 2_000
-"""Of a page full of writing; a picture with more pieces shows something else."""
-
-NOT_WRITING = "there is no writing in it: what it shows does not look like strokes of a pen"
-
+_NAMES = ("", *SIGNS)  # of the classes from `CHARACTER` on
 _LEVELS = (256, 512, 128, 1024, 64)  # pixels of the longer side, where that size is looked for
 _MOST_ENLARGED = 4.0
 _ALIKE, _NEARLY = 0.1, 1.25  # how near scales are that are alike, and sizes that are usual
@@ -64,13 +58,11 @@ class Seen(NamedTuple):
         classes: the probability of each class of pixels.
         middles: rows and columns, where the middle of its character is.
         up: (cosine, sine) of the angle of the page.
-        sizes: the logarithm of the height of its character, over the usual one.
     """
 
     classes: Float32[np.ndarray, "height width classes"]
     middles: Float32[np.ndarray, "height width 2"]
     up: Float32[np.ndarray, "height width 2"]
-    sizes: Float32[np.ndarray, "height width"]
 
     @property
     def ink(self) -> Float32[np.ndarray, "height width"]:
@@ -118,7 +110,7 @@ class Mark(NamedTuple):
 @jax.jit
 def _apply(params: Any, tile: Any) -> Any:
     page = page_network.apply(params, tile[None].astype("float32") / 255)
-    blocks = jnp.concatenate([UNIT * page.offsets, page.up, page.size[..., None]], axis=-1)[0]
+    blocks = jnp.concatenate([UNIT * page.offsets, page.up], axis=-1)[0]
     return jnp.concatenate([jax.nn.softmax(page.logits)[0], blocks.repeat(2, 0).repeat(2, 1)], -1)
 
 
@@ -137,7 +129,7 @@ def see(params: Any, pixels: UInt8[np.ndarray, "height width 4"]) -> Seen:
     ramp = np.minimum(np.arange(1, TILE + 1), np.arange(TILE, 0, -1)).clip(max=OVERLAP)
     trust = np.outer(ramp, ramp)[..., None].astype(np.float32)
     total = np.zeros((*padded.shape[:2], 1), np.float32)
-    sums = np.zeros((*padded.shape[:2], NUM_CLASSES + 5), np.float32)
+    sums = np.zeros((*padded.shape[:2], NUM_CLASSES + 4), np.float32)
     for top in rows:
         for left in columns:
             place = slice(top, top + TILE), slice(left, left + TILE)
@@ -149,8 +141,7 @@ def see(params: Any, pixels: UInt8[np.ndarray, "height width 4"]) -> Seen:
     return Seen(
         means[..., :NUM_CLASSES],
         blocks + means[..., NUM_CLASSES : NUM_CLASSES + 2],
-        means[..., NUM_CLASSES + 2 : NUM_CLASSES + 4],
-        means[..., NUM_CLASSES + 4],
+        means[..., NUM_CLASSES + 2 :],
     )
 
 
@@ -191,14 +182,14 @@ def marks(seen: Seen, size: float) -> list[Mark]:
             continue
         shares = (seen.classes[box] * (own > 0)[..., None]).sum(axis=(0, 1))[CHARACTER:]
         best = int(shares.argmax())
-        if SIGNS[best - 1] == "/" and shares[best] < _SURE * shares.sum():
+        if _NAMES[best] == "/" and shares[best] < _SURE * shares.sum():
             best = 0  # rather a 1
         rows, columns = box
         found.append(
             Mark(
                 *(rows.start, columns.start, rows.stop, columns.stop),
                 ink=own,
-                sign=SIGNS[best - 1] if best else "",
+                sign=_NAMES[best],
                 probability=float(shares[best] / shares.sum()),
                 free=free[
                     rows.start : rows.stop + 2 * MARGIN, columns.start : columns.stop + 2 * MARGIN
@@ -384,13 +375,13 @@ def look(picture: Picture, scale: float, degrees: float, *, thin: bool = False) 
     for _ in range(_PASSES):
         degrees = 0.0 if abs(degrees) < _LEVEL else degrees
         seen = see(params, resized(picture, scale, -degrees, known=True, thin=thin))
-        found = marks(seen, USUAL)
+        found, ink = marks(seen, USUAL), seen.ink
         if not 1 <= len(found) <= MOST_CHARACTERS:
             return None
         larger, more = usual_size(found) / USUAL, slope(found, turn(seen))
         if abs(more) < 2 * _LEVEL and 1 / _NEARLY < larger < _NEARLY:
             upright = turned(picture, -degrees)
-            clarity = float(seen.ink[seen.ink > _FAINT].mean())
+            clarity = float(ink[ink > _FAINT].mean())
             characters = _in_lines(found, scale, upright)
             return Page(upright, characters, degrees, scale, clarity, thin)
         scale = scale / min(max(larger, 0.5), 2.0)
@@ -476,7 +467,4 @@ def turned(picture: Picture, degrees: float) -> UInt8[np.ndarray, "rows columns 
 @lru_cache(maxsize=1)
 def page_params() -> Any:
     """The parameters of the page network that comes with the package."""
-    arrays = safetensors.numpy.load_file(WEIGHTS / "params.safetensors")
-    shapes = jax.eval_shape(page_network.init, jax.random.key(0))
-    leaves = [arrays[name].astype(np.float32) for name, _ in named_leaves(shapes)]
-    return jax.tree.unflatten(jax.tree.structure(shapes), leaves)
+    return load_params(PARAMS, page_network.init)

@@ -159,8 +159,7 @@ def read(
         characters, degrees = page.characters, page.degrees
     elif find == "strokes":
         characters, degrees = _split_strokes(picture, run), 0.0
-        images = np.stack([to_image(character.ink, run) for character in characters])
-        probabilities = run.predict_proba(images)
+        images, probabilities = _classify([character.ink for character in characters], run)
     else:
         raise ConfigError(f"find must be one of {', '.join(WAYS)}, not {find!r}")
     typical = float(np.median(_clear(characters, probabilities)))
@@ -177,9 +176,17 @@ def read(
 
 def _split_strokes(picture: Picture, run: Run) -> list[Character]:
     def confidences(inks: Sequence[np.ndarray]) -> np.ndarray:
-        return run.predict_proba(np.stack([to_image(ink, run) for ink in inks])).max(axis=1)
+        return _classify(inks, run)[1].max(axis=1)
 
     return split_touching(find_characters(picture), confidences)
+
+
+def _classify(
+    inks: Sequence[np.ndarray], run: Run
+) -> tuple[UInt8[np.ndarray, "n ..."], Float32[np.ndarray, "n classes"]]:
+    """What the network sees of characters, and the probability of each class for each."""
+    images = np.stack([to_image(ink, run) for ink in inks])
+    return images, run.predict_proba(images)
 
 
 class _Read(NamedTuple):
@@ -216,8 +223,7 @@ def _best(picture: Picture, run: Run) -> _Read:
 
 
 def _look_at(page: Page, run: Run) -> _Read:
-    images = np.stack([to_image(character.ink, run) for character in page.characters])
-    probabilities = run.predict_proba(images)
+    images, probabilities = _classify([character.ink for character in page.characters], run)
     clear = float(np.log(_clear(page.characters, probabilities)).mean())
     return _Read(page, images, probabilities, clear)
 

@@ -43,7 +43,7 @@ USUAL = 34.0
 
 _SLOTS = 40  # the most characters
 _PATCH = 96  # pixels along the side of what is drawn of one
-_DEEP = 4.0  # the largest distance that is told from others, in pixels of 28
+_DEEP = 4.0  # distances beyond this are clipped, in pixels of 28
 _SCRIBBLE = len(SIGNS)  # the number, among shapes, of what is no character
 
 
@@ -181,7 +181,7 @@ class _Layout(NamedTuple):
     spacing: Array  # of lines
     per_line: Array
     lines: Array
-    cells: Array  # whether each character has a cell of its own
+    cells: Array  # whether characters are in cells, one each
     block: Array  # half the height and half the width of the block of writing
     used: Array
     shapes: Array  # -1 for a character, else the number of a sign
@@ -337,7 +337,7 @@ def _write(
 ) -> tuple[Array, Array, Array, Array]:
     """Draw the characters: ink, classes, offsets, and which of two pens wrote them."""
     keys = random.split(key, 13)
-    thin = _chance(keys[12], 0.4)  # a pen of its own, not that of those who wrote the characters
+    thin = _chance(keys[12], 0.4)  # strokes of one width, not those of the dataset
     pen = _uniform(keys[0], 0.025, 0.075) * layout.height  # half of its stroke, and of signs'
     thick = _uniform(keys[1], 0.5, 1.15)
     slant = 0.12 * random.normal(keys[2], ())

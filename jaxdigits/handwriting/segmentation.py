@@ -36,7 +36,7 @@ _BLOB = 0.45  # a piece with a stroke wider than this share of its larger side i
 _TALL = 1.1  # the least height of brackets, in that of what is between them
 _SLIM, _NARROW = 0.25, 0.6  # the most thickness and width of a bracket, in its height
 _BULGE = 0.08  # the least that it bulges, or that its tips stick out
-_NOT_WRITING = "there is no writing in it: what it shows does not look like strokes of a pen"
+NOT_WRITING = "there is no writing in it: what it shows does not look like strokes of a pen"
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,7 +139,7 @@ def _label(marked: Marks) -> Labels:
     """Number the pieces; tiny gaps do not separate them."""
     labels = connected(marked)
     if not labels.any():
-        raise DataError(_NOT_WRITING)
+        raise DataError(NOT_WRITING)
     reach = round(_GAP * _usual_size(_pieces(labels)) / 2)
     if not reach:
         return labels
@@ -166,7 +166,7 @@ def _merge_characters(pieces: Sequence[_Piece], labels: Labels) -> list[_Piece]:
     """Drop dirt, blobs and frames, and merge the pieces that are one character."""
     large = [piece for piece in pieces if piece.size >= SMALLEST * min(labels.shape)]
     if not 1 <= len(large) <= MOST_CHARACTERS:
-        raise DataError(_NOT_WRITING)
+        raise DataError(NOT_WRITING)
     usual = _usual_size(large)
     kept, refused = [], 0
     for piece in large:
@@ -177,7 +177,7 @@ def _merge_characters(pieces: Sequence[_Piece], labels: Labels) -> list[_Piece]:
         else:
             refused += piece.area
     if refused > _MOST_REFUSED * sum(piece.area for piece in kept):
-        raise DataError(_NOT_WRITING)
+        raise DataError(NOT_WRITING)
     usual = float(np.median([piece.size for piece in kept if piece.size > 0.4 * usual] or [usual]))
     dots = [piece for piece in pieces if piece not in kept and piece.size < 0.4 * usual]
     return _merge_dots(_merge_stacked(kept, usual), dots)

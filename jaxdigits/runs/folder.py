@@ -15,7 +15,7 @@ hold checkpoints (`jaxdigits.runs.checkpoints`).
 import json
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
@@ -66,8 +66,11 @@ RUN_FILES = (RUN_FILE, PARAMS_FILE, METRICS_FILE, CSV_FILE, *PICTURES)
 KNOWN_FILES = (*RUN_FILES, TENSORBOARD, *CHECKPOINT_FILES)
 """What may be replaced."""
 
+WEIGHTS = Path(__file__).parent.parent / "weights"
+"""The folder of what comes with the package."""
+
 SHIPPED: Mapping[str, Path] = MappingProxyType(
-    {name: Path(__file__).parent.parent / "weights" / name for name in ("digits", "letters")}
+    {name: WEIGHTS / name for name in ("digits", "letters")}
 )
 """The networks that come with the package; a card in each folder tells how it was made."""
 
@@ -85,12 +88,7 @@ def save(run: Run, folder: Path, dtype: type[np.floating] = np.float32) -> dict[
     """
     if run.members:
         raise OutputError("an ensemble is saved as its members: save each of run.members")
-    arrays = {name: np.array(leaf, order="C") for name, leaf in named_leaves(run.params)}
-    for name, array in arrays.items():
-        if np.issubdtype(array.dtype, np.floating):
-            arrays[name] = array.astype(dtype)
-    with atomic_write(folder / PARAMS_FILE) as path:
-        safetensors.numpy.save_file(arrays, path)
+    save_params(run.params, folder / PARAMS_FILE, dtype)
     document = {
         "format": FORMAT,
         "config": run.config.as_dict(),
@@ -112,6 +110,20 @@ def save(run: Run, folder: Path, dtype: type[np.floating] = np.float32) -> dict[
         document["calibration"] = run.calibration.as_dict()
     write_json(folder / RUN_FILE, document)
     return document
+
+
+def save_params(params: Params, path: Path, dtype: type[np.floating] = np.float32) -> None:
+    """Write parameters, floats as `dtype`.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    arrays = {name: np.array(leaf, order="C") for name, leaf in named_leaves(params)}
+    for name, array in arrays.items():
+        if np.issubdtype(array.dtype, np.floating):
+            arrays[name] = array.astype(dtype)
+    with atomic_write(path) as temporary:
+        safetensors.numpy.save_file(arrays, temporary)
 
 
 def save_new(run: Run, folder: StrPath, *, overwrite: bool = False) -> Path:
@@ -170,7 +182,7 @@ def read_run(folder: Path, model: Model | None = None, loss: Loss | None = None)
         raise RunError(
             f"the network in {folder} is your own: give it to jaxdigits.load(folder, model=...)"
         )
-    params = _load_params(folder / PARAMS_FILE, run.model)
+    params = load_params(folder / PARAMS_FILE, run.model.init)
     return replace(run, params=params, history=_load_history(folder), folder=absolute(folder))
 
 
@@ -269,9 +281,13 @@ def _load_history(folder: Path) -> tuple[dict[str, Any], ...]:
         raise _damaged(path, error, "delete it, or train it again") from None
 
 
-def _load_params(path: Path, model: Model) -> Params:
-    """Read parameters into the structure that the model's own `init` gives."""
-    template = jax.eval_shape(model.init, jax.random.key(0))
+def load_params(path: Path, init: Callable[[Any], Params]) -> Params:
+    """Read parameters into the structure that a model's own `init` gives.
+
+    Raises:
+        RunError: the file cannot be read, or is of another network.
+    """
+    template = jax.eval_shape(init, jax.random.key(0))
     try:
         arrays = safetensors.numpy.load_file(path)
     except (OSError, safetensors.SafetensorError) as error:

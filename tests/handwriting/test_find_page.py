@@ -28,7 +28,7 @@ def seen_of(
         points[labels == number] = middle
     up = np.zeros_like(points)
     up[..., 0] = 1
-    return Seen(shares, points, up, np.zeros(labels.shape, np.float32))
+    return Seen(shares, points, up)
 
 
 def test_marks_that_touch_are_told_apart_by_where_they_point() -> None:
@@ -66,7 +66,7 @@ def test_tiles_cover_a_picture(shape: tuple[int, int], monkeypatch: pytest.Monke
         del params
         assert tile.shape == (page.TILE, page.TILE, 4)
         red = tile[..., :1] / 255
-        rest = [0 * red] * (NUM_CLASSES - 2) + [0 * red + 8] * 5
+        rest = [0 * red] * (NUM_CLASSES - 2) + [0 * red + 8] * 4
         return np.concatenate([1 - red, red, *rest], axis=-1).astype(np.float32)
 
     monkeypatch.setattr(page, "_apply", apply)
