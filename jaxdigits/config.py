@@ -6,6 +6,7 @@ jax is not imported here, so that `jaxdigits --help` answers at once.
 import dataclasses
 import math
 import numbers
+import reprlib
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
@@ -137,8 +138,8 @@ class TrainConfig:
             object.__setattr__(self, name, _plain(name, getattr(self, name), kind))
         _check(self.dataset != "", "dataset", "the name of a dataset", self.dataset)
         self._check_augment()
-        wide = all(width >= 1 for width in self.hidden)
-        _check(wide, "hidden", "widths of 1 or more", self.hidden)
+        wide = all(1 <= width <= 10**12 for width in self.hidden)
+        _check(wide, "hidden", "widths of 1 to 1000000000000", self.hidden)
         positive = math.isfinite(self.learning_rate) and self.learning_rate > 0
         _check(positive, "learning_rate", "a number above 0", self.learning_rate)
         for name in ("momentum", "ema_decay", "dropout", "label_smoothing"):
@@ -354,7 +355,13 @@ def _parse(name: str, word: str, kind: Any) -> Any:
 
 def _check(holds: bool, name: str, wanted: str, value: object) -> None:
     if not holds:
-        raise ConfigError(f"{name} must be {wanted}, not {value!r}")
+        raise ConfigError(f"{name} must be {wanted}, not {_BRIEF.repr(value)}")
+
+
+_BRIEF = reprlib.Repr()
+"""Shows a value in a message, the middle of a long one left out."""
+_BRIEF.maxstring = _BRIEF.maxother = 100
+_BRIEF.maxlist = _BRIEF.maxtuple = 20
 
 
 def _plain(name: str, value: Any, kind: Any) -> Any:
@@ -372,7 +379,10 @@ def _plain(name: str, value: Any, kind: Any) -> Any:
     if kind is float:
         number = isinstance(value, numbers.Real) and not isinstance(value, bool)
         _check(number, name, "a number", value)
-        return float(value)
+        try:
+            return float(value)
+        except OverflowError:  # a whole number beyond all floats
+            return math.inf
     if kind is str:
         _check(isinstance(value, str), name, "text", value)
         return value

@@ -40,6 +40,8 @@ def atomic_write(path: Path) -> Iterator[Path]:
         >>> target.read_text()
         'whole'
     """
+    if not path.name:
+        raise OutputError(f"{path} is a folder: name a file to write to")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         special = path.is_char_device() or path.is_block_device() or path.is_fifo()

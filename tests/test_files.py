@@ -193,3 +193,10 @@ def test_a_pipe_is_written_to_and_stays_one(tmp_path):
         os.close(reader)
     assert (tmp_path / "pipe").is_fifo()
     assert [path.name for path in tmp_path.iterdir()] == ["pipe"]
+
+
+def test_a_file_needs_a_name():
+    """An empty path is the folder that one is in."""
+    for path in ("", ".", "/"):
+        with pytest.raises(OutputError, match="is a folder: name a file to write to"):
+            write_json(Path(path), {})

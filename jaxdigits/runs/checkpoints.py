@@ -31,6 +31,7 @@ import safetensors.numpy
 from jaxdigits.config import CheckpointConfig
 from jaxdigits.errors import OutputError, RunError
 from jaxdigits.files import atomic_write, write_json
+from jaxdigits.runs.documents import CheckpointDocument, ManifestDocument, decode, read_document
 
 FORMAT = 2
 """Of `manifest.json` and the checkpoints: raised when an older reader could not read them."""
@@ -186,7 +187,8 @@ class Checkpoints:
         wanted = named_shapes(template)
         try:
             with safetensors.safe_open(path, "numpy") as file:
-                document = json.loads((file.metadata() or {})["document"])
+                text = (file.metadata() or {})["document"]
+                document = decode(text.encode(), CheckpointDocument, path, "train it again")
                 _check_same(document, self._manifest, path)
                 arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             if document.pop("sha256") != _digest(arrays, document):
@@ -222,20 +224,14 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     """
     path = folder / MANIFEST_FILE
     try:
-        document = json.loads(path.read_text())
-    except (FileNotFoundError, NotADirectoryError):
+        return read_document(path, ManifestDocument, FORMAT)
+    except FileNotFoundError:
         if (folder / "begun.json").exists():
             raise _VersionError(
                 f"the run in {folder} was begun by an older jaxdigits, whose checkpoints this "
                 "version cannot read: train it again"
             ) from None
         raise RunError(f"there is no run to resume in {folder}") from None
-    except OSError as error:
-        raise RunError(f"{path} cannot be read: {error.strerror}") from None
-    except ValueError as error:
-        raise RunError(f"{path} is damaged: {error}; train it again") from None
-    _check_format(document, path)
-    return document
 
 
 def saved_chunks(folder: Path) -> list[int]:
@@ -317,17 +313,11 @@ def _digest(arrays: Mapping[str, np.ndarray], document: Mapping[str, Any]) -> st
     return digest.hexdigest()
 
 
-def _check_format(document: Any, path: Path) -> None:
-    if not isinstance(document, dict) or not isinstance(document.get("format"), int):
-        raise RunError(f"{path} is damaged: it has no format; train it again")
+def _check_same(document: Mapping[str, Any], manifest: Mapping[str, Any], path: Path) -> None:
     if document["format"] > FORMAT:
         raise _VersionError(
             f"{path} was written by a newer jaxdigits (format {document['format']}): upgrade"
         )
-
-
-def _check_same(document: Mapping[str, Any], manifest: Mapping[str, Any], path: Path) -> None:
-    _check_format(document, path)
     for kind in ("config", "data", "grid"):
         found = differences(document.get(kind, {}), manifest.get(kind, {}))
         if found:

@@ -12,7 +12,6 @@ The folder gets its name when all is written. Until then it is called `NAME.unfi
 hold checkpoints (`jaxdigits.runs.checkpoints`).
 """
 
-import json
 import logging
 import os
 from collections.abc import Callable, Mapping
@@ -29,7 +28,7 @@ import safetensors.numpy
 
 from jaxdigits.config import TrainConfig, upgrade
 from jaxdigits.data.dataset import Fingerprint
-from jaxdigits.errors import ConfigError, OutputError, RunError
+from jaxdigits.errors import ConfigError, DataError, OutputError, RunError
 from jaxdigits.evaluation.calibration import Calibration
 from jaxdigits.files import (
     StrPath,
@@ -42,6 +41,14 @@ from jaxdigits.files import (
 from jaxdigits.losses import Loss
 from jaxdigits.models import Model, Params, make_model
 from jaxdigits.runs.checkpoints import CHECKPOINT_FILES, named_leaves
+from jaxdigits.runs.documents import (
+    BestDocument,
+    RunDocument,
+    SweepDocument,
+    check,
+    decode,
+    read_document,
+)
 from jaxdigits.runs.ensemble import stack
 from jaxdigits.runs.log import CSV_FILE, METRICS_FILE, TENSORBOARD, MetricsLog
 from jaxdigits.runs.run import Run
@@ -173,11 +180,11 @@ def load(folder: StrPath, *, model: Model | None = None, loss: Loss | None = Non
 def read_run(folder: Path, model: Model | None = None, loss: Loss | None = None) -> Run:
     """Read a run folder, also of a sweep's member; see `load`."""
     path = folder / RUN_FILE
-    document = read_document(path, FORMAT, missing=_way_to_a_run(folder))
+    document = _read(path, RunDocument, FORMAT, _way_to_a_run(folder))
     try:
         run = _from_document(document, model, loss)
-    except (ConfigError, ValueError, KeyError, TypeError) as error:
-        raise _damaged(path, error) from None
+    except (ConfigError, DataError) as error:
+        raise RunError(f"{path} has an impossible setting: {error}; train it again") from None
     if "model" in run.own and model is None:
         raise RunError(
             f"the network in {folder} is your own: give it to jaxdigits.load(folder, model=...)"
@@ -186,35 +193,16 @@ def read_run(folder: Path, model: Model | None = None, loss: Loss | None = None)
     return replace(run, params=params, history=_load_history(folder), folder=absolute(folder))
 
 
-def read_document(path: Path, newest: int, missing: str) -> dict[str, Any]:
-    """Read a JSON file that states its format.
-
-    Args:
-        path: of the file.
-        newest: the last format that this version reads.
-        missing: what to do where there is no such file.
-
-    Raises:
-        RunError: it is missing, damaged, or of a newer format.
-    """
+def _read(path: Path, kind: Any, newest: int, missing: str) -> Any:
     try:
-        document = json.loads(path.read_text())
-        number = document["format"]
-        newer = number > newest
-    except (FileNotFoundError, NotADirectoryError):
+        return read_document(path, kind, newest)
+    except FileNotFoundError:
         raise RunError(
             f"there is no run in {path.parent}: {path} does not exist; {missing}"
         ) from None
-    except OSError as error:
-        raise RunError(f"{path} cannot be read: {error.strerror}") from None
-    except (ValueError, KeyError, TypeError) as error:
-        raise _damaged(path, error) from None
-    if newer:
-        raise RunError(f"{path} was written by a newer jaxdigits (format {number}): upgrade")
-    return document
 
 
-def _from_document(document: Mapping[str, Any], model: Model | None, loss: Loss | None) -> Run:
+def _from_document(document: RunDocument, model: Model | None, loss: Loss | None) -> Run:
     """The run but for its parameters and history."""
     fingerprint = Fingerprint(**document["data"])
     class_names = tuple(document["class_names"])
@@ -236,49 +224,60 @@ def _from_document(document: Mapping[str, Any], model: Model | None, loss: Loss 
         image_shape=image_shape,
         form=document.get("form", form),
         light_ground=document.get("light_ground", False),
-        extent=document.get("extent", 1.0),
+        extent=float(document.get("extent", 1.0)),
         light_files=document.get("light_files", False),
         own=tuple(document.get("own", ())),
         loss=loss,
-        seconds=document.get("seconds"),
+        seconds={what: float(value) for what, value in (document.get("seconds") or {}).items()},
         devices=document.get("devices", 1),
     )
 
 
 def _load_ensemble(folder: Path) -> Run:
     """The ensemble of the best setting's members, from the folder of a sweep."""
-    path = folder / SWEEP_FILE
-    document = read_document(path, SWEEP_FORMAT, "`jaxdigits sweep` makes one")
+    found = read_sweep(folder)[1]["ensemble"]
+    calibration = found.get("calibration")
+    members = [read_run(folder / MEMBERS / str(name)) for name in found["members"]]
     try:
-        found = document["settings"][document["best"]]["ensemble"]
-        names, results = found["members"], found["results"]
-        calibration = found.get("calibration")
-        calibration = Calibration.from_dict(calibration) if calibration else None
-    except (ValueError, KeyError, TypeError, IndexError) as error:
-        raise _damaged(path, error, "run the sweep again") from None
-    ensemble = stack([read_run(folder / MEMBERS / str(name)) for name in names])
-    return replace(ensemble, results=results, calibration=calibration, folder=absolute(folder))
+        ensemble = stack(members)
+    except ConfigError as error:
+        raise RunError(f"{folder} is damaged: {error}; run the sweep again") from None
+    return replace(
+        ensemble,
+        results=found["results"],
+        calibration=Calibration.from_dict(calibration) if calibration else None,
+        folder=absolute(folder),
+    )
+
+
+def read_sweep(folder: Path) -> tuple[SweepDocument, BestDocument]:
+    """Read what a sweep wrote about itself, and about its best setting.
+
+    Raises:
+        RunError: there is nothing, or it is damaged or of a newer version.
+    """
+    path = folder / SWEEP_FILE
+    document = _read(path, SweepDocument, SWEEP_FORMAT, "`jaxdigits sweep` makes one")
+    number, settings = document["best"], document["settings"]
+    if number >= len(settings):
+        raise RunError(f"{path} is damaged: there is no setting {number}; run the sweep again")
+    return document, check(settings[number], BestDocument, path, "run the sweep again")
 
 
 def _way_to_a_run(folder: Path) -> str:
-    if os.path.exists(unfinished(folder)):
+    if folder.name and os.path.exists(unfinished(folder)):
         return f"`jaxdigits train --resume {folder}` resumes an unfinished one"
     return "`jaxdigits train` makes one"
-
-
-def _damaged(path: Path, error: Exception, remedy: str = "train it again") -> RunError:
-    reason = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
-    kind = "has an impossible setting" if isinstance(error, ConfigError) else "is damaged"
-    return RunError(f"{path} {kind}: {reason}; {remedy}")
 
 
 def _load_history(folder: Path) -> tuple[dict[str, Any], ...]:
     path = folder / METRICS_FILE
     try:
         lines = path.read_text().splitlines() if path.exists() else []
-        return tuple(json.loads(line) for line in lines)
     except (OSError, ValueError) as error:
-        raise _damaged(path, error, "delete it, or train it again") from None
+        raise RunError(f"{path} cannot be read: {error}; delete it, or train it again") from None
+    remedy = "delete it, or train it again"
+    return tuple(decode(line.encode(), dict[str, float | None], path, remedy) for line in lines)
 
 
 def load_params(path: Path, init: Callable[[Any], Params]) -> Params:

@@ -14,7 +14,7 @@ from jaxdigits.environment import environment
 from jaxdigits.evaluation.metrics import accuracy_interval
 from jaxdigits.files import write_json
 from jaxdigits.runs.ensemble import stack
-from jaxdigits.runs.folder import SWEEP_FILE, SWEEP_FORMAT, read_document
+from jaxdigits.runs.folder import SWEEP_FILE, SWEEP_FORMAT, read_sweep
 from jaxdigits.runs.run import Run, measure
 from jaxdigits.sweeps.grid import describe_setting
 
@@ -77,8 +77,7 @@ class SweepResult(NamedTuple):
     @classmethod
     def from_folder(cls, folder: Path, ensemble: Run) -> "SweepResult":
         """Read a result from `sweep.json`."""
-        document = read_document(folder / SWEEP_FILE, SWEEP_FORMAT, "`jaxdigits sweep` makes one")
-        best = document["settings"][document["best"]]
+        document, best = read_sweep(folder)
         settings = [
             Setting(
                 found["setting"],
@@ -90,7 +89,8 @@ class SweepResult(NamedTuple):
             for found in document["settings"]
         ]
         order = rank(settings)
-        return cls(settings, order, ensemble, best["test_accuracy"]["values"], document, folder)
+        tested = best["test_accuracy"]["values"]
+        return cls(settings, order, ensemble, tested, dict(document), folder)
 
 
 def rank(settings: Sequence[Setting]) -> list[int]:

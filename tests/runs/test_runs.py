@@ -191,7 +191,7 @@ def test_damaged_run_files(copied):
     for content, message in (
         (whole[:100], "run.json is damaged"),
         ("[]", "run.json is damaged"),
-        ('{"format": 1}', "run.json is damaged: it lacks 'data'"),
+        ('{"format": 1}', "run.json is damaged: Object missing required field `config`; train"),
     ):
         path.write_text(content)
         with pytest.raises(RunError, match=message):

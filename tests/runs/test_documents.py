@@ -1,0 +1,159 @@
+"""Files of runs and sweeps from strangers: one sentence, whatever is in them."""
+
+import json
+import random
+from collections.abc import Iterator
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import jaxdigits as jd
+from jaxdigits.data.dataset import Fingerprint
+from jaxdigits.errors import JaxdigitsError, RunError
+from jaxdigits.runs import documents
+from jaxdigits.runs.checkpoints import read_manifest
+from jaxdigits.runs.resume import manifest_config
+from jaxdigits.sweeps.summary import SweepResult
+
+NESTED = '{"a":' * 100_000
+STRANGE: list[Any] = [
+    *(None, True, -1, 0, 3.5, 10**30, -(10**400), "", "x" * 20_000, "../../x", "\ud800", [], {}),
+    *([[]], [None], {"a": 1}, [-1], ["../../x"], [0, "../../x"], float("inf"), float("nan")),
+]
+
+
+def places(document: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Every place in a document."""
+    yield path
+    if isinstance(document, dict | list):
+        keys = document if isinstance(document, dict) else range(len(document))
+        for key in keys:
+            yield from places(document[key], (*path, key))
+
+
+def mutated(document: Any, rng: random.Random) -> str:
+    """The text of a document with one to three changes."""
+    document = deepcopy(document)
+    for _ in range(rng.randint(1, 3)):
+        path = rng.choice([path for path in places(document) if path])
+        parent = document
+        for key in path[:-1]:
+            parent = parent[key]
+        if rng.random() < 0.15:
+            del parent[path[-1]]
+        else:
+            parent[path[-1]] = deepcopy(rng.choice(STRANGE))
+        if not document:
+            break
+    text = json.dumps(document)
+    way = rng.random()
+    if way < 0.03:
+        return text[: rng.randrange(len(text))]
+    if way < 0.05:
+        place = rng.randrange(len(text))
+        return text[:place] + rng.choice(["\x00", "}", '"', NESTED]) + text[place:]
+    return text
+
+
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A sweep of two members."""
+    folder = tmp_path_factory.mktemp("sweeps") / "sweep"
+    config = jd.TrainConfig(dataset="digits", model="linear", epochs=1)
+    jd.sweep(config, {}, seeds=2, folder=folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def unfinished(swept: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What an interrupted run leaves of its settings."""
+    folder = tmp_path_factory.mktemp("unfinished")
+    member = json.loads((swept / "members" / "0" / "run.json").read_text())
+    kept = {key: member[key] for key in ("config", "data", "devices", "versions", "device")}
+    more = {"own": [], "init_from": None, "stream": False, "chunks_per_epoch": 1}
+    (folder / "manifest.json").write_text(json.dumps({"format": 2, **kept, **more}))
+    return folder
+
+
+def read_sweep(folder: Path) -> None:
+    """As `jaxdigits evaluate FOLDER` and `jaxdigits sweep --resume FOLDER` do."""
+    result = SweepResult.from_folder(folder, jd.load(folder))
+    assert result.best.name is not None
+    repr(result.ensemble)
+
+
+def read_run(folder: Path) -> None:
+    """As `jaxdigits evaluate FOLDER` does."""
+    run = jd.load(folder / "members" / "1")
+    repr(run)
+    str(run.fingerprint)
+    if run.calibration is not None:
+        run.calibration.threshold(0.01)
+
+
+def resume(folder: Path) -> None:
+    """As `jaxdigits train --resume FOLDER` does."""
+    manifest = read_manifest(folder)
+    manifest_config(manifest, folder, jd.TrainConfig(), [])
+    str(Fingerprint(**manifest["data"]))
+
+
+@pytest.mark.parametrize(
+    ("name", "read", "count"),
+    [
+        ("sweep.json", read_sweep, 600),
+        ("members/1/run.json", read_run, 900),
+        ("manifest.json", resume, 900),
+    ],
+)
+def test_changed_documents(name, read, count, swept, unfinished) -> None:
+    """Each is read, or refused in one sentence that names the file or its setting."""
+    folder = unfinished if name == "manifest.json" else swept
+    path = folder / name
+    whole = path.read_text()
+    rng, refused = random.Random(0), 0
+    try:
+        for number in range(count):
+            path.write_text(mutated(json.loads(whole), rng))
+            message = None
+            try:
+                read(folder)
+            except JaxdigitsError as error:
+                message = str(error)
+            if message is not None:
+                assert "\n" not in message, number
+                assert len(message) < 1000, number
+                assert str(folder) in message, number
+                refused += 1
+    finally:
+        path.write_text(whole)
+    read(folder)
+    assert refused > count / 3
+
+
+@pytest.mark.parametrize("members", [["../../x"], [0, "../0"], [-1], [True], [1.5]])
+def test_members_are_numbers(members, swept, tmp_path) -> None:
+    """So that none is outside of the sweep's folder."""
+    document = json.loads((swept / "sweep.json").read_text())
+    document["settings"][document["best"]]["ensemble"]["members"] = members
+    (tmp_path / "sweep.json").write_text(json.dumps(document))
+    with pytest.raises(RunError, match=r"sweep\.json is damaged: Expected `int"):
+        jd.load(tmp_path)
+
+
+def test_a_file_that_is_too_large(swept, monkeypatch) -> None:
+    """Its size is looked at first."""
+    monkeypatch.setattr(documents, "MOST_BYTES", 100)
+    with pytest.raises(RunError, match=r"sweep\.json is damaged: it is larger than 100 bytes"):
+        jd.load(swept)
+
+
+def test_the_root_is_no_run(cli) -> None:
+    """Nor is a home that there is not."""
+    code, out, err = cli("evaluate", "/")
+    assert (code, out) == (2, "")
+    assert err.startswith("jaxdigits: there is no run in /")
+    with pytest.raises(RunError, match="there is no run in ~no-such-user/x"):
+        jd.load("~no-such-user/x")
