@@ -23,7 +23,10 @@ from jaxdigits.transforms.scaling import UNIT, Scaling
         ({"momentum": 1.0}, "momentum must be at least 0 and below 1, not 1.0"),
         ({"weight_decay": -0.1}, "weight_decay must be a number of 0 or more, not -0.1"),
         ({"hidden": [30, 0]}, r"hidden must be widths of 1 to 1000000000000, not \(30, 0\)"),
-        ({"hidden": [10**13]}, r"hidden must be widths of 1 to 1000000000000, not \(10000000000000,\)"),
+        (
+            {"hidden": [10**13]},
+            r"widths of 1 to 1000000000000, not \(10000000000000,\)",
+        ),
         ({"dropout": 10**400}, "dropout must be at least 0 and below 1, not inf"),
         ({"model": "x" * 10**6}, r"model must be one of convnet, .* not 'x+\.\.\.x+'$"),
         ({"seed": -1}, "seed must be 0 to 4294967295, not -1"),

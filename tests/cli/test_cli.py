@@ -210,7 +210,10 @@ def test_out_is_a_file(cli, tmp_path):
     ("arguments", "message"),
     [
         (["train", "--epochs", "-1"], "jaxdigits: epochs must be 0 to 1000000, not -1"),
-        (["train", "--hidden", "0"], "jaxdigits: hidden must be widths of 1 to 1000000000000, not (0,)"),
+        (
+            ["train", "--hidden", "0"],
+            "hidden must be widths of 1 to 1000000000000, not (0,)",
+        ),
         (["train", "--epochs", "many"], "jaxdigits: epochs must be a whole number, not 'many'"),
         (["train", "--model", "transformer"], "pixel, not 'transformer'"),
         (["train", "--no-such-flag"], "there is no option --no-such-flag; see `jaxdigits train -"),
