@@ -29,8 +29,10 @@ from jaxtyping import Array, Float, Key
 import jaxdigits as jd
 from jaxdigits.files import atomic_write
 from jaxdigits.handwriting import page_network, scenes
+from jaxdigits.handwriting.glyphs import SIGNS, Characters, prepare
+from jaxdigits.handwriting.scene_layout import SIZE
 from jaxdigits.models import Model, count_params
-from jaxdigits.runs.folder import PARAMS_FILE, WEIGHTS, save_params
+from jaxdigits.runs.folder import PARAMS_FILE, WEIGHTS, load_params, save_params
 
 DIGITS, LETTERS = 24_000, 24_000
 """Characters to choose from."""
@@ -38,7 +40,7 @@ DIGITS, LETTERS = 24_000, 24_000
 STEPS, VALIDATION = 64, 64
 """Steps in what `fit` takes for an epoch, and scenes that are kept to validate on."""
 
-CHANNELS = 4 + 9
+CHANNELS = 4 + 10
 """Of a scene with its truth: see `pack`."""
 
 UNDERSTOOD = 0.8
@@ -49,13 +51,14 @@ CLASSES = ("missed", "understood")
 _REACH = 8.0  # offsets of up to this many units are packed
 
 
-def pack(pixels: Float[Array, "256 256 3"], truth: scenes.Truth) -> Float[Array, "256 256 13"]:
+def pack(pixels: Float[Array, "256 256 3"], truth: scenes.Truth) -> Float[Array, "256 256 14"]:
     """A scene and its truth as one image, of 0..1."""
     offsets = jnp.clip(truth.offsets / (2 * _REACH) + 0.5, 0, 1)
     up = jnp.broadcast_to((truth.up + 1) / 2, (*truth.ink.shape, 2))
     classes = truth.classes / scenes.NUM_CLASSES
     size = jnp.full(truth.ink.shape, jnp.clip(truth.size / (2 * _REACH) + 0.5, 0, 1))
-    more = jnp.stack([truth.ink, classes, truth.counts, truth.written, size], axis=-1)
+    middles = (truth.middles + 1).repeat(2, 0).repeat(2, 1) / 2
+    more = jnp.stack([truth.ink, classes, truth.counts, truth.written, size, middles], axis=-1)
     return jnp.concatenate([scenes.network_input(pixels, truth), more, offsets, up], axis=-1)
 
 
@@ -68,17 +71,19 @@ class Packed(NamedTuple):
     counts: Array
     written: Array
     size: Array
+    middles: Array
     offsets: Array
     up: Array
 
 
-def unpack(packed: Float[Array, "n 256 256 13"]) -> Packed:
+def unpack(packed: Float[Array, "n 256 256 14"]) -> Packed:
     """Take them apart."""
     images, rest = packed[..., :4], packed[..., 4:]
     classes = jnp.round(rest[..., 1] * scenes.NUM_CLASSES).astype(jnp.int32)
-    size, offsets = ((x - 0.5) * 2 * _REACH for x in (rest[:, 0, 0, 4], rest[..., 5:7]))
-    up = 2 * rest[:, 0, 0, 7:] - 1
-    return Packed(images, rest[..., 0], classes, rest[..., 2], rest[..., 3], size, offsets, up)
+    size, offsets = ((x - 0.5) * 2 * _REACH for x in (rest[:, 0, 0, 4], rest[..., 6:8]))
+    middles, up = 2 * rest[:, ::2, ::2, 5] - 1, 2 * rest[:, 0, 0, 8:] - 1
+    ink, _, counts, written = jnp.moveaxis(rest[..., :4], -1, 0)
+    return Packed(images, ink, classes, counts, written, size, middles, offsets, up)
 
 
 def losses(page: page_network.Page, truth: Packed) -> Float[Array, " n"]:
@@ -106,7 +111,11 @@ def losses(page: page_network.Page, truth: Packed) -> Float[Array, " n"]:
     written = truth.written.reshape(in_blocks.shape).mean(axis=(2, 4))
     wrong = jnp.abs(page.size - truth.size[:, None, None])
     sizes = (wrong * written).sum(axis=(1, 2)) / (written.sum(axis=(1, 2)) + 1)
-    return 10 * pixels + of_blocks + 0.5 * sizes
+    learned = truth.middles > -0.5
+    target = jnp.maximum(truth.middles, 0)
+    unsure = optax.sigmoid_binary_cross_entropy(page.middles, target) * (1 + 15 * target)
+    middles = (unsure * learned).mean(axis=(1, 2))
+    return 10 * pixels + of_blocks + 0.5 * sizes + 10 * middles
 
 
 def found(page: page_network.Page, truth: Packed) -> Float[Array, " n"]:
@@ -119,7 +128,7 @@ def found(page: page_network.Page, truth: Packed) -> Float[Array, " n"]:
     return ((said == right) * counts * near).sum(axis=(1, 2)) / jnp.maximum(total, 1) + (total == 0)
 
 
-def judge(params: Any, packed: Float[Array, "n 256 256 13"]) -> Float[Array, "n 2"]:
+def judge(params: Any, packed: Float[Array, "n 256 256 14"]) -> Float[Array, "n 2"]:
     """Look at scenes and compare: minus the loss, and whether they were understood, as logits."""
     truth = unpack(packed)
     page = page_network.apply(params, truth.images)
@@ -135,8 +144,8 @@ def loss_of(logits: Float[Array, "n 2"], labels: Any) -> Float[Array, " n"]:
 
 
 def make_scenes(
-    characters: scenes.Characters,
-) -> Callable[[Key[Array, ""], Array], Float[Array, "n 256 256 13"]]:
+    characters: Characters,
+) -> Callable[[Key[Array, ""], Array], Float[Array, "n 256 256 14"]]:
     """Make scenes in place of images, whatever these are."""
 
     def augment(key: Key[Array, ""], images: Array) -> Array:
@@ -154,6 +163,7 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=8)
     parser.add_argument("--learning-rate", type=float, default=3e-3)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--start", type=Path, help="parameters to start from")
     parser.add_argument("--data-dir", type=Path)
     parser.add_argument("--manual-dir", type=Path, help="a folder with downloaded files")
     parser.add_argument("--out", type=Path, default=Path("runs/page"))
@@ -168,8 +178,8 @@ def main() -> None:
         dataset.images[rng.permutation(len(dataset.images))[:count]]
         for dataset, count in ((digits, DIGITS), (letters, LETTERS))
     ]
-    make = make_scenes(scenes.prepare(np.concatenate(images)))
-    size = (scenes.SIZE, scenes.SIZE, CHANNELS)
+    make = make_scenes(prepare(np.concatenate(images)))
+    size = (SIZE, SIZE, CHANNELS)
     count = STEPS * arguments.batch_size
     blank = jd.data.Examples(np.zeros((count, *size), np.uint8), np.ones(count, np.int32))
     kept = np.asarray(jax.jit(make)(jax.random.key(1_000_000), np.zeros(VALIDATION)))
@@ -189,10 +199,14 @@ def main() -> None:
     optimizer = optax.chain(
         optax.clip_by_global_norm(1.0), optax.adamw(schedule, b2=0.99, weight_decay=1e-4)
     )
+    init = page_network.init
+    if arguments.start is not None:
+        start = load_params(arguments.start, init)
+        init = lambda key: start  # noqa: E731
     run = jd.fit(
         config,
         splits,
-        model=Model(page_network.init, judge),
+        model=Model(init, judge),
         loss=loss_of,
         optimizer=optimizer,
         augment=make,
@@ -201,24 +215,25 @@ def main() -> None:
         resume=True,
         progress=True,
     )
-    ship(run, arguments.weights)
+    ship(run, arguments.weights, arguments.start)
     print(f"written to {arguments.weights}: {run}")
 
 
-def ship(run: jd.Run, folder: Path) -> None:
+def ship(run: jd.Run, folder: Path, start: Path | None) -> None:
     """Write the parameters as float16, and a card."""
     folder.mkdir(parents=True, exist_ok=True)
     save_params(run.params, folder / PARAMS_FILE, np.float16)
     results = run.results["validation"]
     rows = {
-        "finds": "characters, the signs `" + " ".join(scenes.SIGNS) + "`, their scale and turn",
+        "finds": "characters, the signs `" + " ".join(SIGNS) + "`, their scale and turn",
         "network": f"{count_params(run.params):,} parameters, as float16; "
         "`jaxdigits/handwriting/page_network.py`",
         "data": f"scenes of `jaxdigits/handwriting/scenes.py`, with {DIGITS:,} training digits of "
         f"MNIST and {LETTERS:,} training letters of EMNIST",
         "recipe": "`python experiments/page_weights.py`: "
         f"{(run.config.epochs or 0) * STEPS:,} steps of {run.config.batch_size} scenes, "
-        f"{(run.seconds or {})['train'] / 60:.0f} minutes",
+        f"{(run.seconds or {})['train'] / 60:.0f} minutes"
+        + (f", from the parameters in `{start}`" if start else ""),
         "seed": f"{run.config.seed}, the only one",
         "validation": f"loss {results['loss']:.3f}; in {results['accuracy']:.0%} of "
         f"{VALIDATION} scenes more than {UNDERSTOOD:.0%} of the ink is found, and nothing else",

@@ -109,8 +109,9 @@ def sign(name: str, height: float, rng: np.random.Generator) -> np.ndarray:
 def write(
     writing: Writing, sample: Sample, count: int, top: float, left: float, height: float,
     gap: tuple[float, float] = (0.15, 0.4), signs: float = 0, pitch: float | None = None,
+    until: bool = False,
 ) -> None:  # fmt: skip
-    """Write a line of random characters, or of a word."""
+    """Write a line of random characters, or of a word; gaps may begin where the ink touches."""
     rng, x, text = writing.rng, left, ""
     word = WORDS[rng.integers(len(WORDS))] if count == 0 else None
     length = len(word) if word else count
@@ -138,10 +139,10 @@ def write(
             writing.put(alpha, top + drop, x, number)
         else:
             start = x - columns[0]
-            if number and gap[1] < 0.05:  # until the ink touches
+            if number and until:
                 start = push(writing, alpha, top + drop, start, rng.uniform(*gap) * height)
             writing.put(alpha, top + drop, start, number)
-            x = start + columns[-1] + 1 + rng.uniform(*gap) * height * (gap[1] >= 0.05)
+            x = start + columns[-1] + 1 + rng.uniform(*gap) * height * (not until)
         text += name
     writing.texts[-1] += text
 
@@ -317,8 +318,14 @@ def comb(rng, sample):
 
 
 def touching(rng, sample):
-    """Characters that touch."""
-    writing, _ = line_of(rng, sample, gap=(-0.05, 0.0))
+    """Characters so near that some touch."""
+    writing, _ = line_of(rng, sample, gap=(-0.12, 0.0))
+    return paint(writing, (240, 238, 232), [BLACK]), writing.texts[0]
+
+
+def joined(rng, sample):
+    """Characters that all run into one another."""
+    writing, _ = line_of(rng, sample, gap=(-0.05, 0.0), until=True)
     return paint(writing, (240, 238, 232), [BLACK]), writing.texts[0]
 
 
@@ -371,7 +378,7 @@ def words(rng, sample):
 KINDS: dict[str, Kind] = {
     kind.__name__: kind
     for kind in (plain, crop, table, ruled, squared, dim, chalk, form, comb, touching, three_lines,
-                 signs, two_inks, turned, tilted, words)
+                 signs, two_inks, turned, tilted, words, joined)
 }  # fmt: skip
 
 
@@ -384,7 +391,7 @@ def main() -> None:
     """Draw the pages, read them, and count."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=list(KINDS))
-    parser.add_argument("--find", choices=("strokes", "network"), default="network")
+    parser.add_argument("--find", choices=jd.handwriting.WAYS, default="network")
     parser.add_argument("--each", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--data-dir", type=Path)
@@ -418,7 +425,8 @@ def main() -> None:
         right_of_all += right
     print(tabulate([*rows, ["all", right_of_all]], headers=["kind", f"exact of {arguments.each}"]))
     document = {
-        "command": "python experiments/pages.py",
+        "command": f"python experiments/pages.py --find {arguments.find} --each {arguments.each} "
+        f"--seed {arguments.seed}",
         "each": arguments.each,
         "seed": arguments.seed,
         "exact": dict(rows),

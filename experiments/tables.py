@@ -168,8 +168,19 @@ def posts() -> str:
     return f"{table}\n\n{report.measured(document)}"
 
 
+def pages() -> str:
+    """Make the table of how often pages are read without a mistake, by kind."""
+    document = read("pages.json")
+    rows = [f"| {kind} | {right} |" for kind, right in document["exact"].items()]
+    total = f"| all, of {document['each'] * len(rows)} | {sum(document['exact'].values())} |"
+    head = [f"| kind of page | read exactly, of {document['each']} |", "|---|---|"]
+    measured = f"Measured by `{document['command']}`."
+    return "\n".join([*head, *rows, total, "", measured])
+
+
 TABLES = {
     "README.md": {"figures": figures},
+    "docs/guides/handwriting.md": {"pages": pages},
     "docs/results.md": {"results": results, "posts": posts},
 }
 """By file and mark: what makes the table."""

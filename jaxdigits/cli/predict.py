@@ -16,7 +16,7 @@ def predict(
     network: Annotated[str, {"metavar": "RUN"}] = "digits",
     error_rate: float | None = None,
     words: File = None,
-    find: Literal["strokes", "network"] = "strokes",
+    find: Literal["auto", "strokes", "network"] = "strokes",
     show: File = None,
     json: Json = False,
 ) -> None:
@@ -30,7 +30,8 @@ def predict(
         network: digits or letters, which come with the package, or a run folder.
         error_rate: share of wrong answers to accept, on validation images; less sure is shown as ?.
         words: a text file of words, one a line; where one may well be written, it is read.
-        find: characters by their strokes, or by a network that knows turned pages, forms, signs.
+        find: characters by their strokes, by a network that knows turned pages, forms, and signs,
+            or by whichever reads more clearly.
         show: a PNG to draw what was read into; with several pictures its name is numbered.
     """
     if not pictures:

@@ -8,12 +8,16 @@
 |---|---|
 | `opening.py` | open picture files, also huge or damaged ones |
 | `ink.py` | tell ink from the ground |
-| `ruling.py` | remove the lines of ruled paper |
-| `segmentation.py` | find the characters, in reading order |
-| `touching.py` | split characters that touch |
+| `ruling.py`, `surroundings.py` | remove the lines of ruled paper, frames, edges, the table |
+| `segmentation.py` | find the characters by their strokes, in reading order |
+| `touching.py` | split those that touch |
 | `page.py` | or find all that with a network: how large, which way up, where each character is |
-| `page_network.py` | the network that does |
-| `scenes.py` | the pages that it learns from, as pure functions of a key |
+| `marks.py` | its characters and signs, told apart by what the network says of each pixel |
+| `page_network.py`, `line_network.py` | the networks of these two |
+| `scenes.py`, `line_scenes.py` | what they learn from, as pure functions of a key |
+| `scene_layout.py`, `glyphs.py` | where characters of a scene are, and how a pen draws them |
+| `lines.py` | part characters that touch, by reading whole lines |
+| `turns.py` | tell which way up characters are |
 | `reading.py` | read them with a network |
 | `context.py` | settle by their neighbors what single characters leave open |
 | `drawing.py` | draw what was read |
@@ -25,10 +29,11 @@ from jaxdigits.handwriting.context import read_words
 from jaxdigits.handwriting.drawing import draw_reading, save_reading
 from jaxdigits.handwriting.opening import open_picture
 from jaxdigits.handwriting.page import Page, find_page
-from jaxdigits.handwriting.reading import Reading, read, read_files
+from jaxdigits.handwriting.reading import WAYS, Reading, read, read_files
 from jaxdigits.handwriting.segmentation import Character, find_characters
 
 __all__ = [
+    "WAYS",
     "Character",
     "Classification",
     "Page",

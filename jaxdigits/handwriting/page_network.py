@@ -6,7 +6,8 @@
 
 It works in blocks of 2x2 pixels, as most strokes are wider. Ronneberger et al., "U-Net" (arXiv
 1505.04597), with blocks that add to what they are given, as in He et al. (arXiv 1512.03385). The
-way to the middle of a character is from Cheng et al., "Panoptic-DeepLab" (arXiv 1911.10194).
+middles of characters, and the way to them, are from Cheng et al., "Panoptic-DeepLab" (arXiv
+1911.10194).
 """
 
 from typing import Any, NamedTuple
@@ -37,15 +38,17 @@ class Page(NamedTuple):
         offsets: the way to the middle of the character, of each block of 2x2.
         up: of each block of 2x2; its direction is that of the page.
         size: of each block of 2x2, the logarithm of the height of its character over the usual one.
+        middles: of each block of 2x2, logits of being the middle of a character or sign.
     """
 
     logits: Float[Array, "n height width classes"]
     offsets: Float[Array, "n rows columns 2"]
     up: Float[Array, "n rows columns 2"]
     size: Float[Array, "n rows columns"]
+    middles: Float[Array, "n rows columns"]
 
 
-_OUTPUTS = 4 * NUM_CLASSES + 5
+_OUTPUTS = 4 * NUM_CLASSES + 6
 
 
 def init(key: Key[Array, ""]) -> dict[str, Any]:
@@ -99,7 +102,7 @@ def apply(params: dict[str, Any], images: Float[Array, "n height width 4"]) -> P
         values = _residual(part["block"], values)
     values = _layer(params["last"], values)
     logits, rest = values[..., : 4 * NUM_CLASSES], values[..., 4 * NUM_CLASSES :]
-    return Page(_from_blocks(logits), rest[..., :2], rest[..., 2:4], rest[..., 4])
+    return Page(_from_blocks(logits), rest[..., :2], rest[..., 2:4], rest[..., 4], rest[..., 5])
 
 
 def _layer(params: dict[str, Array], values: Array) -> Array:

@@ -1,37 +1,51 @@
 """Read what is written in a picture with a trained network."""
 
+import math
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Float32, Int, UInt8
+from jaxtyping import Float, Float32, Int, UInt8
 
 from jaxdigits.errors import ConfigError, DataError
 from jaxdigits.files import StrPath
 from jaxdigits.handwriting.context import settle
 from jaxdigits.handwriting.ink import Gray, Picture
+from jaxdigits.handwriting.lines import Part, is_alone, part
 from jaxdigits.handwriting.opening import open_picture
 from jaxdigits.handwriting.page import Page, find_pages, look
 from jaxdigits.handwriting.segmentation import Character, find_characters
 from jaxdigits.handwriting.touching import split_touching
+from jaxdigits.handwriting.turns import page_turns, turns
 from jaxdigits.runs.run import Run
 from jaxdigits.transforms.form import to_form
 
-WAYS = ("strokes", "network")
+WAYS = ("auto", "strokes", "network")
 """To find characters."""
 
 UNSURE = "?"
 """Stands for a character whose probability is below the threshold."""
 
-_UPRIGHT, _CLEAR = 0.93, 0.85
-"""The mean confidence, and the clarity of a page, from which no other scale or turn is tried."""
+_READ, _CLEAR = 0.93, 0.85
+"""The mean confidence, and the clarity of a page, from which no other scale is tried."""
+
+_PLAIN = 0.8
+"""The mean confidence below which what the network finds is less than what strokes show."""
+
+_HAIRLINES = 0.7
+"""The clarity of a page above which its lines are not too thin."""
 
 _WORTH, _MANY = 0.5, 0.05
 """What the logarithms of confidence and of the number of characters count, beside clarity."""
 
-_FEW, _GUESSING = 5, 0.8
+_FEW_STROKES, _FEW_FOUND = (5, 0.8), (2, 0.5)
 """From this many characters on, it is not writing if half have a lower probability than this."""
+
+_LEAST_CLEAR = 0.01
+
+_NONE, _DOUBTFUL = 0.9, 0.8
+"""How probable it is that a stray mark is no character, and how certain the page network is."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,8 +154,9 @@ def read(
         run: the network.
         threshold: the probability, 0..1, from which the network is sure.
         words: in lower case; one of these is read where it may well be one.
-        find: how to find them: `strokes`, by what is connected, or `network`, by the page network,
-            which also takes pages that are turned, and tells signs from characters. See the guide.
+        find: how to find them: `strokes`, by what is connected, which suits drawings of single
+            characters; `network`, by the page network, which also takes pages that are turned, and
+            tells signs from characters; or `auto`, whichever reads more clearly.
 
     Raises:
         ConfigError: there is no such way to find them.
@@ -154,31 +169,15 @@ def read(
         >>> read(page, jd.load("digits")).text
         '1'
     """
-    if find == "network":
-        page, images, probabilities, _ = _best(picture, run)
-        characters, degrees = page.characters, page.degrees
-    elif find == "strokes":
-        characters, degrees = _split_strokes(picture, run), 0.0
-        images, probabilities = _classify([character.ink for character in characters], run)
-    else:
-        raise ConfigError(f"find must be one of {', '.join(WAYS)}, not {find!r}")
-    typical = float(np.median(_clear(characters, probabilities)))
-    if len(images) >= _FEW and typical < _GUESSING:
-        raise DataError(
-            f"what it shows is not like {', '.join(run.class_names[:3])} and so on: of "
-            f"{len(images)} pieces the network's median confidence is {typical:.0%}"
-        )
+    found = _find(picture, run, find)
+    characters, images, probabilities = _parted(found, run)
+    _check_known(found, run)
     labels = probabilities.argmax(axis=1)
     for rows in _words(characters):
         labels[rows] = settle(probabilities[rows], run.class_names, words)
-    return Reading(characters, images, probabilities, run.class_names, threshold, labels, degrees)
-
-
-def _split_strokes(picture: Picture, run: Run) -> list[Character]:
-    def confidences(inks: Sequence[np.ndarray]) -> np.ndarray:
-        return _classify(inks, run)[1].max(axis=1)
-
-    return split_touching(find_characters(picture), confidences)
+    return Reading(
+        characters, images, probabilities, run.class_names, threshold, labels, found.page.degrees
+    )
 
 
 def _classify(
@@ -195,46 +194,158 @@ class _Read(NamedTuple):
     page: Page
     images: UInt8[np.ndarray, "n ..."]
     probabilities: Float32[np.ndarray, "n classes"]
-    clear: float  # the mean logarithm of how clear it is what each is
+    turns: Float[np.ndarray, "n 5"]
+    by_strokes: bool = False
+
+    @property
+    def each(self) -> Float[np.ndarray, " n"]:
+        """How clear it is what each is, 0..1: that it is a character, and which; or a sign."""
+        signs = np.array([bool(found.sign) for found in self.page.characters])
+        certainties = np.array([found.certainty for found in self.page.characters])
+        known = self.probabilities.max(axis=1) * (1 - self.turns[:, -1])
+        return np.where(signs, certainties, known)
+
+    @property
+    def clear(self) -> float:
+        """The mean logarithm of that."""
+        return float(np.log(np.maximum(self.each, _LEAST_CLEAR)).mean())
+
+    def is_stray(self, row: int) -> bool:
+        """Whether a mark beside others is none of the characters."""
+        character = self.page.characters[row]
+        if character.sign or self.by_strokes or float(self.each.max()) < _READ:
+            return False
+        if float(self.turns[row, -1]) < _NONE:
+            return False
+        return character.certainty < _DOUBTFUL or is_alone(character, self.page)
 
     @property
     def score(self) -> float:
-        many = np.log(len(self.page.characters))
-        return self.page.clarity + _WORTH * self.clear + _MANY * float(many)
+        many = math.log(len(self.page.characters))
+        return self.page.clarity + _WORTH * self.clear + _MANY * many
+
+    @property
+    def is_clear(self) -> bool:
+        """Whether no other scale need be tried."""
+        return self.clear > math.log(_READ) and self.page.clarity > _CLEAR
+
+    def is_whole_of(self, other: "_Read") -> bool:
+        """Whether it reads well, and one of its characters is several of the others."""
+        if other.page.degrees != self.page.degrees or self.clear < math.log(_READ):
+            return False
+        return any(
+            sum(whole.holds(part) for part in other.page.characters) > 1
+            for whole in self.page.characters
+        )
+
+
+def _check_known(found: "_Read", run: Run) -> None:
+    """Raise DataError if the network can only guess what most of the characters are."""
+    each = found.probabilities.max(axis=1) if found.by_strokes else found.each
+    fewest, least = _FEW_STROKES if found.by_strokes else _FEW_FOUND
+    typical = float(np.median(each))
+    if len(each) >= fewest and typical < least:
+        raise DataError(
+            f"what it shows is not like {', '.join(run.class_names[:3])} and so on: of "
+            f"{len(each)} pieces the network's median confidence is {typical:.0%}"
+        )
+
+
+def _find(picture: Picture, run: Run, way: str) -> _Read:
+    """Find what is written in one of `WAYS`."""
+    if way not in WAYS:
+        raise ConfigError(f"find must be one of {', '.join(WAYS)}, not {way!r}")
+    if way == "strokes":
+        characters = _split_strokes(picture, run)
+        images, probabilities = _classify([character.ink for character in characters], run)
+        upright = np.tile([1.0, 0, 0, 0, 0], (len(images), 1))
+        return _Read(_as_it_is(picture, characters), images, probabilities, upright, True)
+    if way == "network":
+        return _best(picture, run)
+    try:
+        plain = _look_at(_as_it_is(picture, _split_strokes(picture, run)), run)
+        plain = plain._replace(by_strokes=True)
+    except DataError:
+        return _best(picture, run)
+    if len(plain.page.characters) == 1 and plain.clear > math.log(_READ):
+        return plain  # a drawing
+    try:
+        found = _best(picture, run)
+    except DataError:
+        return plain
+    return plain if found.clear < math.log(_PLAIN) and plain.clear > found.clear else found
+
+
+def _split_strokes(picture: Picture, run: Run) -> list[Character]:
+    """Find what is connected, those that touch split."""
+
+    def confidences(inks: Sequence[np.ndarray]) -> np.ndarray:
+        return _classify(inks, run)[1].max(axis=1)
+
+    return split_touching(find_characters(picture), confidences)
+
+
+def _as_it_is(picture: Picture, characters: list[Character]) -> Page:
+    return Page(picture, characters, degrees=0.0, scale=1.0, clarity=1.0)
 
 
 def _best(picture: Picture, run: Run) -> _Read:
-    """Find what is written, at the scale and in the direction in which it reads best."""
+    """Find what is written, upright, and at the scale at which it reads best."""
+    found: list[_Read] = []
     best = None
     for page in find_pages(picture):
-        found = _look_at(page, run)
-        if best is None or found.score > best.score:
-            best = found
-        if best.clear > np.log(_UPRIGHT) and best.page.clarity > _CLEAR:
-            return best
+        if best is not None and best.is_clear and page.scale > best.page.scale:
+            break
+        if best is not None and page.thin and best.page.clarity > _HAIRLINES:
+            break
+        found.append(_upright(picture, _look_at(page, run), run))
+        best = max(found, key=lambda read: read.score)
+        # A character is not what its strokes may look like from near.
+        for other in found:
+            if other.is_whole_of(best):
+                best = other
     assert best is not None
-    if best.clear < np.log(_UPRIGHT):
-        pages = [
-            look(picture, best.page.scale, best.page.degrees + 90 * quarters, thin=best.page.thin)
-            for quarters in (1, 2, 3)
-        ]
-        return max([best, *(_look_at(page, run) for page in pages if page)], key=lambda r: r.score)
     return best
 
 
+def _upright(picture: Picture, found: _Read, run: Run) -> _Read:
+    """Look at a page again if its characters are turned by quarters."""
+    quarters = int(page_turns(found.page.characters, found.turns).argmax())
+    if not quarters:
+        return found
+    page = look(picture, found.page.scale, found.page.degrees + 90 * quarters, thin=found.page.thin)
+    if page is None:
+        return found
+    again = _look_at(page, run)
+    return found if page_turns(page.characters, again.turns).argmax() else again
+
+
+def _parted(
+    found: _Read, run: Run
+) -> tuple[list[Character], UInt8[np.ndarray, "n ..."], Float32[np.ndarray, "n classes"]]:
+    """Characters, images, and probabilities, those that touch parted."""
+    rows = {id(character): row for row, character in enumerate(found.page.characters)}
+    characters, images, probabilities = [], [], []
+    pieces = found.page.characters
+    if not found.by_strokes:
+        pieces = part(found.page, run.class_names)
+    for piece in pieces:
+        if isinstance(piece, Part):
+            characters.append(piece.character)
+            images.append(to_image(piece.character.ink, run))
+            probabilities.append(piece.probabilities)
+        elif not found.is_stray(row := rows[id(piece)]):
+            characters.append(piece)
+            images.append(found.images[row])
+            probabilities.append(found.probabilities[row])
+    return characters, np.stack(images), np.stack(probabilities)
+
+
 def _look_at(page: Page, run: Run) -> _Read:
-    images, probabilities = _classify([character.ink for character in page.characters], run)
-    clear = float(np.log(_clear(page.characters, probabilities)).mean())
-    return _Read(page, images, probabilities, clear)
-
-
-def _clear(
-    characters: Sequence[Character], probabilities: Float32[np.ndarray, "n classes"]
-) -> Float32[np.ndarray, " n"]:
-    """How clear it is what each is, 0..1."""
-    certainties = np.array([found.certainty for found in characters], np.float32)
-    signs = np.array([bool(found.sign) for found in characters])
-    return np.where(signs, certainties, probabilities.max(axis=1))
+    inks = [character.ink for character in page.characters]
+    images, probabilities = _classify(inks, run)
+    kinds = {"digit" if name.isdigit() else "letter" for name in run.class_names}
+    return _Read(page, images, probabilities, turns(inks, kinds))
 
 
 def _words(characters: Sequence[Character]) -> Iterator[list[int]]:

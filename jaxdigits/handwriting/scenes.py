@@ -16,16 +16,27 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax, random
-from jaxtyping import Array, Float, Int, Int8, Key, UInt8
-from scipy import ndimage
+from jaxtyping import Array, Float, Int, Key
 
-from jaxdigits.transforms.skeleton import skeletonize
-
-SIZE = 256
-"""Pixels along each side of a scene."""
-
-SIGNS = "-+=.,/:"
-"""The signs that are told from characters, in the order of their classes."""
+from jaxdigits.handwriting.glyphs import (
+    SCRIBBLE,
+    SIGNS,
+    Characters,
+    Glyph,
+    chance,
+    draw,
+    sign_lines,
+    uniform,
+)
+from jaxdigits.handwriting.scene_layout import (
+    LARGEST,
+    SIZE,
+    SLOTS,
+    SMALLEST,
+    USUAL,
+    Layout,
+    make_layout,
+)
 
 GROUND, CHARACTER = 0, 1
 """The first classes of pixels; those of `SIGNS` follow."""
@@ -35,32 +46,9 @@ NUM_CLASSES = 2 + len(SIGNS)
 UNIT = 16.0
 """Pixels that a distance of 1 stands for in `Truth.offsets`."""
 
-SMALLEST, LARGEST = 16.0, 54.0
-"""The height of characters that count; smaller and larger ones are for other scales to see."""
-
-USUAL = 34.0
-"""The height that suits the network best."""
-
-_SLOTS = 40  # the most characters
 _PATCH = 96  # pixels along the side of what is drawn of one
-_DEEP = 4.0  # distances beyond this are clipped, in pixels of 28
-_SCRIBBLE = len(SIGNS)  # the number, among shapes, of what is no character
-
-
-class Characters(NamedTuple):
-    """Characters to put on pages.
-
-    Attributes:
-        distances: how far it is to the edge of a stroke, positive in it; 127 is 4 pixels.
-        middles: how far it is to the middle of a stroke, below 0; -127 is 4 pixels or more.
-        boxes: top, left, bottom, right of its ink, in pixels.
-        depths: the largest distance in it, in pixels.
-    """
-
-    distances: Int8[Array, "n 28 28"]
-    middles: Int8[Array, "n 28 28"]
-    boxes: Float[Array, "n 4"]
-    depths: Float[Array, " n"]
+_SPREAD = 0.07  # of middles, in heights of characters
+_BLOCKS = np.arange(1, SIZE, 2, dtype=np.float32)  # the middles of blocks of 2x2
 
 
 class Truth(NamedTuple):
@@ -70,6 +58,8 @@ class Truth(NamedTuple):
         ink: how much of a pixel is covered by ink of a character or a sign, 0..1.
         classes: of which, if it is.
         offsets: the way to its middle, rows and columns, in `UNIT`.
+        middles: of blocks of 2x2, how near the middle of a character or a sign is, 1 at it; below 0
+            where that is not to be learned.
         up: (cosine, sine) of the angle by which the page is turned.
         valid: 1 within the picture, 0 beyond its border.
         counts: 1 where the truth is to be learned; 0 where characters are nearly too small.
@@ -82,37 +72,13 @@ class Truth(NamedTuple):
     ink: Float[Array, "height width"]
     classes: Int[Array, "height width"]
     offsets: Float[Array, "height width 2"]
+    middles: Float[Array, "rows columns"]
     up: Float[Array, " 2"]
     valid: Float[Array, "height width"]
     counts: Float[Array, "height width"]
     written: Float[Array, "height width"]
     size: Float[Array, ""]
     known: Float[Array, ""]
-
-
-def prepare(images: UInt8[np.ndarray, "n 28 28"]) -> Characters:
-    """Measure characters: bright on 0, of any form."""
-    fine = 3
-    distances, middles = np.zeros(images.shape, np.int8), np.zeros(images.shape, np.int8)
-    boxes = np.zeros((len(images), 4), np.float32)
-    depths = np.zeros(len(images), np.float32)
-    for number, image in enumerate(images):
-        padded = np.pad(image.astype(np.float32), 1)
-        large = np.asarray(ndimage.zoom(padded, fine, order=1, grid_mode=True, mode="nearest"))
-        inked = large[fine:-fine, fine:-fine] > 110
-        inside = np.asarray(ndimage.distance_transform_edt(inked))
-        outside = np.asarray(ndimage.distance_transform_edt(~inked)) if inked.any() else 99.0
-        signed = np.where(inked, inside - 0.5, 0.5 - outside)[1::fine, 1::fine] / fine
-        distances[number] = np.round(np.clip(signed / _DEEP, -1, 1) * 127)
-        skeleton = skeletonize(inked)
-        if skeleton.any():
-            away = np.asarray(ndimage.distance_transform_edt(~skeleton))[1::fine, 1::fine] / fine
-            middles[number] = np.round(np.clip(-away / _DEEP, -1, 0) * 127)
-        rows, columns = (np.flatnonzero(inked.any(axis=axis)) for axis in (1, 0))
-        if len(rows):
-            boxes[number] = np.array([rows[0], columns[0], rows[-1] + 1, columns[-1] + 1]) / fine
-        depths[number] = max(float(signed.max()), 0.3)
-    return Characters(*map(jnp.asarray, (distances, middles, boxes, depths)))
 
 
 def scene(key: Key[Array, ""], characters: Characters) -> tuple[Float[Array, "256 256 3"], Truth]:
@@ -126,27 +92,30 @@ def scene(key: Key[Array, ""], characters: Characters) -> tuple[Float[Array, "25
         its pixels, red, green, and blue of 0..1, 0 beyond the picture's border; and the truth.
     """
     keys = random.split(key, 7)
-    layout = _layout(keys[0], characters)
-    ink, classes, offsets, second = _write(keys[1], layout, characters)
+    layout = make_layout(keys[0], characters)
+    ink, classes, offsets, middles, second = _write(keys[1], layout, characters)
     pixels, rest = _ground(keys[2], layout)
     pixels = _ink(keys[3], pixels, ink, rest, second)
     pixels = _light(keys[4], pixels)
     valid = _crop(keys[5], ink, layout)
     up = jnp.stack([jnp.cos(layout.angle), jnp.sin(layout.angle)])
     # Seen from near, strokes are no characters: those are to be found at another scale.
-    near = (layout.height > 0.68 * LARGEST) & _chance(keys[6], 0.4) & ~layout.known
+    near = (layout.height > 0.68 * LARGEST) & chance(keys[6], 0.4) & ~layout.known
     height = jnp.where(near, 2 * layout.height, layout.height)
     pixels = jnp.where(near, _nearer(pixels), pixels)
     valid = jnp.where(near, _nearer(valid[..., None])[..., 0], valid)
     far, close = height < SMALLEST - 3, height > 1.3 * LARGEST
-    counts = jnp.where(far | close, 1.0, (height >= SMALLEST) & (height <= LARGEST))
+    fit = (height >= SMALLEST) & (height <= LARGEST)
+    counts = jnp.where(far | close, 1.0, fit)
     counts = jnp.where(counts > 0, 1.0, ink < 0.05)
     written = jnp.where(near, _nearer(ink[..., None])[..., 0], ink) * valid
     ink = jnp.where(far | close, 0.0, ink)
+    middles = jnp.where(far | close, 0.0, jnp.where(fit, middles, -1.0))
     truth = Truth(
         ink * valid,
         classes,
         offsets,
+        middles,
         up,
         valid,
         valid * counts,
@@ -170,192 +139,23 @@ def _nearer(pixels: Array) -> Array:
     return jax.image.resize(middle, pixels.shape, "linear")
 
 
-class _Layout(NamedTuple):
-    """Where everything is; slots have an axis in front, places are along and across the lines."""
-
-    known: Array  # whether it is upright and of the usual size
-    height: Array  # of characters
-    angle: Array  # by which the page is turned, counter-clockwise
-    center: Array  # of the block of writing, in the scene
-    pitch: Array  # of cells
-    spacing: Array  # of lines
-    per_line: Array
-    lines: Array
-    cells: Array  # whether characters are in cells, one each
-    block: Array  # half the height and half the width of the block of writing
-    used: Array
-    shapes: Array  # -1 for a character, else the number of a sign
-    which: Array  # of the characters
-    places: Array  # [slots, 2], of middles, from the center of the block
-    sizes: Array  # [slots, 2], pixels of the scene for one of the character's image
-
-
-def _uniform(key: Array, low: float | int, high: float | int, shape: tuple[int, ...] = ()) -> Array:
-    return random.uniform(key, shape, minval=low, maxval=high)
-
-
-def _chance(key: Array, share: float, shape: tuple[int, ...] = ()) -> Array:
-    return random.bernoulli(key, share, shape)
-
-
-def _layout(key: Array, characters: Characters) -> _Layout:
-    keys = iter(random.split(key, 40))
-    low = jnp.where(_chance(next(keys), 0.14), np.log(4.0), np.log(SMALLEST))
-    high = jnp.where(low < np.log(SMALLEST), np.log(SMALLEST), np.log(1.05 * LARGEST))
-    known = _chance(next(keys), 0.6)
-    low = jnp.where(known, np.log(22.0), low)
-    high = jnp.where(known, np.log(50.0), high)
-    height = jnp.exp(low + (high - low) * random.uniform(next(keys), ()))
-    cells = _chance(next(keys), 0.25)
-    most = jnp.clip(SIZE / (1.1 * height), 1, 14).astype(jnp.int32)
-    per_line = random.randint(next(keys), (), 1, most + 1)
-    per_line = jnp.where(_chance(next(keys), 0.1), 1, per_line)
-    fit = jnp.clip(SIZE / (1.6 * height), 1, 8).astype(jnp.int32)
-    lines = jnp.where(_chance(next(keys), 0.45), 1, random.randint(next(keys), (), 1, fit + 1))
-    lines = jnp.minimum(lines, _SLOTS // per_line)
-    spacing = height * _uniform(next(keys), 1.25, 2.4)
-    number = jnp.arange(_SLOTS)
-    row, column = number // per_line, number % per_line
-    used = (row < lines) & ~_chance(next(keys), 0.03, (_SLOTS,)) & ~_chance(next(keys), 0.05)
-
-    signed = _chance(next(keys), 0.5)
-    share = _uniform(next(keys), 0.1, 0.5)
-    is_sign = signed & (random.uniform(next(keys), (_SLOTS,)) < share)
-    shapes = jnp.where(is_sign, random.randint(next(keys), (_SLOTS,), 0, len(SIGNS)), -1)
-    shapes = jnp.where(_chance(next(keys), 0.015, (_SLOTS,)), _SCRIBBLE, shapes)
-    which = random.randint(next(keys), (_SLOTS,), 0, len(characters.boxes))
-    boxes = characters.boxes[which]
-    tall, wide = boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1]
-    scale = height / 20 * jnp.exp(0.1 * random.normal(next(keys), (_SLOTS,)))
-    # Some scenes have all characters of one height, as print has.
-    aspect = jnp.exp(
-        0.15 * random.normal(next(keys), ()) + 0.05 * random.normal(next(keys), (_SLOTS,))
-    )
-    sizes = jnp.stack([scale, scale * aspect], axis=1)
-    widths = jnp.where(shapes < 0, wide * sizes[:, 1], height * jnp.asarray(_WIDTHS)[shapes])
-
-    style = random.randint(next(keys), (), 0, 4)
-    gap = jnp.select(
-        [style == 0, style == 3],
-        [_uniform(next(keys), -0.14, 0.06), _uniform(next(keys), 0.4, 1.2)],
-        _uniform(next(keys), 0.06, 0.4),
-    )
-    space = _chance(next(keys), 0.12, (_SLOTS,)) * _uniform(next(keys), 0.4, 1.2, (_SLOTS,))
-    gaps = height * (gap + 0.05 * random.normal(next(keys), (_SLOTS,)) + space)
-    # What touches does so by its ink; a gap below 0 goes with neighbors of one height.
-    ends = jnp.cumsum(widths + gaps)
-    starts = ends - widths - gaps
-    along = starts + widths / 2 - starts[jnp.clip(row * per_line, 0, _SLOTS - 1)]
-    pitch = height * _uniform(next(keys), 1.05, 1.9)
-    along = jnp.where(
-        cells, column * pitch + 0.08 * height * random.normal(next(keys), (_SLOTS,)), along
-    )
-    ragged = _chance(next(keys), 0.5) * height * random.normal(next(keys), (_SLOTS,))
-    along = jnp.where(cells, along, along + ragged[row])
-    # Digits stand on the line or in the middle of it.
-    drop = jnp.where(shapes < 0, (20 * scale - tall * scale) / 2 * _chance(next(keys), 0.5), 0)
-    across = row * spacing + drop + 0.05 * height * random.normal(next(keys), (_SLOTS,))
-    slope = 0.03 * random.normal(next(keys), (_SLOTS,))[row] * (1 - cells)
-    across = across + slope * along
-    low = jnp.where(used, along - widths / 2, jnp.inf).min(), jnp.where(used, across, jnp.inf).min()
-    high = (
-        jnp.where(used, along + widths / 2, -jnp.inf).max(),
-        jnp.where(used, across, -jnp.inf).max(),
-    )
-    middle = jnp.stack([(low[1] + high[1]) / 2, (low[0] + high[0]) / 2])
-    any_used = used.any()
-    middle = jnp.where(any_used, middle, 0.0)
-    block = jnp.where(
-        any_used, jnp.stack([(high[1] - low[1]) / 2 + height / 2, (high[0] - low[0]) / 2]), height
-    )
-    places = jnp.stack([across, along], axis=1) - middle
-    turned = random.uniform(next(keys), ())
-    angle = jnp.select(
-        [known, turned < 0.3, turned < 0.6],
-        [
-            jnp.deg2rad(3.5) * jnp.clip(random.normal(next(keys), ()), -3, 3),
-            jnp.deg2rad(3.0) * random.normal(next(keys), ()),
-            jnp.deg2rad(_uniform(next(keys), -35, 35)),
-        ],
-        jnp.deg2rad(_uniform(next(keys), -180, 180)),
-    )
-    room = jnp.maximum(SIZE / 2 - block, 0.1 * SIZE)
-    center = SIZE / 2 + room * random.uniform(next(keys), (2,), minval=-1.0, maxval=1.0)
-    return _Layout(
-        known=known,
-        height=height,
-        angle=angle,
-        center=center,
-        pitch=pitch,
-        spacing=spacing,
-        per_line=per_line,
-        lines=lines,
-        cells=cells,
-        block=block,
-        used=used,
-        shapes=shapes,
-        which=which,
-        places=places,
-        sizes=sizes,
-    )
-
-
-_SEGMENTS = 8
-_WIDTHS = np.array([0.5, 0.55, 0.5, 0.12, 0.15, 0.5, 0.12, 0.9], np.float32)
-
-
-def _shape_lines() -> np.ndarray:
-    """Lines that make up each sign: [shapes, lines, 2 ends, 2], in heights of characters."""
-    shapes = [
-        [[(0, -0.25), (0, 0.25)]],
-        [[(0, -0.26), (0, 0.26)], [(-0.26, 0), (0.26, 0)]],
-        [[(-0.14, -0.25), (-0.14, 0.25)], [(0.14, -0.25), (0.14, 0.25)]],
-        [[(0.46, 0), (0.46, 0.01)]],
-        [[(0.42, 0.03), (0.6, -0.07)]],
-        [[(0.62, -0.24), (-0.62, 0.24)]],
-        [[(-0.12, 0), (-0.12, 0.01)], [(0.32, 0), (0.32, 0.01)]],
-        [[(-0.4, -0.4), (0.4, -0.25)], [(0.4, -0.25), (-0.4, -0.1)], [(-0.4, -0.1), (0.4, 0.05)],
-         [(0.4, 0.05), (-0.4, 0.2)], [(-0.4, 0.2), (0.4, 0.4)], [(-0.3, -0.45), (0.1, 0.45)],
-         [(0.4, -0.45), (-0.4, 0.35)], [(0.0, -0.45), (0.1, 0.45)]],
-    ]  # fmt: skip
-    return np.array(
-        [[lines[n % len(lines)] for n in range(_SEGMENTS)] for lines in shapes], np.float32
-    )
-
-
-def _to_segment(row: Array, column: Array, ends: Array) -> Array:
-    """How far places are from a line between two ends."""
-    (r0, c0), (r1, c1) = ends
-    dr, dc = r1 - r0, c1 - c0
-    t = ((row - r0) * dr + (column - c0) * dc) / jnp.maximum(dr**2 + dc**2, 1e-6)
-    t = jnp.clip(t, 0, 1)
-    return jnp.sqrt((row - r0 - t * dr) ** 2 + (column - c0 - t * dc) ** 2 + 1e-9)
-
-
 def _write(
-    key: Array, layout: _Layout, characters: Characters
-) -> tuple[Array, Array, Array, Array]:
-    """Draw the characters: ink, classes, offsets, and which of two pens wrote them."""
+    key: Array, layout: Layout, characters: Characters
+) -> tuple[Array, Array, Array, Array, Array]:
+    """Draw the characters: ink, classes, offsets, middles, and which of two pens wrote them."""
     keys = random.split(key, 13)
-    thin = _chance(keys[12], 0.4)  # strokes of one width, not those of the dataset
-    pen = _uniform(keys[0], 0.025, 0.075) * layout.height  # half of its stroke, and of signs'
-    thick = _uniform(keys[1], 0.5, 1.15)
+    thin = chance(keys[12], 0.4)  # strokes of one width, not those of the dataset
+    pen = uniform(keys[0], 0.015, 0.075) * layout.height  # half of its stroke, and of signs'
+    thick = uniform(keys[1], 0.5, 1.15)
     slant = 0.12 * random.normal(keys[2], ())
-    slants = slant + 0.05 * random.normal(keys[3], (_SLOTS,))
-    angles = layout.angle + 0.05 * random.normal(keys[4], (_SLOTS,))
-    wobble = random.normal(keys[5], (_SLOTS, 2, 2))
-    seconds = _chance(keys[6], 0.5, (_SLOTS,))
-    per_line = _chance(keys[7], 0.5)
-    seconds = jnp.where(per_line, seconds[jnp.arange(_SLOTS) // layout.per_line], seconds)
-    lines = jnp.asarray(_shape_lines())[layout.shapes]
-    scales = jnp.exp(0.22 * random.normal(keys[8], (_SLOTS, 1, 1, 2)))
-    lines = lines * scales + 0.025 * random.normal(keys[9], lines.shape)
-    lines = jnp.where(
-        (layout.shapes == _SCRIBBLE)[:, None, None, None],
-        lines + 0.1 * random.normal(keys[10], lines.shape),
-        lines,
-    )
-    pens = pen * jnp.exp(0.15 * random.normal(keys[11], (_SLOTS,)))
+    slants = slant + 0.05 * random.normal(keys[3], (SLOTS,))
+    angles = layout.angle + 0.05 * random.normal(keys[4], (SLOTS,))
+    wobble = random.normal(keys[5], (SLOTS, 2, 2))
+    seconds = chance(keys[6], 0.5, (SLOTS,))
+    per_line = chance(keys[7], 0.5)
+    seconds = jnp.where(per_line, seconds[jnp.arange(SLOTS) // layout.per_line], seconds)
+    lines = sign_lines(keys[8:11], layout.shapes)
+    pens = pen * jnp.exp(0.15 * random.normal(keys[11], (SLOTS,)))
     dots = (layout.shapes == 3) | (layout.shapes == 6)
     pens = jnp.where(dots, 1.25 * pens, pens)
     cosine, sine = jnp.cos(layout.angle), jnp.sin(layout.angle)
@@ -373,25 +173,10 @@ def _write(
         start = jnp.clip(start, 0, SIZE + _PATCH)
         rows = (start[0] - _PATCH + grid - middle[0])[:, None]
         columns = (start[1] - _PATCH + grid - middle[1])[None, :]
+        glyph = Glyph(which, shape, size, angle, slant, bend, ends, radius, thick, thin)
+        found = draw(characters, glyph, rows, columns, layout.height)
         cosine, sine = jnp.cos(angle), jnp.sin(angle)
-        v, u = cosine * rows + sine * columns, -sine * rows + cosine * columns
-        u = u + slant * v
-        waves = 0.035 * layout.height * bend
-        v, u = (
-            v + waves[0, 0] * jnp.sin(u / layout.height * 3 + 9 * bend[0, 1]),
-            u + waves[1, 0] * jnp.sin(v / layout.height * 3 + 9 * bend[1, 1]),
-        )
-        box = characters.boxes[which]
-        y = v / size[0] + (box[0] + box[2]) / 2 - 0.5
-        x = u / size[1] + (box[1] + box[3]) / 2 - 0.5
-        image = jnp.where(thin, characters.middles[which], characters.distances[which])
-        inside = _bilinear(image, y, x) * (_DEEP / 127)
-        wider = (thick - 1) * 0.75 * characters.depths[which]
-        written = jnp.where(thin, inside * size.mean() + radius, (inside + wider) * size.mean())
-        away = jax.vmap(lambda two: _to_segment(v / layout.height, u / layout.height, two))(ends)
-        drawn = radius - away.min(axis=0) * layout.height
-        found = jnp.clip(jnp.where(shape < 0, written, drawn) + 0.5, 0, 1)
-        kind = jnp.where(shape < 0, CHARACTER, jnp.where(shape == _SCRIBBLE, GROUND, shape + 2))
+        kind = jnp.where(shape < 0, CHARACTER, jnp.where(shape == SCRIBBLE, GROUND, shape + 2))
         # Dots and commas are not where their slot is.
         aside = jnp.where(shape < 0, 0.0, layout.height * ends.mean(axis=(0, 1)))
         down = cosine * aside[0] - sine * aside[1] - rows
@@ -412,20 +197,15 @@ def _write(
     canvas = lax.fori_loop(0, layout.used.sum(), put, canvas)
     canvas = canvas[:, _PATCH:-_PATCH, _PATCH:-_PATCH]
     offsets = jnp.moveaxis(canvas[2:4], 0, -1) / UNIT
-    return canvas[0], canvas[1].astype(jnp.int32), offsets, canvas[4]
-
-
-def _bilinear(image: Array, y: Array, x: Array) -> Array:
-    """Values between pixels; -127 outside."""
-    padded = jnp.pad(image.astype(jnp.float32), 1, constant_values=-127.0)
-    y, x = jnp.clip(y + 1, 0, 28.999), jnp.clip(x + 1, 0, 28.999)
-    top, left = jnp.floor(y).astype(jnp.int32), jnp.floor(x).astype(jnp.int32)
-    dy, dx = y - top, x - left
-    flat = padded.reshape(-1)
-    at = lambda r, c: flat[r * 30 + c]  # noqa: E731
-    upper = at(top, left) * (1 - dx) + at(top, left + 1) * dx
-    lower = at(top + 1, left) * (1 - dx) + at(top + 1, left + 1) * dx
-    return upper * (1 - dy) + lower * dy
+    # Dots and commas are not where their slot is.
+    aside = jnp.where(layout.shapes[:, None] < 0, 0.0, layout.height * lines.mean(axis=(1, 2)))
+    aside = jnp.stack([cosine * aside[:, 0] - sine * aside[:, 1],
+                       sine * aside[:, 0] + cosine * aside[:, 1]], axis=1)  # fmt: skip
+    seen = layout.used & (layout.shapes != SCRIBBLE)
+    places = jnp.where(seen[:, None], middles + aside, -float(SIZE))
+    near = jnp.exp(-0.5 * ((places[..., None] - _BLOCKS) / (_SPREAD * layout.height)) ** 2)
+    heat = jnp.minimum(jnp.einsum("nr,nc->rc", near[:, 0], near[:, 1]), 1)
+    return canvas[0], canvas[1].astype(jnp.int32), offsets, heat, canvas[4]
 
 
 def _color(key: Array, light: Array) -> Array:
@@ -435,7 +215,7 @@ def _color(key: Array, light: Array) -> Array:
     )
     first, second = random.split(key)
     chosen = takes[random.randint(first, (), 0, len(takes))]
-    chosen = jnp.where(_chance(second, 0.5), jnp.ones(3), chosen)
+    chosen = jnp.where(chance(second, 0.5), jnp.ones(3), chosen)
     return jnp.where(light, chosen, 0.6 + 0.4 * chosen)
 
 
@@ -449,7 +229,7 @@ def _coverage(away: Array, half: Array) -> Array:
     return jnp.clip(half - jnp.abs(away) + 0.5, 0, 1)
 
 
-def _coordinates(layout: _Layout, tilt: Array) -> tuple[Array, Array]:
+def _coordinates(layout: Layout, tilt: Array) -> tuple[Array, Array]:
     """Across and along of every pixel, from the center of the block."""
     grid = jnp.arange(SIZE) + 0.5
     rows, columns = (grid - layout.center[0])[:, None], (grid - layout.center[1])[None, :]
@@ -457,13 +237,13 @@ def _coordinates(layout: _Layout, tilt: Array) -> tuple[Array, Array]:
     return cosine * rows + sine * columns, -sine * rows + cosine * columns
 
 
-def _ground(key: Array, layout: _Layout) -> tuple[Array, Array]:
+def _ground(key: Array, layout: Layout) -> tuple[Array, Array]:
     """Draw what is written on, and what else a pen drew: pixels, and the ink of that."""
     keys = iter(random.split(key, 80))
     height = layout.height
-    dark = _chance(next(keys), 0.22)
+    dark = chance(next(keys), 0.22)
     tint = 0.05 * random.normal(next(keys), (3,))
-    paper = jnp.where(dark, _uniform(next(keys), 0.04, 0.35), _uniform(next(keys), 0.62, 1.0))
+    paper = jnp.where(dark, uniform(next(keys), 0.04, 0.35), uniform(next(keys), 0.62, 1.0))
     paper = jnp.clip(paper + tint, 0.02, 1)
     paper = paper * (
         1 + 0.02 * _noise(next(keys), 64)[..., None] + 0.04 * _noise(next(keys), 9)[..., None]
@@ -472,18 +252,18 @@ def _ground(key: Array, layout: _Layout) -> tuple[Array, Array]:
 
     def draw(pixels: Array, covered: Array, key: Array, low: float, high: float) -> Array:
         color, strength = random.split(key)
-        strength = _uniform(strength, low, high)
+        strength = uniform(strength, low, high)
         takes = _color(color, light) * strength * covered[..., None]
         return jnp.where(light, pixels * (1 - takes), pixels + (1 - pixels) * takes)
 
     across, along = _coordinates(layout, 0.01 * random.normal(next(keys), ()))
-    bent = across + 2.0 * _uniform(next(keys), 0, 1) * jnp.sin(
-        along / 60 + _uniform(next(keys), 0, 6)
+    bent = across + 2.0 * uniform(next(keys), 0, 1) * jnp.sin(
+        along / 60 + uniform(next(keys), 0, 6)
     )
     # Ruled or squared paper.
-    period = height * jnp.exp(_uniform(next(keys), np.log(0.3), np.log(2.2)))
-    phase = _uniform(next(keys), 0, 1)
-    half = _uniform(next(keys), 0.25, 1.1) * jnp.clip(height / 40, 0.6, 1.2)
+    period = height * jnp.exp(uniform(next(keys), np.log(0.3), np.log(2.2)))
+    phase = uniform(next(keys), 0, 1)
+    half = uniform(next(keys), 0.25, 1.1) * jnp.clip(height / 40, 0.6, 1.2)
 
     def nearest(x: Array) -> Array:
         turns = x / period + phase
@@ -493,8 +273,8 @@ def _ground(key: Array, layout: _Layout) -> tuple[Array, Array]:
     squared = jnp.maximum(level, _coverage(nearest(along), half))
     kind = random.uniform(next(keys), ())
     ruling = jnp.select([kind < 0.2, kind < 0.35], [level, squared], 0.0)
-    margin = _coverage(along + layout.block[1] + _uniform(next(keys), -1, 2) * height, half)
-    ruling = jnp.maximum(ruling, (kind < 0.25) * _chance(next(keys), 0.3) * margin)
+    margin = _coverage(along + layout.block[1] + uniform(next(keys), -1, 2) * height, half)
+    ruling = jnp.maximum(ruling, (kind < 0.25) * chance(next(keys), 0.3) * margin)
     pixels = draw(paper, ruling, next(keys), 0.08, 0.7)
     # Boxes, a comb, or a table around the characters.
     first = -layout.block + jnp.stack([height / 2, height / 2])
@@ -503,13 +283,13 @@ def _ground(key: Array, layout: _Layout) -> tuple[Array, Array]:
     column = jnp.clip(jnp.round((along + origin) / layout.pitch), -1, layout.per_line)
     y, x = across - first[0] - row * layout.spacing, along + origin - column * layout.pitch
     tall = jnp.minimum(
-        layout.spacing * _uniform(next(keys), 0.42, 0.5), height * _uniform(next(keys), 0.62, 1.2)
+        layout.spacing * uniform(next(keys), 0.42, 0.5), height * uniform(next(keys), 0.62, 1.2)
     )
-    wide = layout.pitch * jnp.where(_chance(next(keys), 0.5), 0.5, _uniform(next(keys), 0.42, 0.5))
+    wide = layout.pitch * jnp.where(chance(next(keys), 0.5), 0.5, uniform(next(keys), 0.42, 0.5))
     edge = jnp.maximum(jnp.abs(y) - tall, jnp.abs(x) - wide)
-    half = _uniform(next(keys), 0.4, 1.6) * jnp.clip(height / 40, 0.6, 1.3)
+    half = uniform(next(keys), 0.4, 1.6) * jnp.clip(height / 40, 0.6, 1.3)
     box = _coverage(edge, half)
-    reach = tall * _uniform(next(keys), -0.6, 0.9)
+    reach = tall * uniform(next(keys), -0.6, 0.9)
     comb = jnp.maximum(
         _coverage(y - tall, half),
         _coverage(jnp.abs(x) - wide, half) * (y > reach) * (y < tall + half),
@@ -517,59 +297,59 @@ def _ground(key: Array, layout: _Layout) -> tuple[Array, Array]:
     comb = jnp.where(jnp.abs(x) < wide + 2, comb, 0)
     inside = (row >= 0) & (row < layout.lines) & (column >= 0) & (column < layout.per_line)
     style = random.uniform(next(keys), ())
-    form = jnp.select([style < 0.6, style < 0.95], [box, comb], 0.0) * inside * layout.cells
+    form = jnp.select([style < 0.5, style < 0.95], [box, comb], 0.0) * inside * layout.cells
     pixels = draw(pixels, form, next(keys), 0.25, 1.0)
     # Around it: a table under the sheet, the frame of a board.
     tilted = _coordinates(layout, 0.06 * random.normal(next(keys), ()))
-    room = layout.block + height * _uniform(next(keys), 0.3, 2.0, (2,))
+    room = layout.block + height * uniform(next(keys), 0.3, 2.0, (2,))
     sides = random.uniform(next(keys), (2, 2)) * height
     outside = jnp.maximum(
         jnp.maximum(tilted[0] - room[0] - sides[0, 0], -room[0] - sides[0, 1] - tilted[0]),
         jnp.maximum(tilted[1] - room[1] - sides[1, 0], -room[1] - sides[1, 1] - tilted[1]),
     )
-    table = _uniform(next(keys), 0.05, 0.9) + 0.12 * random.normal(next(keys), (3,))
+    table = uniform(next(keys), 0.05, 0.9) + 0.12 * random.normal(next(keys), (3,))
     grain = jnp.stack([_noise(next(keys), 6) + 0.5 * _noise(next(keys), 40)] * 3, axis=-1)
-    table = jnp.clip(table + _uniform(next(keys), 0, 0.08) * grain, 0, 1)
-    stripes = 1 - 0.25 * _chance(next(keys), 0.3) * (
-        jnp.sin(tilted[1] / _uniform(next(keys), 2, 12)) > 0.8
+    table = jnp.clip(table + uniform(next(keys), 0, 0.08) * grain, 0, 1)
+    stripes = 1 - 0.25 * chance(next(keys), 0.3) * (
+        jnp.sin(tilted[1] / uniform(next(keys), 2, 12)) > 0.8
     )
     table = table * stripes[..., None]
-    frame = jnp.clip(_uniform(next(keys), 0.1, 0.95) + 0.15 * random.normal(next(keys), (3,)), 0, 1)
-    framed = _uniform(next(keys), 2, 14) * _chance(next(keys), 0.5)
+    frame = jnp.clip(uniform(next(keys), 0.1, 0.95) + 0.15 * random.normal(next(keys), (3,)), 0, 1)
+    framed = uniform(next(keys), 2, 14) * chance(next(keys), 0.5)
     beyond = jnp.where((outside < framed)[..., None], frame, table)
-    shade = 1 - _uniform(next(keys), 0, 0.6) * jnp.exp(
-        -jnp.maximum(outside, 0) / _uniform(next(keys), 1, 6)
+    shade = 1 - uniform(next(keys), 0, 0.6) * jnp.exp(
+        -jnp.maximum(outside, 0) / uniform(next(keys), 1, 6)
     )
-    lying = _chance(next(keys), 0.35)
+    lying = chance(next(keys), 0.35)
     away = jnp.clip(outside + 0.5, 0, 1)[..., None] * lying
     pixels = pixels * (1 - away) + beyond * shade[..., None] * away
     # Stains.
     for _ in range(2):
         place = random.uniform(next(keys), (2,), maxval=float(SIZE))
-        radii = height * _uniform(next(keys), 0.15, 1.5, (2,))
+        radii = height * uniform(next(keys), 0.15, 1.5, (2,))
         grid = jnp.arange(SIZE) + 0.5
         far = jnp.sqrt(
             ((grid - place[0]) / radii[0])[:, None] ** 2 + ((grid - place[1]) / radii[1])[None] ** 2
         )
         far = far + 0.15 * _noise(next(keys), 24)
-        soft = jax.nn.sigmoid((1 - far) * _uniform(next(keys), 3, 30)) * _chance(next(keys), 0.12)
+        soft = jax.nn.sigmoid((1 - far) * uniform(next(keys), 3, 30)) * chance(next(keys), 0.12)
         pixels = draw(pixels, soft, next(keys), 0.1, 0.9)
     # Lines that a pen drew: below, through, around.
-    half = height * _uniform(next(keys), 0.025, 0.08)
+    half = height * uniform(next(keys), 0.025, 0.08)
     below = (first[0] + random.randint(next(keys), (), 0, 8) % layout.lines * layout.spacing
-             + height * _uniform(next(keys), 0.56, 0.85))  # fmt: skip
+             + height * uniform(next(keys), 0.56, 0.85))  # fmt: skip
     sloping = 0.03 * random.normal(next(keys), ()) * along + 0.03 * height * jnp.sin(
-        along / height * 2 + _uniform(next(keys), 0, 6)
+        along / height * 2 + uniform(next(keys), 0, 6)
     )
     ends = layout.block[1] * random.uniform(next(keys), (2,), minval=0.4, maxval=1.3)
     within = (along > -ends[0]) & (along < ends[1])
     stroke = _coverage(across - below + sloping, half) * within
     through = _coverage(across - below + height * 0.7 + sloping, half) * within
-    radii = layout.block * _uniform(next(keys), 1.1, 1.5) + height * 0.4
+    radii = layout.block * uniform(next(keys), 1.1, 1.5) + height * 0.4
     ring = (jnp.sqrt((across / radii[0]) ** 2 + (along / radii[1]) ** 2 + 1e-6) - 1) * radii.min()
     around = jnp.maximum(jnp.abs(across) - radii[0], jnp.abs(along) - radii[1])
     # Its ends may be turned up, as a bracket's, or be an arrow's head.
-    rise = height * _uniform(next(keys), 0.1, 0.4)
+    rise = height * uniform(next(keys), 0.1, 0.4)
     up = _coverage(jnp.minimum(jnp.abs(along + ends[0]), jnp.abs(along - ends[1])), half)
     up = up * (across < below) * (across > below - rise)
     head = _coverage((jnp.abs(across - below) - 0.7 * (ends[1] - along)) * 0.8, half) * within
@@ -594,11 +374,13 @@ def _ink(key: Array, pixels: Array, ink: Array, rest: Array, second: Array) -> A
     ground = jnp.sum(pixels * inside, axis=(0, 1)) / jnp.maximum(inside.sum(), 1)
     light = ground.mean() > 0.45
     one, two = _color(keys[0], light), _color(keys[1], light)
-    first = _uniform(keys[2], 0.4, 1.0) * one
-    other = jnp.where(_chance(keys[3], 0.3), _uniform(keys[4], 0.4, 1.0) * two, first)
+    weak, strong = random.split(keys[2])
+    strength = jnp.where(chance(weak, 0.15), uniform(strong, 0.25, 0.45), uniform(strong, 0.4, 1))
+    first = strength * one
+    other = jnp.where(chance(keys[3], 0.3), uniform(keys[4], 0.4, 1.0) * two, first)
     takes = jnp.where((second > 0.5)[..., None], other, first)
-    texture = 1 - _uniform(keys[5], 0, 0.5) * jnp.clip(0.5 + 0.7 * _noise(keys[6], 128), 0, 1)
-    texture = jnp.where(_chance(keys[7], 0.4), texture, 1.0)
+    texture = 1 - uniform(keys[5], 0, 0.5) * jnp.clip(0.5 + 0.7 * _noise(keys[6], 128), 0, 1)
+    texture = jnp.where(chance(keys[7], 0.4), texture, 1.0)
     takes = takes * (jnp.maximum(ink, rest) * texture)[..., None]
     return jnp.where(light, pixels * (1 - takes), pixels + (1 - pixels) * takes)
 
@@ -607,36 +389,34 @@ def _light(key: Array, pixels: Array) -> Array:
     """Light the page, and take a picture of it."""
     keys = iter(random.split(key, 20))
     grid = jnp.linspace(-1, 1, SIZE)
-    fall = random.normal(next(keys), (2,)) * _uniform(next(keys), 0, 0.3)
+    fall = random.normal(next(keys), (2,)) * uniform(next(keys), 0, 0.3)
     light = 1 + fall[0] * grid[:, None] + fall[1] * grid[None]
     light = light * (1 + 0.08 * _noise(next(keys), 4))
-    way = _uniform(next(keys), 0, 6.3)
-    edge = (
-        jnp.cos(way) * grid[:, None] + jnp.sin(way) * grid[None] - _uniform(next(keys), -0.7, 0.7)
-    )
-    shadow = jax.nn.sigmoid(edge * jnp.exp(_uniform(next(keys), 1.0, 4.0)))
-    light = light * (1 - shadow * _uniform(next(keys), 0.1, 0.55) * _chance(next(keys), 0.35))
+    way = uniform(next(keys), 0, 6.3)
+    edge = jnp.cos(way) * grid[:, None] + jnp.sin(way) * grid[None] - uniform(next(keys), -0.7, 0.7)
+    shadow = jax.nn.sigmoid(edge * jnp.exp(uniform(next(keys), 1.0, 4.0)))
+    light = light * (1 - shadow * uniform(next(keys), 0.1, 0.55) * chance(next(keys), 0.35))
     pixels = pixels * jnp.clip(light, 0.15, 1.6)[..., None]
     dim = jnp.where(
-        _chance(next(keys), 0.25), _uniform(next(keys), 0.3, 0.65), _uniform(next(keys), 0.75, 1.1)
+        chance(next(keys), 0.25), uniform(next(keys), 0.3, 0.65), uniform(next(keys), 0.75, 1.1)
     )
     pixels = jnp.clip(pixels * dim, 0, 1)
-    sigma = _uniform(next(keys), 0.2, 1.3)
+    sigma = uniform(next(keys), 0.2, 1.3)
     apart = jnp.arange(SIZE)[:, None] - jnp.arange(SIZE)
     blur = jnp.exp(-0.5 * (apart / sigma) ** 2)
     blur = blur / blur.sum(axis=1, keepdims=True)
     pixels = jnp.einsum("hi,ijc,wj->hwc", blur, pixels, blur)
-    noise = dim * _uniform(next(keys), 0, 0.045) * random.normal(next(keys), (SIZE, SIZE, 1))
-    colored = dim * _uniform(next(keys), 0, 0.03) * random.normal(next(keys), (SIZE, SIZE, 3))
+    noise = dim * uniform(next(keys), 0, 0.045) * random.normal(next(keys), (SIZE, SIZE, 1))
+    colored = dim * uniform(next(keys), 0, 0.03) * random.normal(next(keys), (SIZE, SIZE, 3))
     return jnp.clip(pixels + noise + colored, 0, 1)
 
 
-def _crop(key: Array, ink: Array, layout: _Layout) -> Array:
+def _crop(key: Array, ink: Array, layout: Layout) -> Array:
     """Where the picture is: all of the scene, or a part around what is written."""
     keys = random.split(key, 4)
-    margins = layout.height * jnp.exp(_uniform(keys[0], np.log(0.03), np.log(2.5), (4,)))
-    margins = jnp.where(_chance(keys[1], 0.5), margins[0], margins)
-    near = _chance(keys[2], 0.4)
+    margins = layout.height * jnp.exp(uniform(keys[0], np.log(0.03), np.log(2.5), (4,)))
+    margins = jnp.where(chance(keys[1], 0.5), margins[0], margins)
+    near = chance(keys[2], 0.4)
     grid = jnp.arange(SIZE)
     inked = ink > 0.3
     rows, columns = inked.any(axis=1), inked.any(axis=0)

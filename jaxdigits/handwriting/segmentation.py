@@ -51,7 +51,7 @@ class Character:
         line: the number of its line of text, from 0.
         after_space: whether there is a space before it in its line.
         ink: its own ink, bright on 0, with a margin around the box.
-        sign: which of `jaxdigits.handwriting.scenes.SIGNS` it is; empty for a character.
+        sign: which of `jaxdigits.handwriting.glyphs.SIGNS` it is; empty for a character.
         certainty: 0..1, that it is that sign, or a character.
     """
 
@@ -64,6 +64,11 @@ class Character:
     ink: Gray
     sign: str = ""
     certainty: float = 1.0
+
+    def holds(self, other: "Character") -> bool:
+        """Whether the middle of another one is in its box."""
+        row, column = (other.top + other.bottom) / 2, (other.left + other.right) / 2
+        return self.top < row < self.bottom and self.left < column < self.right
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,9 +6,10 @@ from drawn import canvas, photo
 
 import jaxdigits as jd
 from jaxdigits.errors import DataError
-from jaxdigits.handwriting import page
-from jaxdigits.handwriting.page import Mark, Seen
-from jaxdigits.handwriting.scenes import NUM_CLASSES, SIGNS
+from jaxdigits.handwriting import marks, page
+from jaxdigits.handwriting.glyphs import SIGNS
+from jaxdigits.handwriting.marks import Mark, Seen
+from jaxdigits.handwriting.scenes import NUM_CLASSES
 
 
 def colored(gray: np.ndarray) -> np.ndarray:
@@ -23,12 +24,15 @@ def seen_of(
     shares = np.zeros((*labels.shape, NUM_CLASSES), np.float32)
     shares[..., 0] = labels == 0
     points = np.zeros((*labels.shape, 2), np.float32)
+    likely = np.zeros(labels.shape, np.float32)
     for number, middle in middles.items():
+        row, column = (int(place) // 2 * 2 for place in middle)
+        likely[row : row + 2, column : column + 2] = 1
         shares[labels == number, classes.get(number, 1)] = 1
         points[labels == number] = middle
     up = np.zeros_like(points)
     up[..., 0] = 1
-    return Seen(shares, points, up)
+    return Seen(shares, points, likely, up)
 
 
 def test_marks_that_touch_are_told_apart_by_where_they_point() -> None:
@@ -36,24 +40,24 @@ def test_marks_that_touch_are_told_apart_by_where_they_point() -> None:
     labels = np.zeros((64, 96), int)
     labels[10:44, 20:28], labels[10:44, 28:36], labels[40:44, 60:64] = 1, 2, 3
     seen = seen_of(labels, {1: (27, 24), 2: (27, 32), 3: (42, 62)}, {3: 2 + SIGNS.index(".")})
-    found = sorted(page.marks(seen, 34.0), key=lambda mark: mark.left)
+    found = sorted(marks.marks(seen, 34.0), key=lambda mark: mark.left)
     boxes = [(mark.top, mark.left, mark.bottom, mark.right) for mark in found]
     assert boxes == [(10, 20, 44, 28), (10, 28, 44, 36), (40, 60, 44, 64)]
     assert [mark.sign for mark in found] == ["", "", "."]
     assert all((mark.ink == 1).all() for mark in found)
-    assert page.usual_size(found) == 34
+    assert marks.usual_size(found) == 34
 
 
 def test_no_ink_gives_no_marks() -> None:
     """Where nothing is written there is nothing to find."""
-    assert page.marks(seen_of(np.zeros((32, 32), int), {}, {}), 34.0) == []
+    assert marks.marks(seen_of(np.zeros((32, 32), int), {}, {}), 34.0) == []
 
 
 def test_pieces_that_point_to_one_place_are_one_character() -> None:
     """The bar of a 5 and its body, 4 pixels apart."""
     labels = np.zeros((64, 64), int)
     labels[10:14, 20:40] = labels[18:44, 20:40] = 1
-    (mark,) = page.marks(seen_of(labels, {1: (27, 30)}, {}), 34.0)
+    (mark,) = marks.marks(seen_of(labels, {1: (27, 30)}, {}), 34.0)
     assert (mark.top, mark.left, mark.bottom, mark.right) == (10, 20, 44, 40)
     assert (mark.ink[4:8] == 0).all()
 
@@ -64,17 +68,17 @@ def test_tiles_cover_a_picture(shape: tuple[int, int], monkeypatch: pytest.Monke
 
     def apply(params: object, tile: np.ndarray) -> np.ndarray:
         del params
-        assert tile.shape == (page.TILE, page.TILE, 4)
+        assert tile.shape == (marks.TILE, marks.TILE, 4)
         red = tile[..., :1] / 255
-        rest = [0 * red] * (NUM_CLASSES - 2) + [0 * red + 8] * 4
+        rest = [0 * red] * (NUM_CLASSES - 2) + [0 * red + 8] * 5
         return np.concatenate([1 - red, red, *rest], axis=-1).astype(np.float32)
 
-    monkeypatch.setattr(page, "_apply", apply)
+    monkeypatch.setattr(marks, "_apply", apply)
     pixels = np.random.default_rng(0).integers(0, 256, (*shape, 4), np.uint8)
-    seen = page.see(None, pixels)
+    seen = marks.see(None, pixels)
     np.testing.assert_allclose(seen.ink, pixels[..., 0] / 255, atol=1e-5)
     # Of each block of 2x2 the middle, and 8 pixels.
-    np.testing.assert_allclose(seen.middles[:4:3, :4:3], [[(9, 9), (9, 11)], [(11, 9), (11, 11)]])
+    np.testing.assert_allclose(seen.points[:4:3, :4:3], [[(9, 9), (9, 11)], [(11, 9), (11, 11)]])
 
 
 @pytest.mark.parametrize("degrees", [-170, -90, -20, 0, 5, 90])
@@ -86,7 +90,7 @@ def test_the_turn_is_that_of_the_ink(degrees: float) -> None:
     angle = np.radians(degrees)
     seen.up[:] = (-np.cos(angle), -np.sin(angle))
     seen.up[8:24, 8:24] = (0.3 * np.cos(angle), 0.3 * np.sin(angle))
-    assert page.turn(seen) == pytest.approx(degrees, abs=1e-3)
+    assert marks.turn(seen) == pytest.approx(degrees, abs=1e-3)
 
 
 def test_a_page_is_turned_whole() -> None:
@@ -104,7 +108,7 @@ def test_lines_and_spaces() -> None:
     def mark(top: int, left: int, height: int = 34, width: int = 20, sign: str = "") -> Mark:
         ink = np.ones((height, width), np.float32)
         return Mark(
-            top, left, top + height, left + width, ink, sign, 0.9, np.pad(ink, page.MARGIN) < 0
+            top, left, top + height, left + width, ink, sign, 0.9, np.pad(ink, marks.MARGIN) < 0
         )
 
     found = [
@@ -121,7 +125,7 @@ def test_lines_and_spaces() -> None:
     assert [c.sign for c in characters] == ["", "", ".", "", "", ""]
     last = characters[-1]
     assert (last.top, last.left, last.bottom, last.right) == (36, 12, 53, 22)
-    assert last.ink.shape == (34 + 2 * page.MARGIN, 20 + 2 * page.MARGIN)
+    assert last.ink.shape == (34 + 2 * marks.MARGIN, 20 + 2 * marks.MARGIN)
 
 
 def test_ink_is_as_fine_as_the_picture_and_has_its_own_color() -> None:
@@ -131,7 +135,7 @@ def test_ink_is_as_fine_as_the_picture_and_has_its_own_color() -> None:
     picture[41:159, 101:119] = 30, 40, 160
     labels = np.zeros((50, 50), int)
     labels[10:40, 15:20], labels[10:40, 25:30] = 1, 2
-    found = page.marks(seen_of(labels, {1: (25, 17.5), 2: (25, 27.5)}, {}), 34.0)
+    found = marks.marks(seen_of(labels, {1: (25, 17.5), 2: (25, 27.5)}, {}), 34.0)
     for mark, left in zip(sorted(found, key=lambda mark: mark.left), (60, 100), strict=True):
         ink = page._own_ink(mark, 0.25, picture)
         assert ink.shape == (120 + 32, 20 + 32)
@@ -179,9 +183,19 @@ def test_a_minus_is_no_digit() -> None:
     assert [found.sign for found in reading.characters] == ["", "", "-", ""]
 
 
-def test_there_are_two_ways_to_find() -> None:
+def test_there_are_three_ways_to_find() -> None:
     """Another one is refused."""
     with pytest.raises(
-        jd.errors.ConfigError, match="find must be one of strokes, network, not 'x'"
+        jd.errors.ConfigError, match="find must be one of auto, strokes, network, not 'x'"
     ):
         jd.handwriting.read(np.full((9, 9, 3), 255, np.uint8), jd.load("digits"), find="x")
+
+
+def test_auto_takes_what_reads_more_clearly() -> None:
+    """A drawing by its strokes, a turned page by the network; nothing is nothing in all ways."""
+    run = jd.load("digits")
+    drawing, page = colored(canvas("5", 0)), np.ascontiguousarray(np.rot90(photo(["2457"], 0)))
+    assert jd.handwriting.read(drawing, run, find="auto").text == "5"
+    assert jd.handwriting.read(page, run, find="auto").text.replace(" ", "") == "2457"
+    with pytest.raises(DataError, match="there is no writing in it"):
+        jd.handwriting.read(np.full((90, 90, 3), 255, np.uint8), run, find="auto")

@@ -6,17 +6,18 @@ import numpy as np
 import pytest
 
 import jaxdigits as jd
-from jaxdigits.handwriting import page_network, scenes
+from jaxdigits.handwriting import glyphs, page_network, scenes
+from jaxdigits.handwriting.scene_layout import SIZE
 
 
 @pytest.fixture(scope="module")
-def characters() -> scenes.Characters:
+def characters() -> glyphs.Characters:
     """Digits that come with the package."""
-    return scenes.prepare(jd.data.load("digits", "train").images[:100])
+    return glyphs.prepare(jd.data.load("digits", "train").images[:100])
 
 
 @pytest.fixture(scope="module")
-def drawn(characters: scenes.Characters) -> tuple[np.ndarray, scenes.Truth]:
+def drawn(characters: glyphs.Characters) -> tuple[np.ndarray, scenes.Truth]:
     """Twelve scenes and their truth."""
     keys = jax.random.split(jax.random.key(3), 12)
     draw = jax.jit(lambda keys: jax.lax.map(lambda key: scenes.scene(key, characters), keys))
@@ -28,7 +29,7 @@ def test_distances_of_a_bar() -> None:
     """A bar 6 pixels wide is 3 deep; its box is where it is; far away is -4 pixels."""
     image = np.zeros((1, 28, 28), np.uint8)
     image[0, 4:24, 11:17] = 255
-    found = scenes.prepare(image)
+    found = glyphs.prepare(image)
     np.testing.assert_allclose(found.boxes[0], [4, 11, 24, 17], atol=0.34)
     assert 2.5 <= float(found.depths[0]) <= 3.1
     distances = np.asarray(found.distances[0], np.float32) * 4 / 127
@@ -36,7 +37,31 @@ def test_distances_of_a_bar() -> None:
     assert distances[14, 0] == -4
 
 
-def test_a_scene_is_a_function_of_its_key(characters: scenes.Characters) -> None:
+def test_how_far_characters_are_apart_that_touch() -> None:
+    """An L and a 7 reach over each other; bars do not; what never meets stands side by side."""
+    images = np.zeros((3, 28, 28), np.uint8)
+    images[0, 4:24, 4:8] = images[0, 20:24, 4:20] = 255  # an L
+    images[1, 4:8, 4:20] = images[1, 4:24, 16:20] = 255  # a 7
+    images[2, 4:24, 12:16] = 255  # a bar
+    found = glyphs.prepare(images)
+    widths = found.boxes[:, 3] - found.boxes[:, 1]
+
+    def reach(*order: int) -> float:
+        chosen = jnp.array(order)
+        return float(
+            glyphs.reach(
+                found.edges[chosen], found.boxes[chosen], jnp.zeros(len(order)),
+                jnp.ones((len(order), 2)), widths[chosen], jnp.asarray(20.0),
+                jnp.ones(len(order), bool),
+            )[0]
+        )  # fmt: skip
+
+    assert reach(2, 2) == pytest.approx(4, abs=0.4)
+    assert reach(0, 2) == pytest.approx(10, abs=0.4)  # the L's foot meets the bar
+    assert reach(0, 1) == pytest.approx(0.3 * 16, abs=0.2)  # 4, but they do not hide each other
+
+
+def test_a_scene_is_a_function_of_its_key(characters: glyphs.Characters) -> None:
     """The same key gives the same scene, another key another one."""
     draw = jax.jit(lambda key: scenes.scene(key, characters)[0])
     first, again, other = (np.asarray(draw(jax.random.key(seed))) for seed in (0, 0, 1))
@@ -59,6 +84,11 @@ def test_the_truth_fits_together(drawn: tuple[np.ndarray, scenes.Truth]) -> None
         places = np.argwhere(inked) + 0.5 + scenes.UNIT * truth.offsets[number][inked]
         # All pixels of a character point to one place, to a tenth of a pixel.
         assert len(np.unique(np.round(places, 1), axis=0)) < 0.3 * max(len(places), 10)
+        # And if that is within the picture, it is one of the middles.
+        near = truth.middles[number]
+        within = ((places >= 0) & (places < SIZE)).all(axis=1)
+        rows, columns = (places[within] / 2).astype(int).T
+        assert near.min() < 0 or (near[rows, columns] > 0.4).all()
 
 
 def test_ink_differs_from_what_is_around_it(drawn: tuple[np.ndarray, scenes.Truth]) -> None:

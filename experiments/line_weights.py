@@ -1,0 +1,152 @@
+"""The network that reads lines without cutting them: trained on lines made as it learns.
+
+    python experiments/line_weights.py --manual-dir FOLDER --out runs/lines
+
+As in `page_weights.py` a network judges itself: its two classes are `read`, with the probability
+of the text that is there, and `misread`, so the cross-entropy is the CTC loss. A line is the image
+of an example, its symbols a second channel; those to train on are made by `augment`.
+
+Characters are those of the training images. Nothing is chosen by the test images.
+"""
+
+import argparse
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from jaxdigits.environment import prepare_jax
+
+prepare_jax()
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array, Float, Key
+
+import jaxdigits as jd
+from jaxdigits.files import atomic_write
+from jaxdigits.handwriting import line_network
+from jaxdigits.handwriting.glyphs import prepare
+from jaxdigits.handwriting.line_network import BLANK, HEIGHT, SYMBOLS
+from jaxdigits.handwriting.line_scenes import MOST, WIDTH, Line, line
+from jaxdigits.models import Model, count_params
+from jaxdigits.runs.folder import PARAMS_FILE, WEIGHTS, save_params
+
+EACH = 50_000
+"""Digits, and letters, to choose from."""
+
+STEPS, VALIDATION = 128, 1024
+"""Steps in what `fit` takes for an epoch, and lines that are kept to validate on."""
+
+CLASSES = ("misread", "read")
+
+
+def pack(found: Line) -> Float[Array, "32 192 2"]:
+    """A line and its symbols as one image, of 0..1."""
+    symbols = jnp.zeros((HEIGHT, WIDTH)).at[0, :MOST].set(found.symbols / len(SYMBOLS))
+    return jnp.stack([found.ink, symbols], axis=-1)
+
+
+def judge(params: Any, packed: Float[Array, "n 32 192 2"]) -> Float[Array, "n 2"]:
+    """The logarithms of the probabilities that lines are misread and read."""
+    symbols = jnp.round(packed[:, 0, :MOST, 1] * len(SYMBOLS)).astype(jnp.int32)
+    logits = line_network.apply(params, packed[..., 0])
+    places, rest = jnp.zeros(logits.shape[:2]), (symbols == BLANK).astype(jnp.float32)
+    loss = jnp.maximum(optax.ctc_loss(logits, places, symbols, rest, blank_id=BLANK), 1e-6)
+    return jnp.stack([jnp.log(-jnp.expm1(-loss)), -loss], axis=-1)
+
+
+def make_lines(
+    images: Mapping[str, np.ndarray], labels: np.ndarray
+) -> Callable[[Key[Array, ""], Array], Float[Array, "n 32 192 2"]]:
+    """Make lines in place of images, whatever these are."""
+    characters = prepare(np.concatenate(list(images.values())))
+    numbers = jnp.asarray(labels)
+
+    def augment(key: Key[Array, ""], images: Array) -> Array:
+        keys = jax.random.split(key, len(images))
+        return jax.lax.map(lambda key: pack(line(key, characters, numbers)), keys)
+
+    return augment
+
+
+def load(folders: Mapping[str, Path | None], rng: np.random.Generator) -> Callable:
+    """What makes lines of training digits and letters."""
+    images, labels = {}, []
+    for name in ("mnist", "emnist/letters"):
+        dataset = jd.data.load(name, "train", **folders)
+        chosen = rng.permutation(len(dataset.images))[:EACH]
+        images[name] = dataset.images[chosen]
+        numbers = np.array([SYMBOLS.index(text) for text in dataset.class_names])
+        labels.append(numbers[dataset.labels[chosen]])
+    return make_lines(images, np.concatenate(labels).astype(np.int32))
+
+
+def main() -> None:
+    """Train, and write the parameters and a card."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
+    parser.add_argument("--steps", type=int, default=5_120)
+    parser.add_argument("--batch-size", type=int, default=64)
+    parser.add_argument("--learning-rate", type=float, default=3e-3)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--data-dir", type=Path)
+    parser.add_argument("--manual-dir", type=Path, help="a folder with downloaded files")
+    parser.add_argument("--out", type=Path, default=Path("runs/lines"))
+    parser.add_argument("--weights", type=Path, default=WEIGHTS / "lines")
+    arguments = parser.parse_args()
+    folders = {"data_dir": arguments.data_dir, "manual_dir": arguments.manual_dir}
+    make = load(folders, np.random.default_rng(arguments.seed))
+    count, size = STEPS * arguments.batch_size, (HEIGHT, WIDTH, 2)
+    blank = jd.data.Examples(np.zeros((count, *size), np.uint8), np.ones(count, np.int32))
+    kept = np.asarray(jax.jit(make)(jax.random.key(1_000_000), np.zeros(VALIDATION)))
+    kept = jd.data.Examples(np.round(255 * kept).astype(np.uint8), np.ones(VALIDATION, np.int32))
+    splits = jd.data.from_arrays("lines", blank, kept, CLASSES, validation=kept)
+    epochs = -(-arguments.steps // STEPS)
+    config = jd.TrainConfig(
+        epochs=epochs,
+        batch_size=arguments.batch_size,
+        ema_decay=0.999,
+        seed=arguments.seed,
+        scale="unit",
+    )
+    schedule = optax.cosine_onecycle_schedule(
+        epochs * STEPS, arguments.learning_rate, pct_start=0.05
+    )
+    optimizer = optax.chain(
+        optax.clip_by_global_norm(1.0), optax.adamw(schedule, weight_decay=1e-4)
+    )
+    run = jd.fit(
+        config,
+        splits,
+        model=Model(line_network.init, judge),
+        optimizer=optimizer,
+        augment=make,
+        devices=min(len(jax.devices()), 2),
+        folder=arguments.out,
+        resume=True,
+        progress=True,
+    )
+    arguments.weights.mkdir(parents=True, exist_ok=True)
+    save_params(run.params, arguments.weights / PARAMS_FILE, np.float16)
+    results = run.results["validation"]
+    rows = {
+        "reads": " ".join(SYMBOLS[1:]) + " in lines; a letter stands for both of its cases",
+        "network": f"{count_params(run.params):,} parameters, as float16; "
+        "`jaxdigits/handwriting/line_network.py`",
+        "data": f"lines of `jaxdigits/handwriting/line_scenes.py`, with {EACH:,} training digits "
+        f"of MNIST and {EACH:,} training letters of EMNIST",
+        "recipe": f"`python experiments/line_weights.py`: {epochs * STEPS:,} steps of "
+        f"{config.batch_size} lines, {(run.seconds or {})['train'] / 60:.0f} minutes",
+        "seed": f"{config.seed}, the only one",
+        "validation": f"loss {results['loss']:.3f} a line; {results['accuracy']:.0%} of "
+        f"{VALIDATION} lines get more than half of the probability",
+    }
+    table = "\n".join(f"| {what} | {value} |" for what, value in rows.items())
+    with atomic_write(arguments.weights / "CARD.md") as path:
+        path.write_text(f"# The line network\n\n| | |\n|---|---|\n{table}\n")
+    print(f"written to {arguments.weights}: {run}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,55 @@
+"""Which way up a page is."""
+
+import numpy as np
+import pytest
+from drawn import canvas
+
+from jaxdigits.handwriting import turns
+from jaxdigits.handwriting.segmentation import Character
+
+
+def character(top: int, left: int, ink: np.ndarray | None = None, sign: str = "") -> Character:
+    ink = np.zeros((30, 20), np.uint8) if ink is None else ink
+    return Character(top, left, top + 30, left + 20, 0, False, ink, sign)
+
+
+def test_drawn_digits_are_seen_in_all_turns() -> None:
+    """Of those that are no others when they are turned, nearly all."""
+    digits = {name: 255 - canvas(name, 0, pen=8) for name in "23457"}
+    right = [
+        turns.turns([np.rot90(ink, quarters)], ["digit"]).argmax() == quarters
+        for ink in digits.values()
+        for quarters in range(4)
+    ]
+    assert np.mean(right) >= 0.9
+    sums = turns.turns(list(digits.values())).sum(axis=1)
+    np.testing.assert_allclose(sums, 1, rtol=1e-6)
+
+
+def test_kinds_make_a_difference(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A 6 may be a 9 upside down, or a b."""
+    row = np.zeros((32, len(turns.NAMES)), np.float32)
+    row[:, turns.NAMES.index("digit turned by 180")] = 0.3
+    row[:, turns.NAMES.index("letter turned by 0")] = 0.6
+    row[:, -1] = 0.1
+    monkeypatch.setattr(turns, "_probabilities", lambda *_: row)
+    ink = [np.eye(20, dtype=np.uint8) * 255]
+    np.testing.assert_allclose(turns.turns(ink, ["digit"]), [[0, 0, 0.75, 0, 0.25]], atol=1e-6)
+    np.testing.assert_allclose(turns.turns(ink), [[0.6, 0, 0.3, 0, 0.1]], atol=1e-6)
+
+
+@pytest.mark.parametrize(("rows", "columns", "quarters"), [(1, 6, {0, 2}), (6, 1, {1, 3})])
+def test_lines_are_level(rows, columns, quarters, monkeypatch) -> None:
+    """Where characters say nothing, one line of six is more probable than six of one."""
+    found = [character(50 * row, 40 * column) for row in range(rows) for column in range(columns)]
+    shares = np.full((len(found), 5), 0.2)
+    monkeypatch.setattr(turns, "_GIVEN", 0.0)
+    assert int(turns.page_turns(found, shares).argmax()) in quarters
+
+
+def test_signs_say_nothing() -> None:
+    """Nor does an empty page; it is upright."""
+    sure = np.eye(5)[[2]]
+    assert turns.page_turns([character(0, 0, sign="-")], sure).argmax() == 0
+    assert turns.page_turns([], sure[:0]).argmax() == 0
+    assert turns.page_turns([character(0, 0)] * 3, np.repeat(sure, 3, axis=0)).argmax() == 2
