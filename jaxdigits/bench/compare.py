@@ -68,6 +68,10 @@ class Comparison(NamedTuple):
     interleaved: bool
     differences: list[str]
 
+    def slower_than(self, share: float) -> list[Change]:
+        """The changes for the worse, beyond noise and by more than a share of the time."""
+        return [c for c in self.changes if c.verdict == "slower" and c.ratio.value > 1 + share]
+
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
         changes = [
@@ -144,4 +148,9 @@ def _differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[st
             then, now = (dict(sorted(values.items() - same)) for values in (then, now))
         if then != now:
             found.append(f"not the same {name}: {then}, now {now}")
+    names = [[entry["name"] for entry in document["benchmarks"]] for document in (before, after)]
+    for which, here, there in (("first", *names), ("second", *names[::-1])):
+        alone = [name for name in here if name not in there]
+        if alone:
+            found.append(f"only in the {which} measurement: {', '.join(alone)}")
     return found

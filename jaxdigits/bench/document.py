@@ -52,7 +52,19 @@ def machine_info() -> dict[str, Any]:
         "release": platform.release(),
         "system": platform.system(),
         "cpu": {"brand_raw": _cpu_name(), "count": usable_cores()},
+        "clock_mhz": _clock_mhz(),
+        "memory_bytes": psutil.virtual_memory().total,
+        "load": psutil.getloadavg()[0],
     }
+
+
+def _clock_mhz() -> float | None:
+    """The clock of the processor just now."""
+    try:
+        clock = psutil.cpu_freq()
+    except (NotImplementedError, OSError, RuntimeError):  # in some containers
+        return None
+    return clock.current if clock else None
 
 
 def _cpu_name() -> str:
@@ -184,19 +196,30 @@ def _entry(
 def stats(seconds: Sequence[float], calls: int) -> dict[str, Any]:
     """Pytest-benchmark's figures of the rounds."""
     low, middle, high = (float(x) for x in np.percentile(seconds, (25, 50, 75)))
+    mean, deviation = float(np.mean(seconds)), 0.0
+    if len(seconds) > 1:
+        deviation = float(np.std(seconds, ddof=1))
+    reach = 1.5 * (high - low)
+    beside = sum(abs(x - mean) > deviation for x in seconds)
+    outside = sum(not low - reach <= x <= high + reach for x in seconds)
     return {
         "min": min(seconds),
         "max": max(seconds),
-        "mean": float(np.mean(seconds)),
-        "stddev": float(np.std(seconds, ddof=1)) if len(seconds) > 1 else 0.0,
+        "mean": mean,
+        "stddev": deviation,
         "rounds": len(seconds),
         "median": middle,
         "iqr": high - low,
         "q1": low,
         "q3": high,
-        "ops": 1 / float(np.mean(seconds)),
+        "ops": 1 / mean,
         "total": sum(seconds) * calls,
         "iterations": calls,
+        "ld15iqr": min(x for x in seconds if x >= low - reach),
+        "hd15iqr": max(x for x in seconds if x <= high + reach),
+        "stddev_outliers": beside,
+        "iqr_outliers": outside,
+        "outliers": f"{beside};{outside}",
         "data": list(seconds),
     }
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from jaxdigits.cli.options import DataOptions, File, Json, Name
-from jaxdigits.errors import RunError
+from jaxdigits.errors import ConfigError, RunError
 
 if TYPE_CHECKING:
     from jaxdigits.bench.workloads import Plan
@@ -120,19 +120,21 @@ def pair(
                 programs=len(planned.benchmarks) + 1,
                 progress=progress,
             )
-        compare(*files, json=json)
+        compare(files[0], files[1], json=json)
         for path, file in zip((before_json, after_json), files, strict=True):
             if path:
                 write_json(path, document.load(file))
 
 
-def compare(before: Path, after: Path, json: Json = False) -> None:
+def compare(before: Path, after: Path, fail_above: str | None = None, json: Json = False) -> None:
     """Compare two measurements: what is slower or faster, beyond noise.
 
     Args:
         before: a document that `jaxdigits bench --json` has written.
         after: another one.
+        fail_above: such as 5%: exit with 1 if anything is slower by more, beyond noise.
     """
+    limit = None if fail_above is None else _share(fail_above)
     from jaxdigits.bench import report
     from jaxdigits.bench.compare import compare
     from jaxdigits.bench.document import load
@@ -143,6 +145,22 @@ def compare(before: Path, after: Path, json: Json = False) -> None:
     print_report(report.comparison(compared), compared.as_dict(), as_json=json)
     for difference in compared.differences:
         note(difference)
+    if limit is not None and (slower := compared.slower_than(limit)):
+        names = ", ".join(change.name for change in slower)
+        note(f"jaxdigits: slower by more than {fail_above}: {names}")
+        sys.exit(1)
+
+
+def _share(text: str) -> float:
+    """A share from such as `5%` or `0.05`."""
+    number, percent = text.strip().removesuffix("%"), text.strip().endswith("%")
+    try:
+        share = float(number) / (100 if percent else 1)
+    except ValueError:
+        share = -1.0
+    if not 0 <= share < float("inf"):
+        raise ConfigError(f"--fail-above must be a share such as 5%, not {text!r}")
+    return share
 
 
 def scaling(

@@ -344,6 +344,46 @@ def test_the_document(measured):
     assert "jax" in ours["versions"]
     assert "JAX_COMPILATION_CACHE_DIR" not in ours["flags"]
     assert {"machine_info", "commit_info", "datetime", "version"} < set(document)
+    machine = document["machine_info"]
+    assert machine["memory_bytes"] > 10**8
+    assert machine["load"] >= 0
+    assert machine["clock_mhz"] is None or machine["clock_mhz"] > 100
+
+
+def test_what_lies_outside_of_the_rest():
+    """As pytest-benchmark counts: by deviations from the mean, and by quartiles."""
+    found = documents.stats([1.0, 2.0, 3.0, 4.0, 20.0], calls=2)
+    assert (found["q1"], found["median"], found["q3"], found["iqr"]) == (2, 3, 4, 2)
+    assert (found["ld15iqr"], found["hd15iqr"]) == (1, 4)
+    assert (found["stddev_outliers"], found["iqr_outliers"]) == (1, 1)
+    assert (found["outliers"], found["total"], found["ops"]) == ("1;1", 60, 1 / 6)
+    alone = documents.stats([1.0], calls=1)
+    assert (alone["outliers"], alone["stddev"]) == ("0;0", 0)
+
+
+@pytest.mark.parametrize(("limit", "code"), [("5%", 1), ("0.05", 1), ("30%", 0)])
+def test_a_slowdown_may_fail(limit, code, cli, tmp_path):
+    """By more than a share, and beyond noise; what was not measured twice is named."""
+    rng = np.random.default_rng(0)
+    names = {"a": 1.0, "b": 1.0}
+    before = make_document(rng, {**names, "old": 1.0}, noise=0.001)
+    after = make_document(rng, {"a": 1.2, "b": 1.0, "new": 1.0}, noise=0.001)
+    for name, document in (("before", before), ("after", after)):
+        document["jaxdigits"]["schema"] = documents.SCHEMA
+        (tmp_path / name).write_text(json.dumps(document))
+    words = ["bench", "compare", tmp_path / "before", tmp_path / "after", "--fail-above", limit]
+    found, out, err = cli(*words)
+    assert found == code
+    assert "only in the first measurement: old" in err
+    assert "only in the second measurement: new" in err
+    assert (f"slower by more than {limit}: a\n" in err) == bool(code)
+    assert out
+
+
+def test_a_limit_that_is_none(measured, cli):
+    code, out, err = cli("bench", "compare", measured, measured, "--fail-above", "much")
+    assert (code, out) == (2, "")
+    assert "--fail-above must be a share such as 5%, not 'much'" in err
 
 
 def test_compare_by_the_command_line(measured, cli, tmp_path):
