@@ -4,12 +4,14 @@ import contextlib
 import importlib.metadata
 import os
 import platform
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from platformdirs import user_cache_path
 
 from jaxdigits import __version__
+from jaxdigits.errors import OutputError
 
 CACHE_BYTES = 500_000_000
 """Of compiled programs; those not used for longest go first."""
@@ -22,14 +24,21 @@ def usable_cores() -> int:
     return os.cpu_count() or 1
 
 
-def prepare_jax() -> None:
+def prepare_jax(dump_hlo: Path | None = None) -> None:
     """Settings that jax reads when it is imported; the user's own in the environment go first.
 
     A CPU device for each core: seeds, and the batches of the letters network, are shared out
     over them. And compiled programs are kept in the user's cache folder, so that the next process
     need not compile them; jax's own variable `JAX_ENABLE_COMPILATION_CACHE=false` turns that off.
+
+    Args:
+        dump_hlo: a folder for the programs that XLA compiles, as text; then all are compiled anew.
     """
     defaults = {}
+    if dump_hlo is not None:
+        flags = f"--xla_dump_to={dump_hlo} --xla_dump_hlo_as_text"
+        os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {flags}".strip()
+        os.environ["JAX_ENABLE_COMPILATION_CACHE"] = "false"
     if "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
         defaults["JAX_NUM_CPU_DEVICES"] = str(usable_cores())
     # Without a folder to write to, or a home, all is compiled each time.
@@ -43,6 +52,28 @@ def prepare_jax() -> None:
             defaults["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.2"
     for name, value in defaults.items():
         os.environ[name] = os.environ.get(name) or value
+
+
+@contextlib.contextmanager
+def profiled(folder: Path | None) -> Iterator[None]:
+    """Write what happens meanwhile as a trace, if a folder is given.
+
+    Perfetto opens its `perfetto_trace.json.gz`, XProf the folder.
+
+    Raises:
+        OutputError: the folder cannot be written.
+    """
+    if folder is None:
+        yield
+        return
+    import jax
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot write to {folder}: {error.strerror}") from None
+    with jax.profiler.trace(str(folder), create_perfetto_trace=True):
+        yield
 
 
 def _drop_unfinished(cache: Path) -> None:

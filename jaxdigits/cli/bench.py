@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from jaxdigits.cli.options import DataOptions, File, Json, Name
+from jaxdigits.cli.options import DataOptions, File, Json, Name, ProfileOptions
 from jaxdigits.errors import ConfigError, RunError
 
 if TYPE_CHECKING:
@@ -57,6 +57,7 @@ class PlanOptions:
 def run(
     plan: PlanOptions,
     data: DataOptions,
+    inside: ProfileOptions,
     dataset: Name = "digits",
     pair: str | None = None,
     json: File = None,
@@ -69,15 +70,16 @@ def run(
             standard input before each round.
         json: a file for the document, which `jaxdigits bench compare` reads.
     """
-    from jaxdigits.environment import prepare_jax
+    from jaxdigits.environment import prepare_jax, profiled
 
-    prepare_jax()
+    prepare_jax(inside.dump_hlo)
     from jaxdigits import data as datasets
     from jaxdigits.bench import report
 
     planned = plan.plan()
     images = datasets.load(dataset, "train", **data.folders)
-    document = _measure(planned, images, pair)
+    with profiled(inside.profile):
+        document = _measure(planned, images, pair)
     if pair is None:
         print(report.measurement(document))
     _write(document, json, quiet=pair is not None)

@@ -79,6 +79,19 @@ class SavingOptions:
 
 
 @dataclasses.dataclass(frozen=True)
+class ProfileOptions:
+    """See what happens inside.
+
+    Attributes:
+        profile: a folder for a trace that Perfetto or XProf opens; a short run is enough.
+        dump_hlo: a folder for the programs that XLA compiles, as text.
+    """
+
+    profile: Folder = None
+    dump_hlo: Folder = None
+
+
+@dataclasses.dataclass(frozen=True)
 class TrainOptions:
     """What `train` and `sweep` share."""
 

@@ -5,7 +5,7 @@ from json import loads
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from jaxdigits.cli.options import Json, TrainOptions
+from jaxdigits.cli.options import Json, ProfileOptions, TrainOptions
 from jaxdigits.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -55,6 +55,7 @@ def train(
     shared: TrainOptions,
     run: RunOptions,
     several_hosts: HostOptions,
+    inside: ProfileOptions,
     json: Json = False,
 ) -> None:
     """Train a network and write its run folder: figures, parameters, pictures.
@@ -70,9 +71,11 @@ def train(
     if hosts.coordinator is None and (hosts.processes, hosts.process_id) != (None, None):
         raise ConfigError("--processes and --process-id need --coordinator HOST:PORT")
     if run.seeds != 1:
-        if run.tensorboard or hosts.coordinator or run.stream or run.from_:
+        more = inside.profile or inside.dump_hlo
+        if run.tensorboard or hosts.coordinator or run.stream or run.from_ or more:
             raise ConfigError(
-                "--tensorboard, --coordinator, --stream, and --from are for one run, not --seeds"
+                "--tensorboard, --coordinator, --stream, --from, --profile, and --dump-hlo are for "
+                "one run, not --seeds"
             )
         from jaxdigits.cli.sweep import run_sweep
 
@@ -80,9 +83,9 @@ def train(
         run_sweep(shared, {name: getattr(run, name) for name in names}, as_json=json)
         return
 
-    from jaxdigits.environment import prepare_jax
+    from jaxdigits.environment import prepare_jax, profiled
 
-    prepare_jax()
+    prepare_jax(inside.dump_hlo)
     from jaxdigits.cli.output import note_counts, report
     from jaxdigits.runs import fit, multihost
 
@@ -93,10 +96,12 @@ def train(
     if saving.resume is not None:
         if saving.out is not None or run.from_ is not None:
             raise ConfigError("--resume names the folder: omit --out and --from")
-        trained = fit.resume(saving.resume, expected=config, given=given, **options)
+        with profiled(inside.profile):
+            trained = fit.resume(saving.resume, expected=config, given=given, **options)
     else:
         folder = saving.out or "auto"
-        trained = fit.fit(config, folder=folder, init_from=run.from_, **options)
+        with profiled(inside.profile):
+            trained = fit.fit(config, folder=folder, init_from=run.from_, **options)
     if not multihost.is_primary():
         return
     assert trained.folder is not None

@@ -318,4 +318,4 @@ def test_a_command_that_starts_from_a_run(cli, start):
     assert "the run to start from knows the classes a, b, c" in err
     code, _, err = cli(*settings, "--from", "start", "--seeds", "2")
     assert code == 2
-    assert "--from are for one run, not --seeds" in err
+    assert "--dump-hlo are for one run, not --seeds" in err
