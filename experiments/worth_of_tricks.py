@@ -27,7 +27,7 @@ from jax import lax
 
 from jaxdigits import data
 from jaxdigits.bench.intervals import ratio
-from jaxdigits.bench.measure import interleaved, prepare
+from jaxdigits.bench.timing import interleaved, prepare
 from jaxdigits.bench.workloads import Benchmark, Workload
 from jaxdigits.config import TrainConfig
 from jaxdigits.environment import environment

@@ -37,6 +37,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from jaxdigits import (
+        bench,
         config,
         data,
         errors,
@@ -117,6 +118,7 @@ __all__ = [
     "TrainConfig",
     "TrainState",
     "TrainingData",
+    "bench",
     "config",
     "data",
     "epochs",

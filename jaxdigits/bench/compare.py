@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from jaxdigits.bench.intervals import Interval, paired, ratio
-from jaxdigits.bench.measure import PRODUCT
+from jaxdigits.bench.timing import PRODUCT
 from jaxdigits.errors import RunError
 
 LEVEL = 0.95

@@ -22,8 +22,8 @@ import numpy as np
 import psutil
 
 from jaxdigits.bench.intervals import typical
-from jaxdigits.bench.measure import PRODUCT, Timing
 from jaxdigits.bench.peaks import datasheet_peak
+from jaxdigits.bench.timing import PRODUCT, Timing
 from jaxdigits.bench.workloads import Benchmark
 from jaxdigits.data import Fingerprint
 from jaxdigits.environment import environment, usable_cores

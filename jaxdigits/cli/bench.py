@@ -55,6 +55,7 @@ class PlanOptions:
 
 
 def run(
+    functions: tuple[str, ...],
     plan: PlanOptions,
     data: DataOptions,
     inside: ProfileOptions,
@@ -65,6 +66,8 @@ def run(
     """Measure training and inference; `jaxdigits bench` alone does this.
 
     Args:
+        functions: measure your own instead, as FILE.py:FUNCTION. Each returns what to measure, a
+            function of arrays such as a train step, and its arguments.
         dataset: whose images to use; it makes no difference to the time.
         pair: the name that both of a pair have. `jaxdigits bench pair` gives it, and then a line on
             standard input before each round.
@@ -73,6 +76,9 @@ def run(
     from jaxdigits.environment import prepare_jax, profiled
 
     prepare_jax(inside.dump_hlo)
+    if functions:
+        _run_own(functions, plan, json, inside)
+        return
     from jaxdigits import data as datasets
     from jaxdigits.bench import report
 
@@ -83,6 +89,25 @@ def run(
     if pair is None:
         print(report.measurement(document))
     _write(document, json, quiet=pair is not None)
+
+
+def _run_own(
+    functions: tuple[str, ...], plan: PlanOptions, json: Path | None, inside: ProfileOptions
+) -> None:
+    """Measure functions in files."""
+    from jaxdigits.bench import own, workloads
+    from jaxdigits.environment import environment, profiled
+
+    usual = (workloads.QUICK if plan.quick else workloads.FULL)[0]
+    rounds = usual if plan.rounds is None else plan.rounds
+    found = {}
+    for target in functions:
+        function, arguments = own.load_function(target)
+        with profiled(inside.profile):
+            measured = own.measure(function, *arguments, rounds=rounds)
+        print(own.report(target, measured), flush=True)
+        found[target] = measured.as_dict()
+    _write({"command": _command(), "functions": found, **environment()}, json)
 
 
 def pair(
@@ -222,7 +247,7 @@ def time_to(data: DataOptions, accuracy: float = 0.99, seeds: int = 20, json: Fi
 def _measure(plan: "Plan", images: "Dataset", pair: str | None = None) -> dict[str, Any]:
     """The document of a plan."""
     from jaxdigits.bench import document
-    from jaxdigits.bench.measure import interleaved, prepare_all
+    from jaxdigits.bench.timing import interleaved, prepare_all
 
     with _progress(show=pair is None) as progress:
         timings = interleaved(

@@ -23,8 +23,8 @@ from jaxdigits.bench import document as documents
 from jaxdigits.bench import intervals, pair, scaling, time_to
 from jaxdigits.bench.compare import compare
 from jaxdigits.bench.flops import forward_flops, training_flops
-from jaxdigits.bench.measure import PRODUCT
 from jaxdigits.bench.peaks import datasheet_peak
+from jaxdigits.bench.timing import PRODUCT
 from jaxdigits.bench.workloads import WORKLOADS, Benchmark
 from jaxdigits.cli import bench
 from jaxdigits.cli.options import DataOptions

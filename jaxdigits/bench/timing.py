@@ -11,7 +11,8 @@
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import jax
@@ -41,7 +42,7 @@ class Program(NamedTuple):
     Attributes:
         call: runs it once and waits for it.
         images: per call; 0 in the matrix product.
-        flops: per call.
+        flops: per call; 0 where nobody counts them.
         trace_seconds: from Python to XLA's input.
         compile_seconds: from there to a program.
         first_seconds: of the first call.
@@ -89,15 +90,21 @@ def prepare_all(
     Raises:
         ConfigError: there are not that many devices.
     """
-    before = jax.config.jax_enable_compilation_cache  # pyright: ignore[reportAttributeAccessIssue]
-    # A program that is found in the cache would seem to have taken no time to compile.
-    jax.config.update("jax_enable_compilation_cache", False)
-    try:
+    with uncached():
         programs = {}
         for benchmark in benchmarks:
             progress(f"compiling {benchmark.name}")
             programs[benchmark.name] = prepare(benchmark, dataset)
         return {**programs, PRODUCT: prepare_product()}
+
+
+@contextmanager
+def uncached() -> Iterator[None]:
+    """Compile anew: a program from the cache would seem to have taken no time."""
+    before = jax.config.jax_enable_compilation_cache  # pyright: ignore[reportAttributeAccessIssue]
+    jax.config.update("jax_enable_compilation_cache", False)
+    try:
+        yield
     finally:
         jax.config.update("jax_enable_compilation_cache", before)
 
@@ -152,7 +159,7 @@ def prepare(benchmark: Benchmark, dataset: Dataset) -> Program:
     work = count, count * benchmark.flops_per_image
     if benchmark.mode == "inference":
         images = _shard(images, mesh)
-        return _compile(_inference(trainer), (state.params, images), *work, mesh)
+        return compile_program(_inference(trainer), (state.params, images), *work, mesh)
     examples = replicate(examples, mesh)
 
     def train(compiled: Any) -> Any:
@@ -161,7 +168,7 @@ def prepare(benchmark: Benchmark, dataset: Dataset) -> Program:
         return metrics
 
     epoch = trainer.jit(trainer.train_epoch, donate_argnums=0)
-    return _compile(epoch, (state, examples), *work, mesh, train)
+    return compile_program(epoch, (state, examples), *work, mesh, train)
 
 
 def _inference(trainer: Trainer) -> Any:
@@ -189,22 +196,31 @@ def prepare_product() -> Program:
     matrices = _shard(np.random.default_rng(0).normal(size=shape).astype(np.float32), mesh)
     product = jax.shard_map(jnp.matmul, mesh=mesh, in_specs=(SHARDED, SHARDED), out_specs=SHARDED)
     function = jax.jit(product, compiler_options=compiler_options(mesh))
-    return _compile(function, (matrices, matrices), 0, mesh.size * 2 * side**3, mesh)
+    return compile_program(function, (matrices, matrices), 0, mesh.size * 2 * side**3, mesh)
 
 
 def _shard(array: np.ndarray, mesh: Mesh | None) -> Any:
     return jax.device_put(array, NamedSharding(mesh, SHARDED) if mesh else None)
 
 
-def _compile(
+def compile_program(
     function: Any,
     arguments: tuple[Any, ...],
-    images: int,
-    flops: int,
-    mesh: Mesh | None,
+    images: int = 0,
+    flops: int | None = None,
+    mesh: Mesh | None = None,
     use: Callable[[Any], Any] | None = None,
 ) -> Program:
-    """Compile a jitted function and call it once; `use` calls it other than with the arguments."""
+    """Compile a jitted function and call it once.
+
+    Args:
+        function: what to compile.
+        arguments: of it.
+        images: that a call takes.
+        flops: of a call. Default: as XLA counts them.
+        mesh: of the devices that share the work.
+        use: calls the compiled program other than with the arguments.
+    """
     start = time.perf_counter()
     lowered = function.lower(*arguments)
     traced = time.perf_counter()
@@ -218,10 +234,18 @@ def _compile(
     return Program(
         call=call,
         images=images,
-        flops=flops,
+        flops=_count_flops(compiled) if flops is None else flops,
         trace_seconds=traced - start,
         compile_seconds=done - traced,
         first_seconds=time.perf_counter() - done,
         program_bytes=program_bytes(compiled),
         devices=mesh.size if mesh else 1,
     )
+
+
+def _count_flops(compiled: Any) -> int:
+    """The operations of a compiled program as XLA counts them; 0 where it does not tell."""
+    cost = compiled.cost_analysis()
+    if isinstance(cost, list):
+        cost = cost[0] if cost else None
+    return max(int((cost or {}).get("flops", 0)), 0)
