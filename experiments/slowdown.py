@@ -24,7 +24,7 @@ from jaxdigits.environment import prepare_jax
 prepare_jax()  # before jax is imported, as the command line does
 
 from jaxdigits import cli
-from jaxdigits.bench import measure
+from jaxdigits.bench import timing
 from jaxdigits.bench.document import commit_info, machine_info
 from jaxdigits.environment import environment
 from jaxdigits.files import write_json
@@ -36,9 +36,9 @@ SLOWDOWN = 1.1
 
 def slowed(words: list[str]) -> int:
     """`jaxdigits`, with each network slower."""
-    prepare = measure.prepare
+    prepare = timing.prepare
 
-    def prepare_slowed(*arguments: Any) -> measure.Program:
+    def prepare_slowed(*arguments: Any) -> timing.Program:
         program = prepare(*arguments)
 
         def call() -> None:
@@ -50,7 +50,7 @@ def slowed(words: list[str]) -> int:
 
         return program._replace(call=call)
 
-    measure.prepare = prepare_slowed
+    timing.prepare = prepare_slowed
     return cli.main(words)
 
 
