@@ -58,7 +58,7 @@ def run(
     functions: tuple[str, ...],
     plan: PlanOptions,
     data: DataOptions,
-    inside: ProfileOptions,
+    profiling: ProfileOptions,
     dataset: Name = "digits",
     pair: str | None = None,
     json: File = None,
@@ -75,16 +75,16 @@ def run(
     """
     from jaxdigits.environment import prepare_jax, profiled
 
-    prepare_jax(inside.dump_hlo)
+    prepare_jax(profiling.dump_hlo)
     if functions:
-        _run_own(functions, plan, json, inside)
+        _run_own(functions, plan, json, profiling)
         return
     from jaxdigits import data as datasets
     from jaxdigits.bench import report
 
     planned = plan.plan()
     images = datasets.load(dataset, "train", **data.folders)
-    with profiled(inside.profile):
+    with profiled(profiling.profile):
         document = _measure(planned, images, pair)
     if pair is None:
         print(report.measurement(document))
@@ -92,7 +92,7 @@ def run(
 
 
 def _run_own(
-    functions: tuple[str, ...], plan: PlanOptions, json: Path | None, inside: ProfileOptions
+    functions: tuple[str, ...], plan: PlanOptions, json: Path | None, profiling: ProfileOptions
 ) -> None:
     """Measure functions in files."""
     from jaxdigits.bench import own, workloads
@@ -103,7 +103,7 @@ def _run_own(
     found = {}
     for target in functions:
         function, arguments = own.load_function(target)
-        with profiled(inside.profile):
+        with profiled(profiling.profile):
             measured = own.measure(function, *arguments, rounds=rounds)
         print(own.report(target, measured), flush=True)
         found[target] = measured.as_dict()

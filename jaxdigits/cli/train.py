@@ -55,7 +55,7 @@ def train(
     shared: TrainOptions,
     run: RunOptions,
     several_hosts: HostOptions,
-    inside: ProfileOptions,
+    profiling: ProfileOptions,
     json: Json = False,
 ) -> None:
     """Train a network and write its run folder: figures, parameters, pictures.
@@ -71,7 +71,7 @@ def train(
     if hosts.coordinator is None and (hosts.processes, hosts.process_id) != (None, None):
         raise ConfigError("--processes and --process-id need --coordinator HOST:PORT")
     if run.seeds != 1:
-        more = inside.profile or inside.dump_hlo
+        more = profiling.profile or profiling.dump_hlo
         if run.tensorboard or hosts.coordinator or run.stream or run.from_ or more:
             raise ConfigError(
                 "--tensorboard, --coordinator, --stream, --from, --profile, and --dump-hlo are for "
@@ -85,7 +85,7 @@ def train(
 
     from jaxdigits.environment import prepare_jax, profiled
 
-    prepare_jax(inside.dump_hlo)
+    prepare_jax(profiling.dump_hlo)
     from jaxdigits.cli.output import note_counts, report
     from jaxdigits.runs import fit, multihost
 
@@ -96,11 +96,11 @@ def train(
     if saving.resume is not None:
         if saving.out is not None or run.from_ is not None:
             raise ConfigError("--resume names the folder: omit --out and --from")
-        with profiled(inside.profile):
+        with profiled(profiling.profile):
             trained = fit.resume(saving.resume, expected=config, given=given, **options)
     else:
         folder = saving.out or "auto"
-        with profiled(inside.profile):
+        with profiled(profiling.profile):
             trained = fit.fit(config, folder=folder, init_from=run.from_, **options)
     if not multihost.is_primary():
         return

@@ -56,7 +56,7 @@ def test_the_help_of_training_tells_every_setting(cli, monkeypatch):
     assert re.findall(r"^(\w.*):$", out, re.MULTILINE) == [
         "options",
         *(f"{name} options" for name in ("common", "saving", "checkpoint", "data", "network")),
-        *(f"{name} options" for name in ("training", "run", "several hosts")),
+        *(f"{name} options" for name in ("training", "run", "several hosts", "profiling")),
     ]
 
 
