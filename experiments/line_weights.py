@@ -23,15 +23,14 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from jaxtyping import Array, Float, Key
+from shipping import Made, add_options, fit_made, ship
 
 import jaxdigits as jd
-from jaxdigits.files import atomic_write
 from jaxdigits.handwriting import line_network
 from jaxdigits.handwriting.glyphs import prepare
 from jaxdigits.handwriting.line_network import BLANK, HEIGHT, SYMBOLS
 from jaxdigits.handwriting.line_scenes import MOST, WIDTH, Line, line
 from jaxdigits.models import Model, count_params
-from jaxdigits.runs.folder import PARAMS_FILE, WEIGHTS, save_params
 
 EACH = 50_000
 """Digits, and letters, to choose from."""
@@ -86,49 +85,17 @@ def load(folders: Mapping[str, Path | None], rng: np.random.Generator) -> Callab
 def main() -> None:
     """Train, and write the parameters and a card."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
-    parser.add_argument("--steps", type=int, default=5_120)
-    parser.add_argument("--batch-size", type=int, default=64)
-    parser.add_argument("--learning-rate", type=float, default=3e-3)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--data-dir", type=Path)
-    parser.add_argument("--manual-dir", type=Path, help="a folder with downloaded files")
-    parser.add_argument("--out", type=Path, default=Path("runs/lines"))
-    parser.add_argument("--weights", type=Path, default=WEIGHTS / "lines")
+    add_options(parser, "lines", steps=5_120, batch_size=64)
     arguments = parser.parse_args()
     folders = {"data_dir": arguments.data_dir, "manual_dir": arguments.manual_dir}
     make = load(folders, np.random.default_rng(arguments.seed))
-    count, size = STEPS * arguments.batch_size, (HEIGHT, WIDTH, 2)
-    blank = jd.data.Examples(np.zeros((count, *size), np.uint8), np.ones(count, np.int32))
-    kept = np.asarray(jax.jit(make)(jax.random.key(1_000_000), np.zeros(VALIDATION)))
-    kept = jd.data.Examples(np.round(255 * kept).astype(np.uint8), np.ones(VALIDATION, np.int32))
-    splits = jd.data.from_arrays("lines", blank, kept, CLASSES, validation=kept)
-    epochs = -(-arguments.steps // STEPS)
-    config = jd.TrainConfig(
-        epochs=epochs,
-        batch_size=arguments.batch_size,
+    run = fit_made(
+        Made("lines", make, (HEIGHT, WIDTH, 2), CLASSES, STEPS, VALIDATION),
+        Model(line_network.init, judge),
+        arguments,
         ema_decay=0.999,
-        seed=arguments.seed,
-        scale="unit",
+        b2=0.999,
     )
-    schedule = optax.cosine_onecycle_schedule(
-        epochs * STEPS, arguments.learning_rate, pct_start=0.05
-    )
-    optimizer = optax.chain(
-        optax.clip_by_global_norm(1.0), optax.adamw(schedule, weight_decay=1e-4)
-    )
-    run = jd.fit(
-        config,
-        splits,
-        model=Model(line_network.init, judge),
-        optimizer=optimizer,
-        augment=make,
-        devices=min(len(jax.devices()), 2),
-        folder=arguments.out,
-        resume=True,
-        progress=True,
-    )
-    arguments.weights.mkdir(parents=True, exist_ok=True)
-    save_params(run.params, arguments.weights / PARAMS_FILE, np.float16)
     results = run.results["validation"]
     rows = {
         "reads": " ".join(SYMBOLS[1:]) + " in lines; a letter stands for both of its cases",
@@ -136,16 +103,14 @@ def main() -> None:
         "`jaxdigits/handwriting/line_network.py`",
         "data": f"lines of `jaxdigits/handwriting/line_scenes.py`, with {EACH:,} training digits "
         f"of MNIST and {EACH:,} training letters of EMNIST",
-        "recipe": f"`python experiments/line_weights.py`: {epochs * STEPS:,} steps of "
-        f"{config.batch_size} lines, {(run.seconds or {})['train'] / 60:.0f} minutes",
-        "seed": f"{config.seed}, the only one",
+        "recipe": "`python experiments/line_weights.py`: "
+        f"{(run.config.epochs or 0) * STEPS:,} steps of {run.config.batch_size} lines, "
+        f"{(run.seconds or {})['train'] / 60:.0f} minutes",
+        "seed": f"{run.config.seed}, the only one",
         "validation": f"loss {results['loss']:.3f} a line; {results['accuracy']:.0%} of "
         f"{VALIDATION} lines get more than half of the probability",
     }
-    table = "\n".join(f"| {what} | {value} |" for what, value in rows.items())
-    with atomic_write(arguments.weights / "CARD.md") as path:
-        path.write_text(f"# The line network\n\n| | |\n|---|---|\n{table}\n")
-    print(f"written to {arguments.weights}: {run}")
+    ship(run, arguments.weights, "The line network", rows)
 
 
 if __name__ == "__main__":

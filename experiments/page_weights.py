@@ -11,7 +11,6 @@ Characters are those of the training images. Nothing is chosen by the test image
 """
 
 import argparse
-import hashlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,14 +24,14 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from jaxtyping import Array, Float, Key
+from shipping import Made, add_options, fit_made, ship
 
 import jaxdigits as jd
-from jaxdigits.files import atomic_write
 from jaxdigits.handwriting import page_network, scenes
 from jaxdigits.handwriting.glyphs import SIGNS, Characters, prepare
 from jaxdigits.handwriting.scene_layout import SIZE
 from jaxdigits.models import Model, count_params
-from jaxdigits.runs.folder import PARAMS_FILE, WEIGHTS, load_params, save_params
+from jaxdigits.runs.folder import load_params
 
 DIGITS, LETTERS = 24_000, 24_000
 """Characters to choose from."""
@@ -159,15 +158,8 @@ def make_scenes(
 def main() -> None:
     """Train, and save the run."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
-    parser.add_argument("--steps", type=int, default=4_600)
-    parser.add_argument("--batch-size", type=int, default=8)
-    parser.add_argument("--learning-rate", type=float, default=3e-3)
-    parser.add_argument("--seed", type=int, default=0)
+    add_options(parser, "page", steps=4_600, batch_size=8)
     parser.add_argument("--start", type=Path, help="parameters to start from")
-    parser.add_argument("--data-dir", type=Path)
-    parser.add_argument("--manual-dir", type=Path, help="a folder with downloaded files")
-    parser.add_argument("--out", type=Path, default=Path("runs/page"))
-    parser.add_argument("--weights", type=Path, default=WEIGHTS / "page")
     arguments = parser.parse_args()
     folders = {"data_dir": arguments.data_dir, "manual_dir": arguments.manual_dir}
     digits, letters = (
@@ -179,50 +171,18 @@ def main() -> None:
         for dataset, count in ((digits, DIGITS), (letters, LETTERS))
     ]
     make = make_scenes(prepare(np.concatenate(images)))
-    size = (SIZE, SIZE, CHANNELS)
-    count = STEPS * arguments.batch_size
-    blank = jd.data.Examples(np.zeros((count, *size), np.uint8), np.ones(count, np.int32))
-    kept = np.asarray(jax.jit(make)(jax.random.key(1_000_000), np.zeros(VALIDATION)))
-    kept = jd.data.Examples(np.round(255 * kept).astype(np.uint8), np.ones(VALIDATION, np.int32))
-    splits = jd.data.from_arrays("scenes", blank, kept, CLASSES, validation=kept)
-    epochs = -(-arguments.steps // STEPS)
-    config = jd.TrainConfig(
-        epochs=epochs,
-        batch_size=arguments.batch_size,
-        ema_decay=0.998,
-        seed=arguments.seed,
-        scale="unit",
-    )
-    schedule = optax.cosine_onecycle_schedule(
-        epochs * STEPS, arguments.learning_rate, pct_start=0.05
-    )
-    optimizer = optax.chain(
-        optax.clip_by_global_norm(1.0), optax.adamw(schedule, b2=0.99, weight_decay=1e-4)
-    )
     init = page_network.init
     if arguments.start is not None:
         start = load_params(arguments.start, init)
         init = lambda key: start  # noqa: E731
-    run = jd.fit(
-        config,
-        splits,
-        model=Model(init, judge),
+    run = fit_made(
+        Made("scenes", make, (SIZE, SIZE, CHANNELS), CLASSES, STEPS, VALIDATION),
+        Model(init, judge),
+        arguments,
+        ema_decay=0.998,
+        b2=0.99,
         loss=loss_of,
-        optimizer=optimizer,
-        augment=make,
-        devices=min(len(jax.devices()), 2),
-        folder=arguments.out,
-        resume=True,
-        progress=True,
     )
-    ship(run, arguments.weights, arguments.start)
-    print(f"written to {arguments.weights}: {run}")
-
-
-def ship(run: jd.Run, folder: Path, start: Path | None) -> None:
-    """Write the parameters as float16, and a card."""
-    folder.mkdir(parents=True, exist_ok=True)
-    save_params(run.params, folder / PARAMS_FILE, np.float16)
     results = run.results["validation"]
     rows = {
         "finds": "characters, the signs `" + " ".join(SIGNS) + "`, their scale and turn",
@@ -233,29 +193,16 @@ def ship(run: jd.Run, folder: Path, start: Path | None) -> None:
         "recipe": "`python experiments/page_weights.py`: "
         f"{(run.config.epochs or 0) * STEPS:,} steps of {run.config.batch_size} scenes, "
         f"{(run.seconds or {})['train'] / 60:.0f} minutes"
-        + (f", from the parameters in `{start}`" if start else ""),
+        + (f", from the parameters in `{arguments.start}`" if arguments.start else ""),
         "seed": f"{run.config.seed}, the only one",
         "validation": f"loss {results['loss']:.3f}; in {results['accuracy']:.0%} of "
         f"{VALIDATION} scenes more than {UNDERSTOOD:.0%} of the ink is found, and nothing else",
-        f"SHA-256 of `{PARAMS_FILE}`": f"`{digest(folder / PARAMS_FILE)}`",
     }
-    table = "\n".join(f"| {what} | {value} |" for what, value in rows.items())
-    text = f"""# The page network
-
-| | |
-|---|---|
-{table}
-
+    text = """\
 It takes what looks like a character for one, of any alphabet, and what looks like one of its signs
 for that, whatever was meant. How often whole pages are read right, by kind: `experiments/pages.py`.
 """
-    with atomic_write(folder / "CARD.md") as path:
-        path.write_text(text)
-
-
-def digest(path: Path) -> str:
-    """The SHA-256 of a file, in hex."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    ship(run, arguments.weights, "The page network", rows, text)
 
 
 if __name__ == "__main__":

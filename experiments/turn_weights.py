@@ -16,12 +16,12 @@ from jaxdigits.environment import prepare_jax
 prepare_jax()
 
 import numpy as np
+from shipping import ship
 
 import jaxdigits as jd
-from jaxdigits.files import atomic_write
 from jaxdigits.handwriting import turns
 from jaxdigits.models import count_params
-from jaxdigits.runs.folder import PARAMS_FILE, WEIGHTS, save_params
+from jaxdigits.runs.folder import WEIGHTS
 
 EACH = 40_000
 """Digits, letters, and images of what is neither, to train on."""
@@ -117,8 +117,6 @@ def main() -> None:
     splits = load(folders, np.random.default_rng(arguments.seed))
     config = CONFIG.replace(epochs=arguments.epochs, seed=arguments.seed)
     run = jd.fit(config, splits, model=turns.NETWORK, progress=True)
-    arguments.weights.mkdir(parents=True, exist_ok=True)
-    save_params(run.params, arguments.weights / PARAMS_FILE, np.float16)
     rows = {
         "tells": ", ".join(turns.NAMES),
         "network": f"the third post's, narrower: {count_params(run.params):,} parameters, as "
@@ -131,10 +129,7 @@ def main() -> None:
         "test accuracy": f"{run.results['test']['accuracy']:.1%}; some characters look the same "
         "when they are turned",
     }
-    table = "\n".join(f"| {what} | {value} |" for what, value in rows.items())
-    with atomic_write(arguments.weights / "CARD.md") as path:
-        path.write_text(f"# Which way up a character is\n\n| | |\n|---|---|\n{table}\n")
-    print(f"written to {arguments.weights}: {run}")
+    ship(run, arguments.weights, "Which way up a character is", rows)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,6 @@ weaker.
 """
 
 import argparse
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -31,12 +30,13 @@ prepare_jax()
 
 import jax
 import numpy as np
+from shipping import write_card
 
 import jaxdigits as jd
 from jaxdigits.evaluation.metrics import mean_interval
-from jaxdigits.files import atomic_write, write_json
+from jaxdigits.files import write_json
 from jaxdigits.models import count_params
-from jaxdigits.runs.folder import PARAMS_FILE, WEIGHTS, save
+from jaxdigits.runs.folder import WEIGHTS, save
 from jaxdigits.runs.run import measure
 
 RESULTS = Path(__file__).parent / "results"
@@ -145,8 +145,7 @@ def main() -> None:
     folder = arguments.weights or WEIGHTS / arguments.name
     save(best.run, folder, dtype=np.float16)
     write_json(arguments.results / f"weights-{arguments.name}.json", document)
-    with atomic_write(folder / "CARD.md") as path:
-        path.write_text(card(arguments.name, best.run, best.moved, document, folder))
+    describe(arguments.name, best.run, best.moved, document, folder)
     print(f"written to {folder}: seed {best.run.config.seed}")
 
 
@@ -173,9 +172,8 @@ def summarize(name: str, config: jd.TrainConfig, candidates: Sequence[Candidate]
     }
 
 
-def card(name: str, run: jd.Run, moved: float, document: dict, folder: Path) -> str:
-    """What a user of the weights should know."""
-    weights = (folder / PARAMS_FILE).read_bytes()
+def describe(name: str, run: jd.Run, moved: float, document: dict, folder: Path) -> None:
+    """Write what a user of the weights should know."""
     seeds = document["seeds"]
     form = "EMNIST" if run.config.dataset.startswith("emnist") else "MNIST"
 
@@ -196,20 +194,14 @@ def card(name: str, run: jd.Run, moved: float, document: dict, folder: Path) -> 
         "test accuracy": f"{test['accuracy']:.2%}; the recipe {mean('test')}",
         "test, top-2": f"{test['top_2_accuracy']:.2%}; {mean('test_within_two')}",
         "test, moved by up to 2 pixels, 5 inverted": f"{moved:.2%}; {mean('test_moved')}",
-        f"SHA-256 of `{PARAMS_FILE}`": f"`{hashlib.sha256(weights).hexdigest()}`",
     }
-    table = "\n".join(f"| {what} | {value} |" for what, value in rows.items())
-    return f"""# `jd.load({name!r})`
-
-| | |
-|---|---|
-{table}
-
+    text = f"""\
 It sees one character at a time, in the form of {form} (`jd.transforms.to_{form.lower()}`), and
 answers with one of its classes whatever the image shows. The writers of its data lived in the
 United States; where people write their characters otherwise, such as a 1 with a long upstroke, it
 reads fewer of them.
 """
+    write_card(folder, f"`jd.load({name!r})`", rows, text)
 
 
 if __name__ == "__main__":

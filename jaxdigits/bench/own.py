@@ -1,8 +1,10 @@
 """Measure a function of your own with the same care: warm-up, compilation apart, an interval.
 
-import jaxdigits as jd
-found = jd.bench.measure(step, state, batch)
-print(found.seconds, found.flops_per_second, found.share_of_product)
+    import jaxdigits as jd
+    found = jd.bench.measure(step, state, batch)
+    print(found.seconds, found.flops_per_second, found.share_of_product)
+
+The method is that of `timing`.
 """
 
 import importlib.util
@@ -148,20 +150,3 @@ def load_function(target: str) -> tuple[Callable[..., Any], tuple[Any, ...]]:
             f"{target} must return (function, *arguments), not {type(found).__name__}"
         )
     return found[0], found[1:]
-
-
-def report(target: str, found: Measured) -> str:
-    """A measurement in words."""
-    middle, low, high = (1000 * seconds for seconds in found.seconds)
-    work = ""
-    if found.flops:
-        work = (
-            f"\n{found.flops_per_second / 1e9:,.1f} GFLOP/s, {found.share_of_product:.0%} of the "
-            "matrix product's, by XLA's count"
-        )
-    compiling = found.trace_seconds + found.compile_seconds
-    return (
-        f"{target}: {middle:.4g} ms a call (95% interval {low:.4g} to {high:.4g}){work}\n"
-        f"compiled in {compiling:.2f} s, first call {found.first_seconds:.3f} s, "
-        f"{found.program_bytes / 1e6:,.1f} MB"
-    )

@@ -7,6 +7,7 @@ from typing import Any
 from tabulate import tabulate
 
 from jaxdigits.bench.compare import LEVEL, MARGIN, Comparison
+from jaxdigits.bench.own import Measured
 
 
 def measurement(document: Mapping[str, Any]) -> str:
@@ -30,6 +31,23 @@ def measurement(document: Mapping[str, Any]) -> str:
         *(f"{name}={value}" for name, value in ours["flags"].items()),
     ]
     return f"{lines}\n\nPeak memory: {memory}.\n" + textwrap.fill(f"{'; '.join(machine)}.", 79)
+
+
+def function(target: str, found: Measured) -> str:
+    """A measurement in words."""
+    middle, low, high = (1000 * seconds for seconds in found.seconds)
+    work = ""
+    if found.flops:
+        work = (
+            f"\n{found.flops_per_second / 1e9:,.1f} GFLOP/s, {found.share_of_product:.0%} of the "
+            "matrix product's, by XLA's count"
+        )
+    compiling = found.trace_seconds + found.compile_seconds
+    return (
+        f"{target}: {middle:.4g} ms a call (95% interval {low:.4g} to {high:.4g}){work}\n"
+        f"compiled in {compiling:.2f} s, first call {found.first_seconds:.3f} s, "
+        f"{found.program_bytes / 1e6:,.1f} MB"
+    )
 
 
 Cells = Callable[[Mapping[str, Any]], dict[str, str]]

@@ -95,7 +95,7 @@ def _run_own(
     functions: tuple[str, ...], plan: PlanOptions, json: Path | None, profiling: ProfileOptions
 ) -> None:
     """Measure functions in files."""
-    from jaxdigits.bench import own, workloads
+    from jaxdigits.bench import own, report, workloads
     from jaxdigits.environment import environment, profiled
 
     usual = (workloads.QUICK if plan.quick else workloads.FULL)[0]
@@ -105,7 +105,7 @@ def _run_own(
         function, arguments = own.load_function(target)
         with profiled(profiling.profile):
             measured = own.measure(function, *arguments, rounds=rounds)
-        print(own.report(target, measured), flush=True)
+        print(report.function(target, measured), flush=True)
         found[target] = measured.as_dict()
     _write({"command": _command(), "functions": found, **environment()}, json)
 

@@ -16,6 +16,7 @@
 | `page_network.py`, `line_network.py` | the networks of these two |
 | `scenes.py`, `line_scenes.py` | what they learn from, as pure functions of a key |
 | `scene_layout.py`, `glyphs.py` | where characters of a scene are, and how a pen draws them |
+| `camera.py` | how it is lit and taken |
 | `lines.py` | part characters that touch, by reading whole lines |
 | `turns.py` | tell which way up characters are |
 | `reading.py` | read them with a network |

@@ -236,6 +236,13 @@ def reach(
     return jnp.where(found > -_NOWHERE / 2, jnp.clip(found, 0.3 * beside, beside), beside)
 
 
+def blur(side: int, sigma: Array) -> Array:
+    """The matrix that blurs a side of a picture; its rows sum to 1."""
+    apart = jnp.arange(side)[:, None] - jnp.arange(side)
+    weights = jnp.exp(-0.5 * (apart / sigma) ** 2)
+    return weights / weights.sum(axis=1, keepdims=True)
+
+
 def uniform(key: Array, low: float | int, high: float | int, shape: tuple[int, ...] = ()) -> Array:
     """Random numbers between two."""
     return random.uniform(key, shape, minval=low, maxval=high)

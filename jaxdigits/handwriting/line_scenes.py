@@ -12,13 +12,14 @@ from jaxdigits.handwriting.glyphs import (
     WIDTHS,
     Characters,
     Glyph,
+    blur,
     chance,
     draw,
     reach,
     sign_lines,
     uniform,
 )
-from jaxdigits.handwriting.line_network import HEIGHT, SYMBOLS, TALL, UNKNOWN
+from jaxdigits.handwriting.line_network import HEIGHT, TALL, UNKNOWN
 
 WIDTH = 192
 """Columns of a line."""
@@ -114,7 +115,7 @@ def line(key: Key[Array, ""], characters: Characters, labels: Int[Array, " n"]) 
     canvas = jnp.zeros((HEIGHT, WIDTH + 2 * _PATCH))
     ink = lax.fori_loop(0, used.sum(), put, canvas)[:, _PATCH:-_PATCH]
     sigma = uniform(next(keys), 0.2, 0.9)
-    down, along = (_blur(side, sigma) for side in ink.shape)
+    down, along = (blur(side, sigma).T for side in ink.shape)
     ink = down @ ink @ along
     ink = ink * (1 - uniform(next(keys), 0, 0.3) * random.uniform(next(keys), ink.shape))
     symbols = jnp.where(
@@ -123,19 +124,3 @@ def line(key: Key[Array, ""], characters: Characters, labels: Int[Array, " n"]) 
         jnp.where(shapes == SCRIBBLE, UNKNOWN, UNKNOWN + 1 + shapes),
     )
     return Line(jnp.clip(ink, 0, 1), jnp.where(used, symbols, 0))
-
-
-def number_of(character: str) -> int:
-    """The number of a symbol.
-
-    Example:
-        >>> number_of("?"), number_of("-"), number_of("0"), number_of("z")
-        (1, 2, 9, 44)
-    """
-    return SYMBOLS.index(character)
-
-
-def _blur(side: int, sigma: Array) -> Array:
-    apart = jnp.arange(side)[:, None] - jnp.arange(side)
-    weights = jnp.exp(-0.5 * (apart / sigma) ** 2)
-    return weights / weights.sum(axis=0)

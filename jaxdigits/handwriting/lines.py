@@ -6,7 +6,6 @@ there, they are parted at the places where it saw them.
 """
 
 from collections.abc import Collection, Iterator, Sequence
-from functools import lru_cache
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -22,9 +21,8 @@ from jaxdigits.handwriting.marks import MARGIN
 from jaxdigits.handwriting.page import Page
 from jaxdigits.handwriting.scene_layout import USUAL
 from jaxdigits.handwriting.segmentation import Character
-from jaxdigits.runs.folder import PARAMS_FILE, WEIGHTS, load_params
-
-PARAMS = WEIGHTS / "lines" / PARAMS_FILE
+from jaxdigits.runs.folder import shipped_params
+from jaxdigits.training.batches import filled_batches
 
 _WINDOW, _OVERLAP = 192, 64  # columns of a line that the network sees at once, and twice
 _AT_ONCE = 4  # windows, so that one program serves all lines
@@ -69,7 +67,7 @@ def part(page: Page, class_names: Sequence[str]) -> list[Character | Part]:
 
     Args:
         page: with the characters that were found.
-        class_names: what may be read, besides signs.
+        class_names: what may be read, in addition to signs.
 
     Returns:
         The characters in reading order: those of the page, or parts in their place.
@@ -77,8 +75,8 @@ def part(page: Page, class_names: Sequence[str]) -> list[Character | Part]:
     if not set(class_names) <= set(SYMBOLS):
         return list(page.characters)
     found: list[Character | Part] = []
+    size = _size(page.characters)
     for line in _lines(page.characters):
-        size = _size(page.characters)
         groups = list(_groups(line, size))
         if not any(_uncertain(group, size) for group in groups):
             found += line
@@ -196,12 +194,8 @@ def tokens(ink: Float32[np.ndarray, "32 width"], allowed: np.ndarray) -> list[To
     padded = np.zeros((HEIGHT, starts[-1] + _WINDOW), np.float32)
     padded[:, : ink.shape[1]] = ink
     windows = np.stack([padded[:, start : start + _WINDOW] for start in starts])
-    more = -len(windows) % _AT_ONCE
-    windows = np.concatenate([windows, np.zeros((more, HEIGHT, _WINDOW), np.float32)])
-    parts = [
-        np.asarray(_apply(line_params(), windows[at : at + _AT_ONCE]))
-        for at in range(0, len(windows), _AT_ONCE)
-    ]
+    params = shipped_params("lines", line_network.init)
+    parts = [np.asarray(_apply(params, some)) for some in filled_batches(windows, _AT_ONCE)]
     logits = np.concatenate(parts)[: len(starts)]
     # Of what two windows see, each has the half that is further from its border.
     half, last = _OVERLAP // 2 // STEP, len(starts) - 1
@@ -276,9 +270,3 @@ def _least(canvas: Float32[np.ndarray, "rows columns"], first: float, second: fl
 @jax.jit
 def _apply(params: Any, windows: Any) -> Any:
     return line_network.apply(params, windows)
-
-
-@lru_cache(maxsize=1)
-def line_params() -> Any:
-    """The parameters of the network that comes with the package."""
-    return load_params(PARAMS, line_network.init)

@@ -1,7 +1,6 @@
 """Tell the characters and signs of a picture apart by what the page network says of its pixels."""
 
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import Any, NamedTuple
 
 import jax
@@ -16,15 +15,13 @@ from jaxdigits.handwriting.glyphs import SIGNS
 from jaxdigits.handwriting.ink import connected
 from jaxdigits.handwriting.scene_layout import USUAL
 from jaxdigits.handwriting.scenes import CHARACTER, GROUND, NUM_CLASSES, UNIT
-from jaxdigits.runs.folder import PARAMS_FILE, WEIGHTS, load_params
+from jaxdigits.runs.folder import shipped_params
 
 TILE = 256
 """Pixels along the side of what the network sees at once."""
 
 OVERLAP = 64
 """Pixels that neighboring tiles share."""
-
-PARAMS = WEIGHTS / "page" / PARAMS_FILE
 
 MARGIN = 4
 """Pixels around the box of a character in its `ink`."""
@@ -240,7 +237,6 @@ def turn(seen: Seen) -> float:
     return float(np.degrees(np.arctan2(sine, cosine)))
 
 
-@lru_cache(maxsize=1)
 def page_params() -> Any:
     """The parameters of the page network that comes with the package."""
-    return load_params(PARAMS, page_network.init)
+    return shipped_params("page", page_network.init)

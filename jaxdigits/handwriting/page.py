@@ -114,42 +114,38 @@ def find_page(picture: Picture) -> Page:
     Raises:
         DataError: there is no writing in it.
     """
-    return max(find_pages(picture), key=lambda page: page.clarity)
+    pages = [page for thin in (False, True) for page in find_pages(picture, thin=thin)]
+    if not pages:
+        raise DataError(NOT_WRITING)
+    return max(pages, key=lambda page: page.clarity)
 
 
-def find_pages(picture: Picture) -> Iterator[Page]:
-    """Find what may be written in a picture, at one scale after the other, at least one page.
-
-    The last ones are of hairlines, which are too faint where a large picture is reduced.
+def find_pages(picture: Picture, *, thin: bool = False) -> Iterator[Page]:
+    """Find what may be written in a picture, at one scale after the other.
 
     Args:
         picture: pixels 0..255.
-
-    Raises:
-        DataError: there is no writing in it.
+        thin: look for hairlines, which are too faint where a large picture is reduced.
     """
-    params, known = page_params(), {False: [], True: []}
-    for thin in (False, True):
-        for level in _LEVELS:
-            scale = level / max(picture.shape[:2])
-            if scale > _MOST_ENLARGED and level > _LEAST:
-                continue
-            seen = see(params, resized(picture, scale, thin=thin))
-            found = marks(seen, USUAL)
-            if not found:
-                continue
-            scale = scale * USUAL / usual_size(found)
-            if any(abs(np.log(scale / other)) < _ALIKE for other in known[thin]):
-                continue
-            degrees = turn(seen)
-            if abs(degrees) < _STEEP:
-                degrees = slope(found, degrees)
-            page = look(picture, scale, degrees, thin=thin)
-            if page is not None:
-                known[thin].append(page.scale)
-                yield page
-    if not any(known.values()):
-        raise DataError(NOT_WRITING)
+    params, known = page_params(), []
+    for level in _LEVELS:
+        scale = level / max(picture.shape[:2])
+        if scale > _MOST_ENLARGED and level > _LEAST:
+            continue
+        seen = see(params, resized(picture, scale, thin=thin))
+        found = marks(seen, USUAL)
+        if not found:
+            continue
+        scale = scale * USUAL / usual_size(found)
+        if any(abs(np.log(scale / other)) < _ALIKE for other in known):
+            continue
+        degrees = turn(seen)
+        if abs(degrees) < _STEEP:
+            degrees = slope(found, degrees)
+        page = look(picture, scale, degrees, thin=thin)
+        if page is not None:
+            known.append(page.scale)
+            yield page
 
 
 def look(picture: Picture, scale: float, degrees: float, *, thin: bool = False) -> Page | None:

@@ -15,7 +15,7 @@ from jaxdigits.handwriting.ink import Gray, Picture
 from jaxdigits.handwriting.lines import Part, is_alone, part
 from jaxdigits.handwriting.opening import open_picture
 from jaxdigits.handwriting.page import Page, find_pages, look
-from jaxdigits.handwriting.segmentation import Character, find_characters
+from jaxdigits.handwriting.segmentation import NOT_WRITING, Character, find_characters
 from jaxdigits.handwriting.touching import split_touching
 from jaxdigits.handwriting.turns import page_turns, turns
 from jaxdigits.runs.run import Run
@@ -293,18 +293,22 @@ def _best(picture: Picture, run: Run) -> _Read:
     """Find what is written, upright, and at the scale at which it reads best."""
     found: list[_Read] = []
     best = None
-    for page in find_pages(picture):
-        if best is not None and best.is_clear and page.scale > best.page.scale:
+    for thin in (False, True):
+        if best is not None and best.page.clarity > _HAIRLINES:
             break
-        if best is not None and page.thin and best.page.clarity > _HAIRLINES:
-            break
-        found.append(_upright(picture, _look_at(page, run), run))
-        best = max(found, key=lambda read: read.score)
-        # A character is not what its strokes may look like from near.
-        for other in found:
-            if other.is_whole_of(best):
-                best = other
-    assert best is not None
+        for page in find_pages(picture, thin=thin):
+            if best is not None and best.is_clear and page.scale > best.page.scale:
+                return best
+            found.append(_upright(picture, _look_at(page, run), run))
+            best = max(found, key=lambda read: read.score)
+            # A character is not what its strokes may look like from near.
+            for other in found:
+                if other.is_whole_of(best):
+                    best = other
+            if thin and best.page.clarity > _HAIRLINES:
+                break
+    if best is None:
+        raise DataError(NOT_WRITING)
     return best
 
 

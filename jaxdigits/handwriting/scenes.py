@@ -4,7 +4,7 @@ Real characters stand in lines on paper, in forms, on boards; a pen, a hand, a l
 change them. What is known of each: which pixels are ink of a character or of a sign, how far it is
 from there to the middle of that character, and which way is up.
 
-    characters = prepare(dataset.images, digits=True)
+    characters = prepare(dataset.images)
     pixels, truth = jax.jit(partial(scene, characters=characters))(jax.random.key(0))
 
 Lengths are in pixels of the scene. Places are rows before columns.
@@ -18,6 +18,7 @@ import numpy as np
 from jax import lax, random
 from jaxtyping import Array, Float, Int, Key
 
+from jaxdigits.handwriting.camera import crop, light, noise
 from jaxdigits.handwriting.glyphs import (
     SCRIBBLE,
     SIGNS,
@@ -96,8 +97,8 @@ def scene(key: Key[Array, ""], characters: Characters) -> tuple[Float[Array, "25
     ink, classes, offsets, middles, second = _write(keys[1], layout, characters)
     pixels, rest = _ground(keys[2], layout)
     pixels = _ink(keys[3], pixels, ink, rest, second)
-    pixels = _light(keys[4], pixels)
-    valid = _crop(keys[5], ink, layout)
+    pixels = light(keys[4], pixels)
+    valid = crop(keys[5], ink, layout.height)
     up = jnp.stack([jnp.cos(layout.angle), jnp.sin(layout.angle)])
     # Seen from near, strokes are no characters: those are to be found at another scale.
     near = (layout.height > 0.68 * LARGEST) & chance(keys[6], 0.4) & ~layout.known
@@ -219,11 +220,6 @@ def _color(key: Array, light: Array) -> Array:
     return jnp.where(light, chosen, 0.6 + 0.4 * chosen)
 
 
-def _noise(key: Array, cells: int, shape: tuple[int, int] = (SIZE, SIZE)) -> Array:
-    """Smooth noise of deviation 1 or less."""
-    return jax.image.resize(random.normal(key, (cells, cells)), shape, "linear")
-
-
 def _coverage(away: Array, half: Array) -> Array:
     """How much of a pixel a line covers, from the distance to its middle."""
     return jnp.clip(half - jnp.abs(away) + 0.5, 0, 1)
@@ -246,7 +242,7 @@ def _ground(key: Array, layout: Layout) -> tuple[Array, Array]:
     paper = jnp.where(dark, uniform(next(keys), 0.04, 0.35), uniform(next(keys), 0.62, 1.0))
     paper = jnp.clip(paper + tint, 0.02, 1)
     paper = paper * (
-        1 + 0.02 * _noise(next(keys), 64)[..., None] + 0.04 * _noise(next(keys), 9)[..., None]
+        1 + 0.02 * noise(next(keys), 64)[..., None] + 0.04 * noise(next(keys), 9)[..., None]
     )
     light = ~dark
 
@@ -308,7 +304,7 @@ def _ground(key: Array, layout: Layout) -> tuple[Array, Array]:
         jnp.maximum(tilted[1] - room[1] - sides[1, 0], -room[1] - sides[1, 1] - tilted[1]),
     )
     table = uniform(next(keys), 0.05, 0.9) + 0.12 * random.normal(next(keys), (3,))
-    grain = jnp.stack([_noise(next(keys), 6) + 0.5 * _noise(next(keys), 40)] * 3, axis=-1)
+    grain = jnp.stack([noise(next(keys), 6) + 0.5 * noise(next(keys), 40)] * 3, axis=-1)
     table = jnp.clip(table + uniform(next(keys), 0, 0.08) * grain, 0, 1)
     stripes = 1 - 0.25 * chance(next(keys), 0.3) * (
         jnp.sin(tilted[1] / uniform(next(keys), 2, 12)) > 0.8
@@ -331,7 +327,7 @@ def _ground(key: Array, layout: Layout) -> tuple[Array, Array]:
         far = jnp.sqrt(
             ((grid - place[0]) / radii[0])[:, None] ** 2 + ((grid - place[1]) / radii[1])[None] ** 2
         )
-        far = far + 0.15 * _noise(next(keys), 24)
+        far = far + 0.15 * noise(next(keys), 24)
         soft = jax.nn.sigmoid((1 - far) * uniform(next(keys), 3, 30)) * chance(next(keys), 0.12)
         pixels = draw(pixels, soft, next(keys), 0.1, 0.9)
     # Lines that a pen drew: below, through, around.
@@ -379,51 +375,7 @@ def _ink(key: Array, pixels: Array, ink: Array, rest: Array, second: Array) -> A
     first = strength * one
     other = jnp.where(chance(keys[3], 0.3), uniform(keys[4], 0.4, 1.0) * two, first)
     takes = jnp.where((second > 0.5)[..., None], other, first)
-    texture = 1 - uniform(keys[5], 0, 0.5) * jnp.clip(0.5 + 0.7 * _noise(keys[6], 128), 0, 1)
+    texture = 1 - uniform(keys[5], 0, 0.5) * jnp.clip(0.5 + 0.7 * noise(keys[6], 128), 0, 1)
     texture = jnp.where(chance(keys[7], 0.4), texture, 1.0)
     takes = takes * (jnp.maximum(ink, rest) * texture)[..., None]
     return jnp.where(light, pixels * (1 - takes), pixels + (1 - pixels) * takes)
-
-
-def _light(key: Array, pixels: Array) -> Array:
-    """Light the page, and take a picture of it."""
-    keys = iter(random.split(key, 20))
-    grid = jnp.linspace(-1, 1, SIZE)
-    fall = random.normal(next(keys), (2,)) * uniform(next(keys), 0, 0.3)
-    light = 1 + fall[0] * grid[:, None] + fall[1] * grid[None]
-    light = light * (1 + 0.08 * _noise(next(keys), 4))
-    way = uniform(next(keys), 0, 6.3)
-    edge = jnp.cos(way) * grid[:, None] + jnp.sin(way) * grid[None] - uniform(next(keys), -0.7, 0.7)
-    shadow = jax.nn.sigmoid(edge * jnp.exp(uniform(next(keys), 1.0, 4.0)))
-    light = light * (1 - shadow * uniform(next(keys), 0.1, 0.55) * chance(next(keys), 0.35))
-    pixels = pixels * jnp.clip(light, 0.15, 1.6)[..., None]
-    dim = jnp.where(
-        chance(next(keys), 0.25), uniform(next(keys), 0.3, 0.65), uniform(next(keys), 0.75, 1.1)
-    )
-    pixels = jnp.clip(pixels * dim, 0, 1)
-    sigma = uniform(next(keys), 0.2, 1.3)
-    apart = jnp.arange(SIZE)[:, None] - jnp.arange(SIZE)
-    blur = jnp.exp(-0.5 * (apart / sigma) ** 2)
-    blur = blur / blur.sum(axis=1, keepdims=True)
-    pixels = jnp.einsum("hi,ijc,wj->hwc", blur, pixels, blur)
-    noise = dim * uniform(next(keys), 0, 0.045) * random.normal(next(keys), (SIZE, SIZE, 1))
-    colored = dim * uniform(next(keys), 0, 0.03) * random.normal(next(keys), (SIZE, SIZE, 3))
-    return jnp.clip(pixels + noise + colored, 0, 1)
-
-
-def _crop(key: Array, ink: Array, layout: Layout) -> Array:
-    """Where the picture is: all of the scene, or a part around what is written."""
-    keys = random.split(key, 4)
-    margins = layout.height * jnp.exp(uniform(keys[0], np.log(0.03), np.log(2.5), (4,)))
-    margins = jnp.where(chance(keys[1], 0.5), margins[0], margins)
-    near = chance(keys[2], 0.4)
-    grid = jnp.arange(SIZE)
-    inked = ink > 0.3
-    rows, columns = inked.any(axis=1), inked.any(axis=0)
-    low = lambda marks: jnp.where(marks, grid, SIZE).min()  # noqa: E731
-    high = lambda marks: jnp.where(marks, grid, -1).max()  # noqa: E731
-    some = inked.any() & near
-    top, bottom = low(rows) - margins[0], high(rows) + margins[1]
-    left, right = low(columns) - margins[2], high(columns) + margins[3]
-    within = ((grid >= top) & (grid <= bottom))[:, None] & ((grid >= left) & (grid <= right))[None]
-    return jnp.where(some, within, True).astype(jnp.float32)

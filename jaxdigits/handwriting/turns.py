@@ -7,7 +7,7 @@ turned: a page of digits is not turned because one of them may be a letter.
 """
 
 from collections.abc import Collection, Sequence
-from functools import lru_cache, partial
+from functools import partial
 from typing import Any
 
 import jax
@@ -16,7 +16,8 @@ from jaxtyping import Float, UInt8
 
 from jaxdigits.handwriting.segmentation import Character
 from jaxdigits.models import Model, convnet
-from jaxdigits.runs.folder import PARAMS_FILE, WEIGHTS, load_params
+from jaxdigits.runs.folder import shipped_params
+from jaxdigits.training.batches import filled_batches
 from jaxdigits.transforms.form import to_mnist
 
 KINDS = ("digit", "letter")
@@ -26,8 +27,6 @@ NONE = "none"
 
 NAMES = (*(f"{kind} turned by {turn}" for kind in KINDS for turn in (0, 90, 180, 270)), NONE)
 """The classes; degrees are counter-clockwise."""
-
-PARAMS = WEIGHTS / "turns" / PARAMS_FILE
 
 NETWORK = Model(
     partial(convnet.init, num_classes=len(NAMES), channels=(12, 24, 40), hidden=(32, 32)),
@@ -56,11 +55,9 @@ def turns(
         [0, 2]
     """
     images = np.stack([to_mnist(ink) for ink in inks])
-    padded = np.zeros((-(-len(images) // _AT_ONCE) * _AT_ONCE, *images.shape[1:]), np.uint8)
-    padded[: len(images)] = images
-    parts = np.split(padded, len(padded) // _AT_ONCE)
-    found = np.concatenate([np.asarray(_probabilities(turn_params(), part)) for part in parts])
-    found = found[: len(images)].astype(np.float64)
+    params = shipped_params("turns", NETWORK.init)
+    parts = [np.asarray(_probabilities(params, some)) for some in filled_batches(images, _AT_ONCE)]
+    found = np.concatenate(parts)[: len(images)].astype(np.float64)
     chosen = [kind in kinds for kind in KINDS]
     by_turn = found[:, :-1].reshape(-1, len(KINDS), 4)[:, chosen].sum(axis=1)
     both = np.concatenate([by_turn, found[:, -1:]], axis=1)
@@ -99,9 +96,3 @@ def page_turns(
 def _groups(places: Float[np.ndarray, " n"], apart: float) -> int:
     """How many groups there are with gaps wider than that between them."""
     return 1 + int((np.diff(np.sort(places)) > apart).sum())
-
-
-@lru_cache(maxsize=1)
-def turn_params() -> Any:
-    """The parameters of the network that comes with the package."""
-    return load_params(PARAMS, NETWORK.init)

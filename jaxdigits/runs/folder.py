@@ -16,6 +16,7 @@ import logging
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -278,6 +279,12 @@ def _load_history(folder: Path) -> tuple[dict[str, Any], ...]:
         raise RunError(f"{path} cannot be read: {error}; delete it, or train it again") from None
     remedy = "delete it, or train it again"
     return tuple(decode(line.encode(), dict[str, float | None], path, remedy) for line in lines)
+
+
+@lru_cache
+def shipped_params(name: str, init: Callable[[Any], Params]) -> Params:
+    """The parameters of a network in `WEIGHTS`, read once; arguments as of `load_params`."""
+    return load_params(WEIGHTS / name / PARAMS_FILE, init)
 
 
 def load_params(path: Path, init: Callable[[Any], Params]) -> Params:

@@ -1,7 +1,10 @@
 """Shuffle an epoch and cut it into batches, on the device."""
 
+from collections.abc import Iterator
+
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key, Shaped
 
 EVALUATION_BATCH = 200
@@ -109,6 +112,21 @@ def epoch_batches(
     indices, valid = shuffled_batches(jax.random.fold_in(key, epoch), count, batch_size)
     mean = reduction == "mean"
     return indices, valid / valid.sum(axis=1, keepdims=True) if mean else valid
+
+
+def filled_batches(
+    array: Shaped[np.ndarray, "n ..."], size: int
+) -> Iterator[Shaped[np.ndarray, "size ..."]]:
+    """Batches of one size, so that one program serves arrays of any length; zeros fill up the last.
+
+    Example:
+        >>> [batch.tolist() for batch in filled_batches(np.array([1, 2, 3]), 2)]
+        [[1, 2], [3, 0]]
+    """
+    for start in range(0, len(array), size):
+        batch = array[start : start + size]
+        more = [(0, size - len(batch))] + [(0, 0)] * (array.ndim - 1)
+        yield np.pad(batch, more)
 
 
 def cut(array: Shaped[Array, "n ..."], most: int) -> Shaped[Array, "batches size ..."]:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import jaxdigits as jd
-from jaxdigits.bench import own
+from jaxdigits.bench import report
 from jaxdigits.errors import ConfigError
 
 FILE = """
@@ -85,4 +85,4 @@ def test_by_the_command_line(cli, tmp_path: Path) -> None:
 def test_operations_that_nobody_counts() -> None:
     """Are left out of the report."""
     found = jd.bench.measure(jnp.sum, jnp.ones(3), rounds=2)._replace(flops=0)
-    assert "GFLOP" not in own.report("sum", found)
+    assert "GFLOP" not in report.function("sum", found)

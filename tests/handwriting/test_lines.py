@@ -67,7 +67,7 @@ def saying(path: dict[int, str]):
 @pytest.mark.parametrize("start", [0, 40, 100, 150, 170, 300])
 def test_the_best_path(start, monkeypatch) -> None:
     """Wherever it is in the windows, repetitions are one, and a blank parts two of a kind."""
-    monkeypatch.setattr(lines, "line_params", lambda: None)
+    monkeypatch.setattr(lines, "shipped_params", lambda *_: None)
     monkeypatch.setattr(lines, "_apply", saying({1: "7", 2: "x", 3: "1"}))
     ink = np.zeros((HEIGHT, 400), np.float32)
     for place, value in ((0, 1), (2, 1), (4, 1), (8, 1), (10, 3), (14, 2)):
