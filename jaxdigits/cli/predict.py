@@ -16,6 +16,7 @@ def predict(
     network: Annotated[str, {"metavar": "RUN"}] = "digits",
     error_rate: float | None = None,
     words: File = None,
+    spelling: Literal["english", "none"] = "english",
     find: Literal["auto", "strokes", "network"] = "strokes",
     show: File = None,
     json: Json = False,
@@ -30,6 +31,7 @@ def predict(
         network: digits or letters, which come with the package, or a run folder.
         error_rate: share of wrong answers to accept, on validation images; less sure is shown as ?.
         words: a text file of words, one a line; where one may well be written, it is read.
+        spelling: letters are read as they follow one another in words, or by looks alone.
         find: characters by their strokes, by a network that knows turned pages, forms, and signs,
             or by whichever reads more clearly.
         show: a PNG to draw what was read into; with several pictures its name is numbered.
@@ -53,7 +55,9 @@ def predict(
         threshold = run.calibration.threshold(error_rate)
     documents, texts, failed = [], [], False
     listed = read_words(words) if words else ()
-    readings = read_files(run, pictures, threshold=threshold, words=listed, find=find)
+    readings = read_files(
+        run, pictures, threshold=threshold, words=listed, spelling=spelling, find=find
+    )
     for number, (path, found) in enumerate(zip(pictures, readings, strict=True), 1):
         if isinstance(found, DataError):
             note(f"jaxdigits: {found}")

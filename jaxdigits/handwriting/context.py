@@ -1,17 +1,38 @@
-"""Settle by their neighbors what single characters leave open: 0 and o, 1 and l, i and l."""
+"""Settle by their neighbors what single characters leave open: 0 and o, 1 and l, i and l.
+
+Digits stand with digits, and letters with letters; letters of a word follow one another as those of
+English words do. What a network is sure of stays as it is.
+"""
 
 import math
+import string
 from collections.abc import Collection, Sequence
 from pathlib import Path
+from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int
 
 from jaxdigits.errors import DataError
 from jaxdigits.files import StrPath
+from jaxdigits.runs.folder import shipped_params
+
+ENGLISH = "english"
+"""The folder of the letters of English words, among those of networks."""
+
+LETTERS = " " + string.ascii_lowercase
+"""What follows what: no letter, or one."""
+
+SPELLINGS = (ENGLISH, "none")
+"""How letters may follow one another."""
+
+NATS = 0.05
+"""The step of negative logarithms that are kept as whole numbers."""
 
 _SWITCH = math.log(0.03)  # of going from digits to letters, or back, within a word
 _LISTED = 0.9  # how probable it is that a word is one of the list
+_SPELLING = 0.3  # what the letters of English words count, beside what the characters look like
 
 
 def read_words(path: StrPath) -> frozenset[str]:
@@ -42,16 +63,19 @@ def settle(
     probabilities: Float[np.ndarray, "n classes"],
     class_names: Sequence[str],
     words: Collection[str] = (),
+    spelling: str = "english",
 ) -> Int[np.ndarray, " n"]:
     """Choose the labels of one word's characters together.
 
     Digits stand with digits, letters with letters, unless a network is sure; and if there is a
-    list of words, the word is more probably one of them than any other letters.
+    list of words, the word is more probably one of them than any other letters. Letters follow one
+    another as in words of the language: "ui" is more probable than "ul" after "q".
 
     Args:
         probabilities: of each class for each character of a word.
         class_names: by label.
         words: in lower case.
+        spelling: of `SPELLINGS`: as in words of that language, or by looks alone.
 
     Returns:
         Labels: of each character the most probable one, given the others.
@@ -68,6 +92,12 @@ def settle(
     """
     logs = np.log(np.maximum(probabilities, 1e-6))
     labels = _of_one_kind(logs, np.array([name.isdigit() for name in class_names]))
+    if (
+        spelling == ENGLISH
+        and len(labels) > 1
+        and {class_names[label] for label in labels} <= set(LETTERS)
+    ):
+        labels = _spelled(logs, class_names)
     by_name = {name: label for label, name in enumerate(class_names)}
     listed = [word for word in words if len(word) == len(logs) and all(c in by_name for c in word)]
     if not listed:
@@ -100,3 +130,37 @@ def _of_one_kind(logs: Float[np.ndarray, "n classes"], digits: np.ndarray) -> In
     return np.array(
         [kinds[k][row[kinds[k]].argmax()] for k, row in zip(state[::-1], logs, strict=True)]
     )
+
+
+def _spelled(
+    logs: Float[np.ndarray, "n classes"], class_names: Sequence[str]
+) -> Int[np.ndarray, " n"]:
+    """The best labels of letters, given which follow one another in English (Viterbi's algorithm).
+
+    A state is the last two letters.
+    """
+    costs = shipped_params(ENGLISH, _no_english)["trigrams"]
+    follow = -_SPELLING * NATS * np.asarray(costs, np.float64)
+    labels = [class_names.index(letter) if letter in class_names else -1 for letter in LETTERS[1:]]
+    known = np.array(labels) >= 0
+    seen = np.where(known, logs[:, labels], -np.inf)
+    score = np.full((27, 27), -np.inf)
+    score[0, 0], came = 0.0, []
+    for row in seen:
+        ways = score[:, :, None] + follow
+        came.append(ways.argmax(axis=0))
+        score = ways.max(axis=0)
+        score[:, 1:] += row
+        score[:, 0] = -np.inf
+    score += follow[:, :, 0]
+    before, last = np.unravel_index(int(score.argmax()), score.shape)
+    found = []
+    for step in reversed(came):
+        found.append(labels[int(last) - 1])
+        before, last = step[before, last], before
+    return np.array(found[::-1])
+
+
+def _no_english(key: Any) -> Any:
+    del key
+    return {"trigrams": jnp.zeros((len(LETTERS),) * 3, jnp.uint8)}

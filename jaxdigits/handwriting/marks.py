@@ -32,7 +32,7 @@ _APART = 0.17  # the least distance of middles, in sizes
 _LIKELY = 0.4  # the least probability of a middle
 _REACH = 1.2  # how far ink is from the middle of its character at most, in sizes
 _NEAR = 0.5  # what the distance of ink from a middle counts, beside that of where it points
-_SURE = 0.9  # the least probability of a slash
+_TALL, _WORTH, _SURE = 1.1, 12.0, 1.5  # of slashes: heights, what more are worth, and odds
 _SMALLEST = 6  # pixels of ink, as a point has
 _FREE = 0.05  # the most ink of the ground
 _FEW, _FAR = 3, 2.5  # the fewest characters that show a slope, and how far neighbors are, in sizes
@@ -177,8 +177,6 @@ def marks(seen: Seen, size: float) -> list[Mark]:
             continue
         shares = (seen.classes[box] * (own > 0)[..., None]).sum(axis=(0, 1))[CHARACTER:]
         best = int(shares.argmax())
-        if _NAMES[best] == "/" and shares[best] < _SURE * shares.sum():
-            best = 0  # rather a 1
         rows, columns = box
         found.append(
             Mark(
@@ -191,7 +189,19 @@ def marks(seen: Seen, size: float) -> list[Mark]:
                 ],
             )
         )
-    return found
+    return [_rather_one(mark, found) for mark in found]
+
+
+def _rather_one(mark: Mark, found: Sequence[Mark]) -> Mark:
+    """A slash is rather a 1, unless it is surely one, or taller than characters."""
+    if mark.sign != "/":
+        return mark
+    heights = [other.bottom - other.top for other in found if not other.sign]
+    if not heights:
+        return mark._replace(sign="")
+    taller = (mark.bottom - mark.top) / float(np.median(heights)) - _TALL
+    odds = np.log(mark.probability / max(1 - mark.probability, 1e-6))
+    return mark if odds + _WORTH * taller > _SURE else mark._replace(sign="")
 
 
 def _peaks(values: Float32[np.ndarray, "rows columns"], apart: float) -> Float[np.ndarray, "n 2"]:

@@ -1,6 +1,6 @@
 """Find what is written on a page with the page network: its characters, signs, scale, and turn."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -106,7 +106,7 @@ class Page:
 
 
 def find_page(picture: Picture) -> Page:
-    """Find what is written in a picture: of `find_pages` the clearest.
+    """Find what is written in a picture: of what is found at all scales, the clearest.
 
     Args:
         picture: pixels 0..255.
@@ -114,38 +114,48 @@ def find_page(picture: Picture) -> Page:
     Raises:
         DataError: there is no writing in it.
     """
-    pages = [page for thin in (False, True) for page in find_pages(picture, thin=thin)]
-    if not pages:
+    known: list[Page] = []
+    for thin in (False, True):
+        for scale in scales(picture):
+            page = find_at(picture, scale, known, thin=thin)
+            known += [page] if page is not None else []
+    if not known:
         raise DataError(NOT_WRITING)
-    return max(pages, key=lambda page: page.clarity)
+    return max(known, key=lambda page: page.clarity)
 
 
-def find_pages(picture: Picture, *, thin: bool = False) -> Iterator[Page]:
-    """Find what may be written in a picture, at one scale after the other.
+def scales(picture: Picture) -> list[float]:
+    """Scales at which to look at a picture from afar, the most probable ones first."""
+    side = max(picture.shape[:2])
+    return [level / side for level in _LEVELS if level <= max(_MOST_ENLARGED * side, _LEAST)]
+
+
+def find_at(
+    picture: Picture, scale: float, known: Collection[Page] = (), *, thin: bool = False
+) -> Page | None:
+    """Find what may be written in a picture: look at it from afar, then from near.
 
     Args:
         picture: pixels 0..255.
+        scale: to begin with, one of `scales`.
+        known: what was found already.
         thin: look for hairlines, which are too faint where a large picture is reduced.
+
+    Returns:
+        What was found; None if that is nothing, or at the scale of something known.
     """
-    params, known = page_params(), []
-    for level in _LEVELS:
-        scale = level / max(picture.shape[:2])
-        if scale > _MOST_ENLARGED and level > _LEAST:
-            continue
-        seen = see(params, resized(picture, scale, thin=thin))
-        found = marks(seen, USUAL)
-        if not found:
-            continue
-        scale = scale * USUAL / usual_size(found)
-        if any(abs(np.log(scale / other)) < _ALIKE for other in known):
-            continue
-        degrees = turn(seen)
-        if abs(degrees) < _STEEP:
-            degrees = slope(found, degrees)
-        page = look(picture, scale, degrees, thin=thin)
-        if page is not None:
-            known.append(page.scale)
-            yield page
+    seen = see(page_params(), resized(picture, scale, thin=thin))
+    found = marks(seen, USUAL)
+    if not found:
+        return None
+    scale = scale * USUAL / usual_size(found)
+    alike = [abs(np.log(scale / other.scale)) < _ALIKE for other in known if other.thin == thin]
+    if any(alike):
+        return None
+    degrees = turn(seen)
+    if abs(degrees) < _STEEP:
+        degrees = slope(found, degrees)
+    return look(picture, scale, degrees, thin=thin)
 
 
 def look(picture: Picture, scale: float, degrees: float, *, thin: bool = False) -> Page | None:
@@ -164,7 +174,7 @@ def look(picture: Picture, scale: float, degrees: float, *, thin: bool = False) 
     for _ in range(_PASSES):
         degrees = 0.0 if abs(degrees) < _LEVEL else degrees
         seen = see(params, resized(picture, scale, -degrees, known=True, thin=thin))
-        found = _lone(marks(seen, USUAL))
+        found = marks(seen, USUAL)
         if not 1 <= len(found) <= _MOST:
             return None
         larger, more = usual_size(found) / USUAL, slope(found, turn(seen))
@@ -175,13 +185,6 @@ def look(picture: Picture, scale: float, degrees: float, *, thin: bool = False) 
         scale = scale / min(max(larger, 0.5), 2.0)
         degrees = degrees + float(np.clip(more, -15, 15))
     return None
-
-
-def _lone(found: list[Mark]) -> list[Mark]:
-    """A slash alone is rather a 1."""
-    if len(found) == 1 and found[0].sign == "/":
-        return [found[0]._replace(sign="")]
-    return found
 
 
 def _in_lines(found: Sequence[Mark], scale: float, upright: Picture) -> list[Character]:

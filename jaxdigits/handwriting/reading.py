@@ -1,8 +1,9 @@
 """Read what is written in a picture with a trained network."""
 
+import itertools
 import math
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,11 +11,11 @@ from jaxtyping import Float, Float32, Int, UInt8
 
 from jaxdigits.errors import ConfigError, DataError
 from jaxdigits.files import StrPath
-from jaxdigits.handwriting.context import settle
+from jaxdigits.handwriting.context import SPELLINGS, settle
 from jaxdigits.handwriting.ink import Gray, Picture
-from jaxdigits.handwriting.lines import Part, is_alone, part
 from jaxdigits.handwriting.opening import open_picture
-from jaxdigits.handwriting.page import Page, find_pages, look
+from jaxdigits.handwriting.page import Page, find_at, look, scales
+from jaxdigits.handwriting.parting import Piece, Read, is_alone, part, pieces
 from jaxdigits.handwriting.segmentation import NOT_WRITING, Character, find_characters
 from jaxdigits.handwriting.touching import split_touching
 from jaxdigits.handwriting.turns import page_turns, turns
@@ -36,7 +37,10 @@ _PLAIN = 0.8
 _HAIRLINES = 0.7
 """The clarity of a page above which its lines are not too thin."""
 
-_WORTH, _MANY = 0.5, 0.05
+_FINER, _PASSABLE = 2.0, 0.3
+"""How much finer scales may be that are tried where the mean confidence is at least that."""
+
+_WORTH, _MANY = 0.1, 0.05
 """What the logarithms of confidence and of the number of characters count, beside clarity."""
 
 _FEW_STROKES, _FEW_FOUND = (5, 0.8), (2, 0.5)
@@ -44,8 +48,12 @@ _FEW_STROKES, _FEW_FOUND = (5, 0.8), (2, 0.5)
 
 _LEAST_CLEAR = 0.01
 
-_NONE, _DOUBTFUL = 0.9, 0.8
-"""How probable it is that a stray mark is no character, and how certain the page network is."""
+_WIDEST = 2.0
+"""The widest character, in heights."""
+
+_NONE, _DOUBTFUL, _SIGN, _AGREED = 0.9, 0.8, 0.65, 0.9
+"""Of stray marks: how probable it is that one is no character, and how certain the page network is
+of one that may be, or of a sign; and from where on the line network's word keeps it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,6 +151,7 @@ def read(
     *,
     threshold: float = 0.0,
     words: Collection[str] = (),
+    spelling: str = "english",
     find: str = "strokes",
 ) -> Reading:
     """Find the characters in a picture, and read each.
@@ -154,12 +163,14 @@ def read(
         run: the network.
         threshold: the probability, 0..1, from which the network is sure.
         words: in lower case; one of these is read where it may well be one.
+        spelling: `english`, where letters that follow one another in English words are more
+            probable, or `none`.
         find: how to find them: `strokes`, by what is connected, which suits drawings of single
             characters; `network`, by the page network, which also takes pages that are turned, and
             tells signs from characters; or `auto`, whichever reads more clearly.
 
     Raises:
-        ConfigError: there is no such way to find them.
+        ConfigError: there is no such way to find them, or no such spelling.
         DataError: there is no writing in the picture, or none that the network can read.
 
     Example:
@@ -169,12 +180,17 @@ def read(
         >>> read(page, jd.load("digits")).text
         '1'
     """
+    if spelling not in SPELLINGS:
+        raise ConfigError(f"spelling must be {' or '.join(SPELLINGS)}, not {spelling!r}")
     found = _find(picture, run, find)
-    characters, images, probabilities = _parted(found, run)
-    _check_known(found, run)
+    pieces = _settled(found, run)
+    _check_known(pieces, run, *(_FEW_STROKES if found.by_strokes else _FEW_FOUND))
+    characters = [piece.character for piece in pieces]
+    probabilities = np.stack([piece.probabilities for piece in pieces])
     labels = probabilities.argmax(axis=1)
     for rows in _words(characters):
-        labels[rows] = settle(probabilities[rows], run.class_names, words)
+        labels[rows] = settle(probabilities[rows], run.class_names, words, spelling)
+    images = np.stack([piece.image for piece in pieces])
     return Reading(
         characters, images, probabilities, run.class_names, threshold, labels, found.page.degrees
     )
@@ -199,11 +215,8 @@ class _Read(NamedTuple):
 
     @property
     def each(self) -> Float[np.ndarray, " n"]:
-        """How clear it is what each is, 0..1: that it is a character, and which; or a sign."""
-        signs = np.array([bool(found.sign) for found in self.page.characters])
-        certainties = np.array([found.certainty for found in self.page.characters])
-        known = self.probabilities.max(axis=1) * (1 - self.turns[:, -1])
-        return np.where(signs, certainties, known)
+        """How clear it is what each is, 0..1."""
+        return _clear(self.page.characters, self.probabilities, self.turns)
 
     @property
     def clear(self) -> float:
@@ -211,10 +224,12 @@ class _Read(NamedTuple):
         return float(np.log(np.maximum(self.each, _LEAST_CLEAR)).mean())
 
     def is_stray(self, row: int) -> bool:
-        """Whether a mark beside others is none of the characters."""
+        """Whether a mark beside others seems to be none of the characters."""
         character = self.page.characters[row]
-        if character.sign or self.by_strokes or float(self.each.max()) < _READ:
+        if self.by_strokes or float(self.each.max()) < _READ:
             return False
+        if character.sign:  # dots are too small to be sure of
+            return character.sign != "." and character.certainty < _SIGN
         if float(self.turns[row, -1]) < _NONE:
             return False
         return character.certainty < _DOUBTFUL or is_alone(character, self.page)
@@ -229,25 +244,14 @@ class _Read(NamedTuple):
         """Whether no other scale need be tried."""
         return self.clear > math.log(_READ) and self.page.clarity > _CLEAR
 
-    def is_whole_of(self, other: "_Read") -> bool:
-        """Whether it reads well, and one of its characters is several of the others."""
-        if other.page.degrees != self.page.degrees or self.clear < math.log(_READ):
-            return False
-        return any(
-            sum(whole.holds(part) for part in other.page.characters) > 1
-            for whole in self.page.characters
-        )
 
-
-def _check_known(found: "_Read", run: Run) -> None:
+def _check_known(pieces: Sequence[Piece], run: Run, fewest: int, least: float) -> None:
     """Raise DataError if the network can only guess what most of the characters are."""
-    each = found.probabilities.max(axis=1) if found.by_strokes else found.each
-    fewest, least = _FEW_STROKES if found.by_strokes else _FEW_FOUND
-    typical = float(np.median(each))
-    if len(each) >= fewest and typical < least:
+    typical = float(np.median([piece.each for piece in pieces]))
+    if len(pieces) >= fewest and typical < least:
         raise DataError(
             f"what it shows is not like {', '.join(run.class_names[:3])} and so on: of "
-            f"{len(each)} pieces the network's median confidence is {typical:.0%}"
+            f"{len(pieces)} pieces the network's median confidence is {typical:.0%}"
         )
 
 
@@ -293,20 +297,18 @@ def _best(picture: Picture, run: Run) -> _Read:
     """Find what is written, upright, and at the scale at which it reads best."""
     found: list[_Read] = []
     best = None
-    for thin in (False, True):
-        if best is not None and best.page.clarity > _HAIRLINES:
-            break
-        for page in find_pages(picture, thin=thin):
-            if best is not None and best.is_clear and page.scale > best.page.scale:
-                return best
-            found.append(_upright(picture, _look_at(page, run), run))
-            best = max(found, key=lambda read: read.score)
-            # A character is not what its strokes may look like from near.
-            for other in found:
-                if other.is_whole_of(best):
-                    best = other
-            if thin and best.page.clarity > _HAIRLINES:
+    for thin, scale in itertools.product((False, True), scales(picture)):
+        if best is not None:
+            if best.is_clear or (thin and best.page.clarity > _HAIRLINES):
                 break
+            finest = max(read.page.scale for read in found)
+            if scale > _FINER * finest and best.clear > math.log(_PASSABLE):
+                continue
+        page = find_at(picture, scale, [read.page for read in found], thin=thin)
+        if page is None:
+            continue
+        found.append(_upright(picture, _look_at(page, run), run))
+        best = max(found, key=lambda read: read.score)
     if best is None:
         raise DataError(NOT_WRITING)
     return best
@@ -324,32 +326,55 @@ def _upright(picture: Picture, found: _Read, run: Run) -> _Read:
     return found if page_turns(page.characters, again.turns).argmax() else again
 
 
-def _parted(
-    found: _Read, run: Run
-) -> tuple[list[Character], UInt8[np.ndarray, "n ..."], Float32[np.ndarray, "n classes"]]:
-    """Characters, images, and probabilities, those that touch parted."""
-    rows = {id(character): row for row, character in enumerate(found.page.characters)}
-    characters, images, probabilities = [], [], []
-    pieces = found.page.characters
-    if not found.by_strokes:
-        pieces = part(found.page, run.class_names)
-    for piece in pieces:
-        if isinstance(piece, Part):
-            characters.append(piece.character)
-            images.append(to_image(piece.character.ink, run))
-            probabilities.append(piece.probabilities)
-        elif not found.is_stray(row := rows[id(piece)]):
-            characters.append(piece)
-            images.append(found.images[row])
-            probabilities.append(found.probabilities[row])
-    return characters, np.stack(images), np.stack(probabilities)
+def _settled(found: _Read, run: Run) -> list[Piece]:
+    """What the page says, lines considered, and stray marks left out."""
+    characters = found.page.characters
+    if found.by_strokes:
+        each = found.probabilities.max(axis=1)
+        return pieces(characters, Read(found.images, found.probabilities, each))
+
+    def reader(characters: Sequence[Character]) -> Read:
+        images, probabilities, turned = _ask(characters, run)
+        return Read(images, probabilities, _clear(characters, probabilities, turned))
+
+    read = Read(found.images, found.probabilities, found.each)
+    rows = {id(character): row for row, character in enumerate(characters)}
+    strays = {number for number, row in rows.items() if found.is_stray(row)}
+    settled = part(found.page, run.class_names, read, reader)
+    kept = [
+        piece for piece in settled if id(piece.character) not in strays or piece.agreed > _AGREED
+    ]
+    lines = sorted({piece.character.line for piece in kept})
+    return [
+        piece._replace(character=replace(piece.character, line=lines.index(piece.character.line)))
+        for piece in kept
+    ]
 
 
 def _look_at(page: Page, run: Run) -> _Read:
-    inks = [character.ink for character in page.characters]
-    images, probabilities = _classify(inks, run)
+    return _Read(page, *_ask(page.characters, run))
+
+
+def _ask(
+    characters: Sequence[Character], run: Run
+) -> tuple[UInt8[np.ndarray, "n ..."], Float32[np.ndarray, "n classes"], Float[np.ndarray, "n 5"]]:
+    """What the network sees of characters, what it says, and what `turns` says."""
+    inks = [character.ink for character in characters]
     kinds = {"digit" if name.isdigit() else "letter" for name in run.class_names}
-    return _Read(page, images, probabilities, turns(inks, kinds))
+    return *_classify(inks, run), turns(inks, kinds)
+
+
+def _clear(
+    characters: Sequence[Character],
+    probabilities: Float32[np.ndarray, "n classes"],
+    turned: Float[np.ndarray, "n 5"],
+) -> Float[np.ndarray, " n"]:
+    """How clear it is what each is, 0..1: that it is a character, and which; or a sign."""
+    signs = np.array([bool(found.sign) for found in characters])
+    certainties = np.array([found.certainty for found in characters])
+    wide = np.array([found.width > _WIDEST * found.height for found in characters])
+    known = probabilities.max(axis=1) * (1 - turned[:, -1]) * ~wide
+    return np.where(signs, certainties, known)
 
 
 def _words(characters: Sequence[Character]) -> Iterator[list[int]]:
@@ -377,6 +402,7 @@ def read_files(
     *,
     threshold: float = 0.0,
     words: Collection[str] = (),
+    spelling: str = "english",
     find: str = "strokes",
 ) -> Iterator[tuple[Picture, Reading] | DataError]:
     """Open and read picture files one by one; where one cannot be read, give the error.
@@ -390,6 +416,10 @@ def read_files(
             yield error
             continue
         try:
-            yield picture, read(picture, run, threshold=threshold, words=words, find=find)
+            found = read(
+                picture, run, threshold=threshold, words=words, spelling=spelling, find=find
+            )
         except DataError as error:
             yield DataError(f"{path}: {error}")
+        else:
+            yield picture, found

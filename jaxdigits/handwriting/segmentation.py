@@ -65,6 +65,16 @@ class Character:
     sign: str = ""
     certainty: float = 1.0
 
+    @property
+    def height(self) -> int:
+        """Of its box."""
+        return self.bottom - self.top
+
+    @property
+    def width(self) -> int:
+        """Of its box."""
+        return self.right - self.left
+
     def holds(self, other: "Character") -> bool:
         """Whether the middle of another one is in its box."""
         row, column = (other.top + other.bottom) / 2, (other.left + other.right) / 2

@@ -5,7 +5,17 @@ import itertools
 import numpy as np
 import pytest
 
-from jaxdigits.handwriting.context import _LISTED, _SWITCH, settle
+from jaxdigits.handwriting.context import (
+    _LISTED,
+    _SPELLING,
+    _SWITCH,
+    ENGLISH,
+    LETTERS,
+    NATS,
+    _no_english,
+    settle,
+)
+from jaxdigits.runs.folder import shipped_params
 
 NAMES = ["0", "1", "b", "l", "o"]
 
@@ -55,7 +65,56 @@ def test_the_best_of_all_texts() -> None:
             return float(logs + _SWITCH * (kinds[1:] != kinds[:-1]).sum())
 
         best = max(itertools.product(range(len(NAMES)), repeat=4), key=score)
-        assert tuple(settle(probabilities, NAMES)) == best
+        assert tuple(settle(probabilities, NAMES, spelling="none")) == best
+
+
+def english() -> np.ndarray:
+    """Negative logarithms of what follows two letters."""
+    return NATS * np.asarray(shipped_params(ENGLISH, _no_english)["trigrams"], np.float64)
+
+
+def test_what_follows_two_letters_is_a_distribution() -> None:
+    """It sums to one, up to the steps of its logarithms, and knows what is frequent in English."""
+    probabilities = np.exp(-english())
+    np.testing.assert_allclose(probabilities.sum(axis=2), 1, atol=NATS)
+    at = LETTERS.index
+    assert probabilities[at("e"), at("q")].argmax() == at("u")
+    assert probabilities[at("i"), at("n")].argmax() == at("g")
+    assert probabilities[at("n"), at("g")].argmax() == at(" ")
+
+
+def test_letters_follow_one_another_as_in_english() -> None:
+    """It is what trying every text gives, where none is a digit."""
+    rng, names, costs = np.random.default_rng(1), "quilnogt", english()
+    for length in (2, 3, 4):
+        probabilities = rng.dirichlet(np.full(len(names), 0.3), length)
+
+        def score(text: tuple[str, ...], table: np.ndarray = probabilities) -> float:
+            looks = sum(
+                np.log(max(row[names.index(letter)], 1e-6))
+                for row, letter in zip(table, text, strict=True)
+            )
+            ends = [0, 0, *map(LETTERS.index, text), 0]
+            threes = zip(ends, ends[1:], ends[2:], strict=False)
+            return looks - _SPELLING * sum(costs[three] for three in threes)
+
+        best = max(itertools.product(names, repeat=length), key=score)
+        assert tuple(names[label] for label in settle(probabilities, list(names))) == best
+
+
+def test_spelling_settles_what_is_unsure_and_nothing_else() -> None:
+    """`l` after `qu` is rather an i; a network that is sure is believed; so is a lone letter."""
+    names = list("cikluq")
+    sure = 0.99 * np.eye(6) + 0.01 / 6
+    word = np.stack([sure[names.index(letter)] for letter in "quick"])
+    unsure = word.copy()
+    unsure[2] = 0.1 / 4
+    unsure[2, [names.index("i"), names.index("l")]] = 0.35, 0.55
+    read = lambda rows, **how: "".join(names[label] for label in settle(rows, names, **how))  # noqa: E731
+    assert read(unsure) == "quick"
+    assert read(unsure, spelling="none") == "qulck"
+    assert read(word[[0, 3, 4, 0]]) == "qckq"
+    assert read(unsure[2:3]) == "l"
 
 
 def test_a_word_of_the_list_is_preferred_but_not_at_any_price() -> None:

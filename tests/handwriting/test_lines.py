@@ -1,4 +1,6 @@
-"""Characters that touch: lines made, read, and cut."""
+"""Lines made, and read without cuts."""
+
+import itertools
 
 import jax
 import jax.numpy as jnp
@@ -8,11 +10,8 @@ import pytest
 import jaxdigits as jd
 from jaxdigits.handwriting import line_network, line_scenes, lines
 from jaxdigits.handwriting.glyphs import prepare
-from jaxdigits.handwriting.line_network import BLANK, HEIGHT, STEP, SYMBOLS, TALL
-from jaxdigits.handwriting.lines import Part, Token
-from jaxdigits.handwriting.page import Page
-from jaxdigits.handwriting.scene_layout import USUAL
-from jaxdigits.handwriting.segmentation import Character
+from jaxdigits.handwriting.line_network import BLANK, HEIGHT, STEP, SYMBOLS
+from jaxdigits.handwriting.lines import Line
 
 
 def number(name: str) -> int:
@@ -73,66 +72,34 @@ def test_the_best_path(start, monkeypatch) -> None:
     for place, value in ((0, 1), (2, 1), (4, 1), (8, 1), (10, 3), (14, 2)):
         ink[:, start + place : start + place + STEP] = value / 100
     allowed = np.array([name in {"", "7", "1"} for name in SYMBOLS])
-    found = lines.tokens(ink, allowed)
+    found = Line(lines._shares(ink, allowed), left=5.0, step=float(STEP)).tokens
     assert [SYMBOLS[token.symbol] for token in found] == ["7", "7", "1"]
-    assert [token.place - start for token in found] == pytest.approx([3, 9, 11])
+    assert [token.place - start - 5 for token in found] == pytest.approx([3, 9, 11])
     chance = np.exp(6) / (np.exp(6) + np.exp(3) + 1)
     assert [token.certainty for token in found] == pytest.approx([chance] * 3)
     assert found[0].probabilities[number("1")] == pytest.approx(1 / (np.exp(6) + 1), rel=0.01)
 
 
-def two_in_one() -> Page:
-    """Two bars and a bridge, taken for one character, after another one."""
-    ink = np.zeros((34 + 8, 50 + 8), np.uint8)
-    ink[4:-4, 4:12] = ink[4:-4, 46:54] = ink[20:23, 4:54] = 255
-    first = Character(10, 0, 44, 8, 0, False, np.pad(np.full((34, 8), 255, np.uint8), 4))
-    both = Character(10, 30, 44, 80, 0, True, ink)
-    page = Page(np.full((60, 120, 3), 255, np.uint8), [first, both], 0.0, 1.0, 1.0)
-    assert TALL < USUAL
-    return page
+@pytest.mark.parametrize("text", [[], [2], [2, 3], [2, 2], [3, 2, 3], [2, 2, 2]])
+def test_the_likelihood_of_a_text_is_that_of_all_its_paths(text) -> None:
+    """Those that give it when repetitions and blanks are left out (Graves et al., equation 3)."""
+    places = 5
+    shares = np.random.default_rng(0).dirichlet(np.ones(4), places)
+
+    def says(path: tuple[int, ...]) -> list[int]:
+        return [symbol for symbol, _ in itertools.groupby(path) if symbol != BLANK]
+
+    total = sum(
+        shares[range(places), path].prod()
+        for path in itertools.product(range(4), repeat=places)
+        if says(path) == text
+    )
+    around = np.vstack([np.full((3, 4), 0.25), shares, np.full((2, 4), 0.25)])
+    line = Line(around, left=100.0, step=2.0)
+    assert line.likelihood(text, 106.0, 116.0) == pytest.approx(np.log(total))
 
 
-def token(name: str, place: float, certainty: float = 0.9) -> Token:
-    row = np.zeros(len(SYMBOLS))
-    row[number(name)] = 0.75
-    row[number("7")] += 0.25
-    return Token(place, row, certainty)
-
-
-def test_characters_are_cut_where_more_are_read(monkeypatch) -> None:
-    """Between their places, where there is least ink; spaces and other characters stay."""
-    page = two_in_one()
-    monkeypatch.setattr(lines, "_read", lambda *_: [token("1", 4), token("1", 34), token("-", 72)])
-    first, second, third = lines.part(page, ["1", "7"])
-    assert first is page.characters[0]
-    assert isinstance(second, Part)
-    assert isinstance(third, Part)
-    box = second.character
-    assert (box.top, box.left, box.bottom) == (10, 30, 44)
-    assert 38 <= box.right <= third.character.left + 1 <= 72
-    assert third.character.right == 80
-    assert (box.after_space, third.character.after_space) == (True, False)
-    assert (box.sign, third.character.sign) == ("", "-")
-    np.testing.assert_allclose(second.probabilities, [0.75, 0.25])
-
-
-@pytest.mark.parametrize(
-    "read",
-    [
-        [token("1", 34)],  # as many
-        [],
-        [token("1", 34, 0.5), token("1", 72, 0.5)],  # not sure
-        [token("1", 4), token("1", 20), token("1", 34)],  # the others are elsewhere
-    ],
-)
-def test_characters_stay_as_they_are(read, monkeypatch) -> None:
-    """Where nothing else is read with confidence."""
-    page = two_in_one()
-    monkeypatch.setattr(lines, "_read", lambda *_: read)
-    assert lines.part(page, ["1", "7"]) == page.characters
-
-
-def test_other_alphabets_are_left_alone() -> None:
-    """The line network does not know them."""
-    page = two_in_one()
-    assert lines.part(page, ["cat", "dog"]) == page.characters
+def test_a_text_longer_than_its_place_is_nearly_impossible() -> None:
+    """There are no more symbols than places."""
+    line = Line(np.full((3, 4), 0.25), left=0.0, step=1.0)
+    assert line.likelihood([2, 3, 2, 3], 0.0, 3.0) < -50
