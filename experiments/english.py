@@ -1,6 +1,7 @@
 """Which letters follow one another in English words: counted in the docstrings of Python's library.
 
     python experiments/english.py                                        # 10 seconds
+    python experiments/english.py --measure --data-dir FOLDER            # what it is worth
 
 Each word counts once, however often it is used, so that the words of programs count little. What
 follows two letters is smoothed by what follows one, and that by how frequent letters are (Witten
@@ -21,8 +22,95 @@ from pathlib import Path
 import numpy as np
 from shipping import write_card
 
-from jaxdigits.handwriting.context import ENGLISH, LETTERS, NATS
+import jaxdigits as jd
+from jaxdigits.environment import environment
+from jaxdigits.evaluation.metrics import wilson_interval
+from jaxdigits.files import write_json
+from jaxdigits.handwriting.context import ENGLISH, LETTERS, NATS, SPELLINGS, settle
 from jaxdigits.runs.folder import PARAMS_FILE, WEIGHTS, save_params
+
+RESULTS = Path(__file__).parent / "results"
+
+FREQUENT = [
+    "the",
+    "and",
+    "you",
+    "that",
+    "was",
+    "for",
+    "are",
+    "with",
+    "his",
+    "they",
+    "this",
+    "have",
+    "from",
+    "one",
+    "had",
+    "word",
+    "but",
+    "not",
+    "what",
+    "all",
+    "were",
+    "when",
+    "your",
+    "can",
+    "said",
+    "there",
+    "use",
+    "each",
+    "which",
+    "she",
+    "how",
+    "their",
+    "will",
+    "other",
+    "about",
+    "out",
+    "many",
+    "then",
+    "them",
+    "these",
+    "some",
+    "her",
+    "would",
+    "make",
+    "like",
+    "him",
+    "into",
+    "time",
+    "has",
+    "look",
+    "two",
+    "more",
+    "write",
+    "see",
+    "number",
+    "way",
+    "could",
+    "people",
+    "than",
+    "first",
+    "water",
+    "been",
+    "call",
+    "who",
+    "oil",
+    "its",
+    "now",
+    "find",
+    "long",
+    "down",
+    "day",
+    "did",
+    "get",
+    "come",
+    "made",
+    "may",
+    "part",
+]
+"""Frequent words of English, of two letters and more."""
 
 WITHOUT = {"antigravity", "idlelib", "this", "test", "turtledemo", "__main__", "lib2to3", "tkinter"}
 """Modules that do something when they are imported, or are not everywhere."""
@@ -64,11 +152,55 @@ def trigrams(words: set[str]) -> np.ndarray:
     return lower
 
 
+def measure(data_dir: Path | None, count: int = 1_000, seed: int = 1) -> dict:
+    """How often words, and random strings of five letters, of test images are read exactly."""
+    test, run = jd.data.load("emnist/letters", "test", data_dir=data_dir), jd.load("letters")
+    rng = np.random.default_rng(seed)
+    by_letter = {
+        name: np.flatnonzero(test.labels == label) for label, name in enumerate(run.class_names)
+    }
+    texts = {
+        "words": [str(word) for word in rng.choice(FREQUENT, count)],
+        "strings": ["".join(rng.choice(run.class_names, 5)) for _ in range(count)],
+    }
+    results = {}
+    for kind, chosen in texts.items():
+        rows = [rng.choice(by_letter[letter]) for text in chosen for letter in text]
+        probabilities = run.predict_proba(test.images[rows])
+        ends = np.cumsum([len(text) for text in chosen])
+        each = list(zip(np.split(probabilities, ends[:-1]), chosen, strict=True))
+        for spelling in SPELLINGS:
+            right = sum(
+                "".join(
+                    run.class_names[label]
+                    for label in settle(one, run.class_names, spelling=spelling)
+                )
+                == text
+                for one, text in each
+            )
+            low, high = wilson_interval(right, count)
+            results[f"{kind}, --spelling {spelling}"] = {
+                "exact": right / count,
+                "interval": [low, high],
+            }
+    return {"count": count, "seed": seed, "results": results, **environment()}
+
+
 def main() -> None:
     """Count, and write the table."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
     parser.add_argument("--weights", type=Path, default=WEIGHTS / ENGLISH)
+    parser.add_argument("--measure", action="store_true", help="instead, measure its worth")
+    parser.add_argument("--data-dir", type=Path)
+    parser.add_argument("--json", type=Path, default=RESULTS / "english.json")
     arguments = parser.parse_args()
+    if arguments.measure:
+        document = measure(arguments.data_dir)
+        for what, found in document["results"].items():
+            low, high = found["interval"]
+            print(f"{what:26} {found['exact']:.1%} (95% interval {low:.1%} to {high:.1%})")
+        write_json(arguments.json, document)
+        return
     words = {word for text in docstrings() for word in re.findall(r"\b[A-Z]?[a-z]{1,19}\b", text)}
     words = {word.lower() for word in words}
     table = np.round(-np.log(trigrams(words)) / NATS).clip(max=255).astype(np.uint8)

@@ -391,7 +391,7 @@ def main() -> None:
     """Draw the pages, read them, and count."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=list(KINDS))
-    parser.add_argument("--find", choices=jd.handwriting.WAYS, default="network")
+    parser.add_argument("--find", choices=jd.handwriting.WAYS, default="auto")
     parser.add_argument("--each", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--data-dir", type=Path)

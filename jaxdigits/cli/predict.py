@@ -17,7 +17,7 @@ def predict(
     error_rate: float | None = None,
     words: File = None,
     spelling: Literal["english", "none"] = "english",
-    find: Literal["auto", "strokes", "network"] = "strokes",
+    find: Literal["auto", "strokes", "network"] = "auto",
     show: File = None,
     json: Json = False,
 ) -> None:

@@ -17,10 +17,12 @@
 | `scenes.py`, `line_scenes.py` | what they learn from, as pure functions of a key |
 | `scene_layout.py`, `glyphs.py` | where characters of a scene are, and how a pen draws them |
 | `camera.py` | how it is lit and taken |
-| `lines.py` | part characters that touch, by reading whole lines |
+| `lines.py` | read whole lines, without cutting them |
+| `parting.py` | settle by both what lines say: characters that touch are parted |
 | `turns.py` | tell which way up characters are |
-| `reading.py` | read them with a network |
-| `context.py` | settle by their neighbors what single characters leave open |
+| `finding.py` | the way and the scale that read best |
+| `reading.py` | read what is found with a network |
+| `context.py` | settle by their neighbors what single characters leave open; English spelling |
 | `drawing.py` | draw what was read |
 | `classification.py` | label image files of one character each |
 """
@@ -28,9 +30,10 @@
 from jaxdigits.handwriting.classification import Classification, classify_files
 from jaxdigits.handwriting.context import read_words
 from jaxdigits.handwriting.drawing import draw_reading, save_reading
+from jaxdigits.handwriting.finding import WAYS
 from jaxdigits.handwriting.opening import open_picture
 from jaxdigits.handwriting.page import Page, find_page
-from jaxdigits.handwriting.reading import WAYS, Reading, read, read_files
+from jaxdigits.handwriting.reading import Reading, read, read_files
 from jaxdigits.handwriting.segmentation import Character, find_characters
 
 __all__ = [

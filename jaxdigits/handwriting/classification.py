@@ -11,9 +11,9 @@ from jaxdigits.data.exported import INDEX
 from jaxdigits.data.images import read_images
 from jaxdigits.errors import DataError
 from jaxdigits.files import StrPath
+from jaxdigits.handwriting.finding import to_image
 from jaxdigits.handwriting.ink import find_ink
 from jaxdigits.handwriting.opening import open_picture
-from jaxdigits.handwriting.reading import to_image
 from jaxdigits.runs.run import Run
 
 

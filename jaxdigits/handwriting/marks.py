@@ -8,7 +8,6 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float, Float32, UInt8
 from scipy import ndimage
-from scipy.spatial import KDTree
 
 from jaxdigits.handwriting import page_network
 from jaxdigits.handwriting.glyphs import SIGNS
@@ -155,6 +154,8 @@ def marks(seen: Seen, size: float) -> list[Mark]:
         seen: what the network says.
         size: the usual size of characters.
     """
+    from scipy.spatial import KDTree  # slow to import
+
     ink = seen.ink
     inked = ink > _FAINT
     peaks = _peaks(seen.middles[::2, ::2], _APART * size / 2)

@@ -1,59 +1,27 @@
 """Read what is written in a picture with a trained network."""
 
-import itertools
-import math
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Float32, Int, UInt8
+from jaxtyping import Float32, Int, UInt8
 
 from jaxdigits.errors import ConfigError, DataError
 from jaxdigits.files import StrPath
 from jaxdigits.handwriting.context import SPELLINGS, settle
-from jaxdigits.handwriting.ink import Gray, Picture
+from jaxdigits.handwriting.finding import find_pieces
+from jaxdigits.handwriting.ink import Picture
 from jaxdigits.handwriting.opening import open_picture
-from jaxdigits.handwriting.page import Page, find_at, look, scales
-from jaxdigits.handwriting.parting import Piece, Read, is_alone, part, pieces
-from jaxdigits.handwriting.segmentation import NOT_WRITING, Character, find_characters
-from jaxdigits.handwriting.touching import split_touching
-from jaxdigits.handwriting.turns import page_turns, turns
+from jaxdigits.handwriting.parting import Piece
+from jaxdigits.handwriting.segmentation import Character
 from jaxdigits.runs.run import Run
-from jaxdigits.transforms.form import to_form
-
-WAYS = ("auto", "strokes", "network")
-"""To find characters."""
 
 UNSURE = "?"
 """Stands for a character whose probability is below the threshold."""
 
-_READ, _CLEAR = 0.93, 0.85
-"""The mean confidence, and the clarity of a page, from which no other scale is tried."""
-
-_PLAIN = 0.8
-"""The mean confidence below which what the network finds is less than what strokes show."""
-
-_HAIRLINES = 0.7
-"""The clarity of a page above which its lines are not too thin."""
-
-_FINER, _PASSABLE = 2.0, 0.3
-"""How much finer scales may be that are tried where the mean confidence is at least that."""
-
-_WORTH, _MANY = 0.1, 0.05
-"""What the logarithms of confidence and of the number of characters count, beside clarity."""
-
-_FEW_STROKES, _FEW_FOUND = (5, 0.8), (2, 0.5)
+_FEW_STROKES, _FEW_FOUND = (5, 0.8), (1, 0.4)
 """From this many characters on, it is not writing if half have a lower probability than this."""
-
-_LEAST_CLEAR = 0.01
-
-_WIDEST = 2.0
-"""The widest character, in heights."""
-
-_NONE, _DOUBTFUL, _SIGN, _AGREED = 0.9, 0.8, 0.65, 0.9
-"""Of stray marks: how probable it is that one is no character, and how certain the page network is
-of one that may be, or of a sign; and from where on the line network's word keeps it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,7 +120,7 @@ def read(
     threshold: float = 0.0,
     words: Collection[str] = (),
     spelling: str = "english",
-    find: str = "strokes",
+    find: str = "auto",
 ) -> Reading:
     """Find the characters in a picture, and read each.
 
@@ -182,67 +150,15 @@ def read(
     """
     if spelling not in SPELLINGS:
         raise ConfigError(f"spelling must be {' or '.join(SPELLINGS)}, not {spelling!r}")
-    found = _find(picture, run, find)
-    pieces = _settled(found, run)
-    _check_known(pieces, run, *(_FEW_STROKES if found.by_strokes else _FEW_FOUND))
+    pieces, degrees, by_strokes = find_pieces(picture, run, find)
+    _check_known(pieces, run, *(_FEW_STROKES if by_strokes else _FEW_FOUND))
     characters = [piece.character for piece in pieces]
     probabilities = np.stack([piece.probabilities for piece in pieces])
     labels = probabilities.argmax(axis=1)
     for rows in _words(characters):
         labels[rows] = settle(probabilities[rows], run.class_names, words, spelling)
     images = np.stack([piece.image for piece in pieces])
-    return Reading(
-        characters, images, probabilities, run.class_names, threshold, labels, found.page.degrees
-    )
-
-
-def _classify(
-    inks: Sequence[np.ndarray], run: Run
-) -> tuple[UInt8[np.ndarray, "n ..."], Float32[np.ndarray, "n classes"]]:
-    """What the network sees of characters, and the probability of each class for each."""
-    images = np.stack([to_image(ink, run) for ink in inks])
-    return images, run.predict_proba(images)
-
-
-class _Read(NamedTuple):
-    """A page, and what the network says of its characters."""
-
-    page: Page
-    images: UInt8[np.ndarray, "n ..."]
-    probabilities: Float32[np.ndarray, "n classes"]
-    turns: Float[np.ndarray, "n 5"]
-    by_strokes: bool = False
-
-    @property
-    def each(self) -> Float[np.ndarray, " n"]:
-        """How clear it is what each is, 0..1."""
-        return _clear(self.page.characters, self.probabilities, self.turns)
-
-    @property
-    def clear(self) -> float:
-        """The mean logarithm of that."""
-        return float(np.log(np.maximum(self.each, _LEAST_CLEAR)).mean())
-
-    def is_stray(self, row: int) -> bool:
-        """Whether a mark beside others seems to be none of the characters."""
-        character = self.page.characters[row]
-        if self.by_strokes or float(self.each.max()) < _READ:
-            return False
-        if character.sign:  # dots are too small to be sure of
-            return character.sign != "." and character.certainty < _SIGN
-        if float(self.turns[row, -1]) < _NONE:
-            return False
-        return character.certainty < _DOUBTFUL or is_alone(character, self.page)
-
-    @property
-    def score(self) -> float:
-        many = math.log(len(self.page.characters))
-        return self.page.clarity + _WORTH * self.clear + _MANY * many
-
-    @property
-    def is_clear(self) -> bool:
-        """Whether no other scale need be tried."""
-        return self.clear > math.log(_READ) and self.page.clarity > _CLEAR
+    return Reading(characters, images, probabilities, run.class_names, threshold, labels, degrees)
 
 
 def _check_known(pieces: Sequence[Piece], run: Run, fewest: int, least: float) -> None:
@@ -253,128 +169,6 @@ def _check_known(pieces: Sequence[Piece], run: Run, fewest: int, least: float) -
             f"what it shows is not like {', '.join(run.class_names[:3])} and so on: of "
             f"{len(pieces)} pieces the network's median confidence is {typical:.0%}"
         )
-
-
-def _find(picture: Picture, run: Run, way: str) -> _Read:
-    """Find what is written in one of `WAYS`."""
-    if way not in WAYS:
-        raise ConfigError(f"find must be one of {', '.join(WAYS)}, not {way!r}")
-    if way == "strokes":
-        characters = _split_strokes(picture, run)
-        images, probabilities = _classify([character.ink for character in characters], run)
-        upright = np.tile([1.0, 0, 0, 0, 0], (len(images), 1))
-        return _Read(_as_it_is(picture, characters), images, probabilities, upright, True)
-    if way == "network":
-        return _best(picture, run)
-    try:
-        plain = _look_at(_as_it_is(picture, _split_strokes(picture, run)), run)
-        plain = plain._replace(by_strokes=True)
-    except DataError:
-        return _best(picture, run)
-    if len(plain.page.characters) == 1 and plain.clear > math.log(_READ):
-        return plain  # a drawing
-    try:
-        found = _best(picture, run)
-    except DataError:
-        return plain
-    return plain if found.clear < math.log(_PLAIN) and plain.clear > found.clear else found
-
-
-def _split_strokes(picture: Picture, run: Run) -> list[Character]:
-    """Find what is connected, those that touch split."""
-
-    def confidences(inks: Sequence[np.ndarray]) -> np.ndarray:
-        return _classify(inks, run)[1].max(axis=1)
-
-    return split_touching(find_characters(picture), confidences)
-
-
-def _as_it_is(picture: Picture, characters: list[Character]) -> Page:
-    return Page(picture, characters, degrees=0.0, scale=1.0, clarity=1.0)
-
-
-def _best(picture: Picture, run: Run) -> _Read:
-    """Find what is written, upright, and at the scale at which it reads best."""
-    found: list[_Read] = []
-    best = None
-    for thin, scale in itertools.product((False, True), scales(picture)):
-        if best is not None:
-            if best.is_clear or (thin and best.page.clarity > _HAIRLINES):
-                break
-            finest = max(read.page.scale for read in found)
-            if scale > _FINER * finest and best.clear > math.log(_PASSABLE):
-                continue
-        page = find_at(picture, scale, [read.page for read in found], thin=thin)
-        if page is None:
-            continue
-        found.append(_upright(picture, _look_at(page, run), run))
-        best = max(found, key=lambda read: read.score)
-    if best is None:
-        raise DataError(NOT_WRITING)
-    return best
-
-
-def _upright(picture: Picture, found: _Read, run: Run) -> _Read:
-    """Look at a page again if its characters are turned by quarters."""
-    quarters = int(page_turns(found.page.characters, found.turns).argmax())
-    if not quarters:
-        return found
-    page = look(picture, found.page.scale, found.page.degrees + 90 * quarters, thin=found.page.thin)
-    if page is None:
-        return found
-    again = _look_at(page, run)
-    return found if page_turns(page.characters, again.turns).argmax() else again
-
-
-def _settled(found: _Read, run: Run) -> list[Piece]:
-    """What the page says, lines considered, and stray marks left out."""
-    characters = found.page.characters
-    if found.by_strokes:
-        each = found.probabilities.max(axis=1)
-        return pieces(characters, Read(found.images, found.probabilities, each))
-
-    def reader(characters: Sequence[Character]) -> Read:
-        images, probabilities, turned = _ask(characters, run)
-        return Read(images, probabilities, _clear(characters, probabilities, turned))
-
-    read = Read(found.images, found.probabilities, found.each)
-    rows = {id(character): row for row, character in enumerate(characters)}
-    strays = {number for number, row in rows.items() if found.is_stray(row)}
-    settled = part(found.page, run.class_names, read, reader)
-    kept = [
-        piece for piece in settled if id(piece.character) not in strays or piece.agreed > _AGREED
-    ]
-    lines = sorted({piece.character.line for piece in kept})
-    return [
-        piece._replace(character=replace(piece.character, line=lines.index(piece.character.line)))
-        for piece in kept
-    ]
-
-
-def _look_at(page: Page, run: Run) -> _Read:
-    return _Read(page, *_ask(page.characters, run))
-
-
-def _ask(
-    characters: Sequence[Character], run: Run
-) -> tuple[UInt8[np.ndarray, "n ..."], Float32[np.ndarray, "n classes"], Float[np.ndarray, "n 5"]]:
-    """What the network sees of characters, what it says, and what `turns` says."""
-    inks = [character.ink for character in characters]
-    kinds = {"digit" if name.isdigit() else "letter" for name in run.class_names}
-    return *_classify(inks, run), turns(inks, kinds)
-
-
-def _clear(
-    characters: Sequence[Character],
-    probabilities: Float32[np.ndarray, "n classes"],
-    turned: Float[np.ndarray, "n 5"],
-) -> Float[np.ndarray, " n"]:
-    """How clear it is what each is, 0..1: that it is a character, and which; or a sign."""
-    signs = np.array([bool(found.sign) for found in characters])
-    certainties = np.array([found.certainty for found in characters])
-    wide = np.array([found.width > _WIDEST * found.height for found in characters])
-    known = probabilities.max(axis=1) * (1 - turned[:, -1]) * ~wide
-    return np.where(signs, certainties, known)
 
 
 def _words(characters: Sequence[Character]) -> Iterator[list[int]]:
@@ -391,11 +185,6 @@ def _words(characters: Sequence[Character]) -> Iterator[list[int]]:
         yield word
 
 
-def to_image(ink: Gray, run: Run) -> UInt8[np.ndarray, "..."]:
-    """Bring the ink of a character, bright on 0, to the form that a network was trained on."""
-    return to_form(ink, run.form, run.image_shape, light_ground=run.light_ground, extent=run.extent)
-
-
 def read_files(
     run: Run,
     paths: Sequence[StrPath],
@@ -403,7 +192,7 @@ def read_files(
     threshold: float = 0.0,
     words: Collection[str] = (),
     spelling: str = "english",
-    find: str = "strokes",
+    find: str = "auto",
 ) -> Iterator[tuple[Picture, Reading] | DataError]:
     """Open and read picture files one by one; where one cannot be read, give the error.
 

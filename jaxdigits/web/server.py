@@ -24,7 +24,7 @@ from jaxtyping import Float32, UInt8
 
 from jaxdigits.errors import DataError, OutputError
 from jaxdigits.handwriting import draw_reading, open_picture, read
-from jaxdigits.handwriting.reading import to_image
+from jaxdigits.handwriting.finding import to_image
 from jaxdigits.runs.export.page import make_page, make_remote_page, runs_in_browser
 from jaxdigits.runs.run import Run, logits_of
 from jaxdigits.transforms.scaling import unit_pixels

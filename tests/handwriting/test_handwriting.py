@@ -178,7 +178,7 @@ def test_touching_characters_are_parted(monkeypatch, digits_run):
             left += width - 4
         pages[seed] = text, np.repeat(255 - pair[..., None], 3, axis=2)
     apart = {seed for seed, (_, page) in pages.items() if len(find_characters(page)) == 2}
-    readings = {seed: read(page, digits_run) for seed, (_, page) in pages.items()}
+    readings = {seed: read(page, digits_run, find="strokes") for seed, (_, page) in pages.items()}
     right = {seed for seed, found in readings.items() if found.text == pages[seed][0]}
     parted = {seed for seed, found in readings.items() if len(found.characters) == 2} - apart
     assert len(parted) >= 2
@@ -343,12 +343,12 @@ def guessing(confidences, run):
 def test_what_the_network_can_only_guess(confidences, refused, digits_run):
     picture, run = bars(len(confidences)), guessing(confidences, digits_run)
     if not refused:
-        found = read(picture, run).confidences
+        found = read(picture, run, find="strokes").confidences
         np.testing.assert_allclose(found, confidences, rtol=1e-5)
         return
     message = "is not like 0, 1, 2 and so on: of 5 pieces the network's median confidence is "
     with pytest.raises(DataError, match=f"{message}{np.median(confidences):.0%}"):
-        read(picture, run)
+        read(picture, run, find="strokes")
 
 
 def test_a_reading_in_words():
@@ -393,13 +393,25 @@ def test_a_network_sees_what_it_was_trained_on(form, convert, shape, light_groun
     (character,) = find_characters(picture)
     expected = convert(character.ink)
     expected = 255 - expected if light_ground else expected
-    (seen,) = read(picture, run).images
+    (seen,) = read(picture, run, find="strokes").images
     assert seen.shape == run.image_shape == shape
     for channel in seen.reshape(*shape[:2], -1).transpose(2, 0, 1):
         np.testing.assert_array_equal(channel, expected)
     # A file is not cut out first: the same to the eye.
     (found,) = classify_files(run, [save(picture, tmp_path / "four.png")])
     assert found.probability == pytest.approx(run.predict_proba(seen[None]).max(), abs=0.2)
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ({"find": "eyes"}, "find must be one of auto, strokes, network, not 'eyes'"),
+        ({"spelling": "latin"}, "spelling must be english or none, not 'latin'"),
+    ],
+)
+def test_there_is_no_such_way(option, message, digits_run):
+    with pytest.raises(jd.errors.ConfigError, match=message):
+        read(colored(canvas("4", 0)), digits_run, **option)
 
 
 def test_a_picture_stays_as_it_is(digits_run):

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from drawn import canvas
 from PIL import Image, ImageDraw
 
 import jaxdigits as jd
@@ -109,10 +110,31 @@ AROUND = [
 def test_what_is_around_is_not_read(draw, inverted):
     page = two_strokes()
     draw(page)
-    reading = handwriting.read(255 - page if inverted else page, jd.load("digits"))
+    picture = 255 - page if inverted else page
+    reading = handwriting.read(picture, jd.load("digits"), find="strokes")
     assert reading.text == "1 1"
     boxes = [(found.left, found.right) for found in reading.characters]
     np.testing.assert_allclose(boxes, [(80, 88), (160, 168)], atol=2)
+
+
+def test_what_is_around_digits_is_mostly_not_read():
+    """Without a setting: of digits with all of that around them, on paper and on boards."""
+    right = 0
+    for number, around in enumerate(AROUND):
+        page = np.full((200, 300, 3), PAPER, np.uint8)
+        for character, left in (("2", 70), ("5", 150)):
+            ink = 1 - canvas(character, 5, side=110, pen=7) / 255
+            rows, columns = (np.flatnonzero((ink > 0.5).any(axis=axis)) for axis in (1, 0))
+            ink = ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1, None]
+            place = page[58 : 58 + len(ink), left : left + ink.shape[1]]
+            place[:] = PAPER - (PAPER - INK) * ink
+        around(page)
+        try:
+            reading = handwriting.read(255 - page if number % 2 else page, jd.load("digits"))
+        except DataError:
+            continue
+        right += reading.text.replace(" ", "") == "25"
+    assert right >= 12
 
 
 @pytest.mark.parametrize("degrees", [4, 12, 30])

@@ -1,0 +1,243 @@
+"""Find what is written in a picture in the way, and at the scale, that a network reads best."""
+
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Float32, UInt8
+
+from jaxdigits.errors import ConfigError, DataError
+from jaxdigits.handwriting.ink import Gray, Picture
+from jaxdigits.handwriting.page import Page, find_at, look, scales
+from jaxdigits.handwriting.parting import Piece, Read, is_alone, part, pieces
+from jaxdigits.handwriting.segmentation import NOT_WRITING, Character, find_characters
+from jaxdigits.handwriting.touching import split_touching
+from jaxdigits.handwriting.turns import page_turns, turns
+from jaxdigits.runs.run import Run
+from jaxdigits.transforms.form import to_form
+
+WAYS = ("auto", "strokes", "network")
+"""To find characters."""
+
+_READ, _CLEAR = 0.93, 0.85
+"""The mean confidence, and the clarity of a page, from which no other scale is tried."""
+
+_PLAIN = 0.8
+"""The mean confidence below which what the network finds is less than what strokes show."""
+
+_HAIRLINES = 0.77
+"""The clarity of a page above which its lines are not too thin."""
+
+_FINER, _PASSABLE = 2.0, 0.3
+"""How much finer scales may be that are tried where the mean confidence is at least that."""
+
+_WORTH, _MANY = 0.1, 0.05
+"""What the logarithms of confidence and of the number of characters count, beside clarity."""
+
+_LEAST_CLEAR = 0.01
+
+_WIDEST = 2.0
+"""The widest character, in heights."""
+
+_NONE, _DOUBTFUL, _SIGN, _AGREED = 0.9, 0.8, 0.65, 0.9
+"""Of stray marks: how probable it is that one is no character, and how certain the page network is
+of one that may be, or of a sign; and from where on the line network's word keeps it."""
+
+
+def find_pieces(picture: Picture, run: Run, way: str) -> tuple[list[Piece], float, bool]:
+    """Find what is written, and what a network says of it.
+
+    Args:
+        picture: pixels 0..255.
+        run: the network.
+        way: of `WAYS`.
+
+    Returns:
+        Characters and signs in reading order; by how many degrees the page was turned,
+        counter-clockwise; and whether they were found by their strokes.
+
+    Raises:
+        ConfigError: there is no such way.
+        DataError: there is no writing in the picture.
+    """
+    found = _find(picture, run, way)
+    return _settled(found, run), found.page.degrees, found.by_strokes
+
+
+class _Found(NamedTuple):
+    """A page, and what the network says of its characters."""
+
+    page: Page
+    images: UInt8[np.ndarray, "n ..."]
+    probabilities: Float32[np.ndarray, "n classes"]
+    turns: Float[np.ndarray, "n 5"]
+    by_strokes: bool = False
+
+    @property
+    def each(self) -> Float[np.ndarray, " n"]:
+        """How clear it is what each is, 0..1."""
+        return _clear(self.page.characters, self.probabilities, self.turns)
+
+    @property
+    def clear(self) -> float:
+        """The mean logarithm of that."""
+        return float(np.log(np.maximum(self.each, _LEAST_CLEAR)).mean())
+
+    def is_stray(self, row: int) -> bool:
+        """Whether a mark beside others seems to be none of the characters."""
+        character = self.page.characters[row]
+        if self.by_strokes or float(self.each.max()) < _READ:
+            return False
+        if character.sign:  # dots are too small to be sure of
+            return character.sign != "." and character.certainty < _SIGN
+        if float(self.turns[row, -1]) < _NONE:
+            return False
+        return character.certainty < _DOUBTFUL or is_alone(character, self.page)
+
+    @property
+    def score(self) -> float:
+        many = math.log(len(self.page.characters))
+        return self.page.clarity + _WORTH * self.clear + _MANY * many
+
+    @property
+    def is_clear(self) -> bool:
+        """Whether no other scale need be tried."""
+        return self.clear > math.log(_READ) and self.page.clarity > _CLEAR
+
+
+def _find(picture: Picture, run: Run, way: str) -> _Found:
+    """Find what is written in one of `WAYS`."""
+    if way not in WAYS:
+        raise ConfigError(f"find must be one of {', '.join(WAYS)}, not {way!r}")
+    if way == "strokes":
+        characters = _split_strokes(picture, run)
+        images, probabilities = _classify([character.ink for character in characters], run)
+        upright = np.tile([1.0, 0, 0, 0, 0], (len(images), 1))
+        return _Found(_as_it_is(picture, characters), images, probabilities, upright, True)
+    if way == "network":
+        return _best(picture, run)
+    try:
+        plain = _look_at(_as_it_is(picture, _split_strokes(picture, run)), run)
+        plain = plain._replace(by_strokes=True)
+    except DataError:
+        return _best(picture, run)
+    if len(plain.page.characters) == 1 and plain.clear > math.log(_READ):
+        return plain  # a drawing
+    try:
+        found = _best(picture, run)
+    except DataError:
+        return plain
+    return plain if found.clear < math.log(_PLAIN) and plain.clear > found.clear else found
+
+
+def _split_strokes(picture: Picture, run: Run) -> list[Character]:
+    """Find what is connected, those that touch split."""
+
+    def confidences(inks: Sequence[np.ndarray]) -> np.ndarray:
+        return _classify(inks, run)[1].max(axis=1)
+
+    return split_touching(find_characters(picture), confidences)
+
+
+def _as_it_is(picture: Picture, characters: list[Character]) -> Page:
+    return Page(picture, characters, degrees=0.0, scale=1.0, clarity=1.0)
+
+
+def _best(picture: Picture, run: Run) -> _Found:
+    """Find what is written, upright, and at the scale at which it reads best."""
+    found: list[_Found] = []
+    best = None
+    for thin, scale in itertools.product((False, True), scales(picture)):
+        if best is not None:
+            if best.is_clear or (thin and best.page.clarity > _HAIRLINES):
+                break
+            finest = max(read.page.scale for read in found)
+            if scale > _FINER * finest and best.clear > math.log(_PASSABLE):
+                continue
+        page = find_at(picture, scale, [read.page for read in found], thin=thin)
+        if page is None:
+            continue
+        found.append(_upright(picture, _look_at(page, run), run))
+        best = max(found, key=lambda read: read.score)
+    if best is None:
+        raise DataError(NOT_WRITING)
+    return best
+
+
+def _upright(picture: Picture, found: _Found, run: Run) -> _Found:
+    """Look at a page again if its characters are turned by quarters."""
+    quarters = int(page_turns(found.page.characters, found.turns).argmax())
+    if not quarters:
+        return found
+    page = look(picture, found.page.scale, found.page.degrees + 90 * quarters, thin=found.page.thin)
+    if page is None:
+        return found
+    again = _look_at(page, run)
+    return found if page_turns(page.characters, again.turns).argmax() else again
+
+
+def _settled(found: _Found, run: Run) -> list[Piece]:
+    """What the page says, lines considered, and stray marks left out."""
+    characters = found.page.characters
+    if found.by_strokes:
+        each = found.probabilities.max(axis=1)
+        return pieces(characters, Read(found.images, found.probabilities, each))
+
+    def reader(characters: Sequence[Character]) -> Read:
+        images, probabilities, turned = _ask(characters, run)
+        return Read(images, probabilities, _clear(characters, probabilities, turned))
+
+    read = Read(found.images, found.probabilities, found.each)
+    rows = {id(character): row for row, character in enumerate(characters)}
+    strays = {number for number, row in rows.items() if found.is_stray(row)}
+    settled = part(found.page, run.class_names, read, reader)
+    kept = [
+        piece for piece in settled if id(piece.character) not in strays or piece.agreed > _AGREED
+    ]
+    lines = sorted({piece.character.line for piece in kept})
+    return [
+        piece._replace(character=replace(piece.character, line=lines.index(piece.character.line)))
+        for piece in kept
+    ]
+
+
+def _look_at(page: Page, run: Run) -> _Found:
+    return _Found(page, *_ask(page.characters, run))
+
+
+def _ask(
+    characters: Sequence[Character], run: Run
+) -> tuple[UInt8[np.ndarray, "n ..."], Float32[np.ndarray, "n classes"], Float[np.ndarray, "n 5"]]:
+    """What the network sees of characters, what it says, and what `turns` says."""
+    inks = [character.ink for character in characters]
+    kinds = {"digit" if name.isdigit() else "letter" for name in run.class_names}
+    return *_classify(inks, run), turns(inks, kinds)
+
+
+def _clear(
+    characters: Sequence[Character],
+    probabilities: Float32[np.ndarray, "n classes"],
+    turned: Float[np.ndarray, "n 5"],
+) -> Float[np.ndarray, " n"]:
+    """How clear it is what each is, 0..1: that it is a character, and which; or a sign."""
+    signs = np.array([bool(found.sign) for found in characters])
+    certainties = np.array([found.certainty for found in characters])
+    wide = np.array([found.width > _WIDEST * found.height for found in characters])
+    known = probabilities.max(axis=1) * (1 - turned[:, -1]) * ~wide
+    return np.where(signs, certainties, known)
+
+
+def _classify(
+    inks: Sequence[np.ndarray], run: Run
+) -> tuple[UInt8[np.ndarray, "n ..."], Float32[np.ndarray, "n classes"]]:
+    """What the network sees of characters, and the probability of each class for each."""
+    images = np.stack([to_image(ink, run) for ink in inks])
+    return images, run.predict_proba(images)
+
+
+def to_image(ink: Gray, run: Run) -> UInt8[np.ndarray, "..."]:
+    """Bring the ink of a character, bright on 0, to the form that a network was trained on."""
+    return to_form(ink, run.form, run.image_shape, light_ground=run.light_ground, extent=run.extent)
