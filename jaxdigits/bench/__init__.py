@@ -7,6 +7,7 @@
 | `timing.py` | the method: interleaved programs |
 | `own.py` | the same for a function of your own |
 | `pair.py` | two versions interleaved, on a machine that others use too |
+| `commands.py` | any two commands in turns, as whole processes |
 | `intervals.py`, `compare.py` | how sure a figure is; two measurements side by side |
 | `scaling.py` | throughput against batch size, width, and number of devices |
 | `time_to.py`, `recipe.py` | a whole process until a network is accurate enough |

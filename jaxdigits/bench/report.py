@@ -6,6 +6,7 @@ from typing import Any
 
 from tabulate import tabulate
 
+from jaxdigits.bench.commands import Turns
 from jaxdigits.bench.compare import LEVEL, MARGIN, Comparison
 from jaxdigits.bench.own import Measured
 
@@ -116,6 +117,21 @@ def comparison(compared: Comparison) -> str:
         f"A slowdown is hardest to see in {hardest.name}: {least} would surely have been found. "
         f"{better} show smaller ones."
     )
+
+
+def turns(found: Turns) -> str:
+    """Two commands, and how many times as fast the second is."""
+    lines = []
+    for name, side in (("before", found.before), ("after", found.after)):
+        value, low, high = side.typical
+        form = "a rate of {:,.4g}" if found.rate else "{:.4g} s"
+        lines.append(
+            f"{name}: {form.format(value)} (95% interval {low:,.4g} to {high:,.4g}), "
+            f"{len(side.values)} runs of `{side.command}`"
+        )
+    value, low, high = found.speedup
+    lines.append(f"after is {value:.4g} times as fast (95% interval {low:.4g} to {high:.4g})")
+    return "\n".join(lines)
 
 
 def time_to(document: Mapping[str, Any]) -> str:

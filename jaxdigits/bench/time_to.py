@@ -7,6 +7,7 @@ reach the accuracy. A mean time without that share would flatter a recipe that o
 """
 
 import json
+import math
 import os
 import subprocess
 import sys
@@ -20,7 +21,7 @@ from jaxdigits import data
 from jaxdigits.bench.document import commit_info, machine_info
 from jaxdigits.environment import environment
 from jaxdigits.errors import ConfigError, DataUnavailableError, RunError
-from jaxdigits.evaluation.metrics import mean_interval, wilson_interval
+from jaxdigits.evaluation.metrics import accuracy_interval, mean_interval, wilson_interval
 
 RECIPE = "jaxdigits.bench.recipe"
 
@@ -100,7 +101,16 @@ def summarize(done: Sequence[Attempt], accuracy: float, command: str) -> dict[st
         "share_interval_95": list(wilson_interval(reached, len(done))),
         "attempts": [attempt._asdict() for attempt in done],
     }
-    for name in ("accuracy", "seconds"):
-        mean, *ends = mean_interval([getattr(attempt, name) for attempt in done])
+    means = {
+        "accuracy": accuracy_interval([attempt.accuracy for attempt in done]),
+        "seconds": _geometric_mean([attempt.seconds for attempt in done]),
+    }
+    for name, (mean, *ends) in means.items():
         document |= {f"mean_{name}": mean, f"mean_{name}_interval_95": ends}
     return document
+
+
+def _geometric_mean(seconds: Sequence[float]) -> tuple[float, float, float]:
+    """The geometric mean, and the ends of its 95% interval, which are above 0."""
+    mean, low, high = mean_interval([math.log(value) for value in seconds])
+    return math.exp(mean), math.exp(low), math.exp(high)

@@ -114,6 +114,8 @@ def pair(
     before: str,
     after: str,
     plan: PlanOptions,
+    whole: bool = False,
+    rate: str | None = None,
     before_json: File = None,
     after_json: File = None,
     json: Json = False,
@@ -121,14 +123,22 @@ def pair(
     """Compare two versions or settings, interleaved, so that a busy machine misleads less.
 
     For example `jaxdigits bench pair jaxdigits "env XLA_FLAGS=--xla_cpu_use_fusion_emitters=false
-    jaxdigits"`, or `jaxdigits bench pair old/bin/jaxdigits new/bin/jaxdigits`.
+    jaxdigits"`, or `jaxdigits bench pair old/bin/jaxdigits new/bin/jaxdigits`. Any two commands:
+    `jaxdigits bench pair --whole "python a.py" "python b.py"`.
 
     Args:
-        before: how to call one jaxdigits.
+        before: how to call one jaxdigits, or any command with --whole or --rate.
         after: how to call the other.
+        whole: time the two as whole processes, from launch to exit.
+        rate: compare what they print: a regular expression whose first group is the rate.
         before_json: a file for the measurement of the one.
         after_json: a file for the measurement of the other.
     """
+    if whole or rate is not None:
+        if before_json or after_json:
+            raise ConfigError("--before-json and --after-json are of jaxdigits; use --json")
+        _pair_of_commands(before, after, plan, rate, as_json=json)
+        return
     import tempfile
 
     from jaxdigits.bench import document
@@ -151,6 +161,23 @@ def pair(
         for path, file in zip((before_json, after_json), files, strict=True):
             if path:
                 write_json(path, document.load(file))
+
+
+def _pair_of_commands(
+    before: str, after: str, plan: PlanOptions, rate: str | None, *, as_json: bool
+) -> None:
+    """Compare any two commands."""
+    if dataclasses.replace(plan, rounds=None) != PlanOptions():
+        raise ConfigError("of the options of benchmarks, only --rounds goes with any two commands")
+    from jaxdigits.bench import commands, report
+    from jaxdigits.cli.output import report as print_report
+
+    rounds = commands.ROUNDS if plan.rounds is None else plan.rounds
+    with _progress() as progress:
+        found = commands.measure_in_turns(
+            before, after, rounds=rounds, rate=rate, progress=progress
+        )
+    print_report(report.turns(found), found.as_dict(), as_json=as_json)
 
 
 def compare(before: Path, after: Path, fail_above: str | None = None, json: Json = False) -> None:
