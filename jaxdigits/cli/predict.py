@@ -29,7 +29,7 @@ def predict(
     Args:
         pictures: PNG, JPEG, WebP, GIF, BMP, TIFF, or HEIC; dark on light or light on dark.
         network: digits or letters, which come with the package, or a run folder.
-        error_rate: share of wrong answers to accept, on validation images; less sure is shown as ?.
+        error_rate: share of wrong answers to accept; what is less sure is shown as ?.
         words: a text file of words, one a line; where one may well be written, it is read.
         spelling: letters are read as they follow one another in words, or by looks alone.
         find: characters by their strokes, by a network that knows turned pages, forms, and signs,
@@ -42,21 +42,15 @@ def predict(
 
     prepare_jax()
     from jaxdigits.cli.output import note, report
-    from jaxdigits.handwriting import read_files, read_words, save_reading
+    from jaxdigits.handwriting import read_files, read_words, save_reading, threshold
     from jaxdigits.runs.folder import load
 
-    run, threshold = load(network), 0.0
-    if error_rate is not None:
-        if run.calibration is None:
-            raise ConfigError(
-                f"{network} has no calibration: it was written by an older version, or has "
-                "diverged; omit --error-rate"
-            )
-        threshold = run.calibration.threshold(error_rate)
+    run = load(network)
+    least = 0.0 if error_rate is None else threshold(run, error_rate)
     documents, texts, failed = [], [], False
     listed = read_words(words) if words else ()
     readings = read_files(
-        run, pictures, threshold=threshold, words=listed, spelling=spelling, find=find
+        run, pictures, threshold=least, words=listed, spelling=spelling, find=find
     )
     for number, (path, found) in enumerate(zip(pictures, readings, strict=True), 1):
         if isinstance(found, DataError):
@@ -70,7 +64,7 @@ def predict(
         if show:
             numbered = show.with_name(f"{show.stem}-{number}{show.suffix}")
             save_reading(numbered if len(pictures) > 1 else show, picture, reading)
-    document = {"network": network, "threshold": threshold, "pictures": documents}
+    document = {"network": network, "threshold": least, "pictures": documents}
     if texts or json:
         report("\n".join(texts), document, as_json=json)
     if failed:

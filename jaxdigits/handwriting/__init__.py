@@ -33,7 +33,7 @@ from jaxdigits.handwriting.drawing import draw_reading, save_reading
 from jaxdigits.handwriting.finding import WAYS
 from jaxdigits.handwriting.opening import open_picture
 from jaxdigits.handwriting.page import Page, find_page
-from jaxdigits.handwriting.reading import Reading, read, read_files
+from jaxdigits.handwriting.reading import Reading, read, read_files, threshold
 from jaxdigits.handwriting.segmentation import Character, find_characters
 
 __all__ = [
@@ -51,4 +51,5 @@ __all__ = [
     "read_files",
     "read_words",
     "save_reading",
+    "threshold",
 ]

@@ -161,6 +161,33 @@ def read(
     return Reading(characters, images, probabilities, run.class_names, threshold, labels, degrees)
 
 
+def threshold(run: Run, error_rate: float) -> float:
+    """The confidence from which a character is sure enough for an error rate.
+
+    From there on, at most this share of answers on validation images is wrong. Pictures are harder
+    than those, so it is at least `1 - error_rate` too, unless no error at all is accepted.
+
+    Args:
+        run: the network.
+        error_rate: 0..1.
+
+    Raises:
+        ConfigError: it is not, or the network has no calibration.
+
+    Example:
+        >>> import jaxdigits as jd
+        >>> threshold(jd.load("digits"), 0.05)
+        0.95
+    """
+    if run.calibration is None:
+        raise ConfigError(
+            "the network has no calibration: it was written by an older version, or has diverged; "
+            "accept any error rate"
+        )
+    least = run.calibration.threshold(error_rate)
+    return max(least, 1 - error_rate) if error_rate else least
+
+
 def _check_known(pieces: Sequence[Piece], run: Run, fewest: int, least: float) -> None:
     """Raise DataError if the network can only guess what most of the characters are."""
     typical = float(np.median([piece.each for piece in pieces]))

@@ -562,7 +562,7 @@ def test_predict_as_json(tmp_path, cli):
     save(canvas("7", 1), tmp_path / "seven.png")
     (tmp_path / "note.pdf").write_bytes(b"%PDF-1.7")
     code, out, _ = cli(
-        "predict", tmp_path / "seven.png", tmp_path / "note.pdf", "--error-rate", "0.001", "--json"
+        "predict", tmp_path / "seven.png", tmp_path / "note.pdf", "--error-rate", "0.01", "--json"
     )
     document = json.loads(out)
     good, bad = document["pictures"]
@@ -572,6 +572,20 @@ def test_predict_as_json(tmp_path, cli):
     assert 0 < document["threshold"] < found["confidence"] <= 1
     assert found["second_confidence"] <= 1 - found["confidence"] + 1e-6
     assert "PDF" in bad["error"]
+
+
+def test_what_is_sure_enough(digits_run):
+    """As sure as validation images demand, and as the error rate itself says."""
+    calibration = digits_run.calibration
+    assert jd.handwriting.threshold(digits_run, 0.0) == calibration.threshold(0.0)
+    for rate in (1e-6, 0.001, 0.01, 0.2, 1.0):
+        expected = max(calibration.threshold(rate), 1 - rate)
+        assert jd.handwriting.threshold(digits_run, rate) == expected
+    with pytest.raises(jd.errors.ConfigError, match="the error rate must be 0 to 1, not 2"):
+        jd.handwriting.threshold(digits_run, 2.0)
+    without = dataclasses.replace(digits_run, calibration=None)
+    with pytest.raises(jd.errors.ConfigError, match="the network has no calibration"):
+        jd.handwriting.threshold(without, 0.01)
 
 
 def test_a_network_of_ones_own(tmp_path, cli):
