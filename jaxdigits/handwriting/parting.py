@@ -23,9 +23,9 @@ from jaxdigits.handwriting.segmentation import Character
 
 _NEAR, _WIDE = 0.06, 1.15  # gaps and widths that may hide a cut, in sizes
 _FINE = 2.0  # resolution of ink that is cut, over the network's
-_VOTE, _CUT_VOTE = 1.0, 3.0  # what its word counts beside the reader's, also on its own cuts
+_VOTE, _CUT_VOTE = 0.5, 0.75  # what the line network's word counts, of all, also on its own cuts
 _WORTH = 0.5  # what the reader's doubts count, beside how probable the line network finds a text
-_LEAST, _LEAST_VOTE = 0.05, 0.01  # probabilities that no further doubt lowers
+_LEAST = 0.05  # a probability that no further doubt lowers
 _SIGN, _SPLIT = 4.0, 7.0  # how improbable more signs are, and more characters in one alone
 _DOUBT = 0.05  # the least that the page network is taken to doubt what it takes for a sign
 _PADDING = 0.5  # how far beyond a group the line network looks, in sizes, up to its neighbors
@@ -191,8 +191,8 @@ def _voted(
     numbers = [SYMBOLS.index(name) for name in class_names]
     voted = []
     for piece, token in zip(found, group.tokens, strict=True):
-        shares = np.maximum(token.probabilities, _LEAST_VOTE)
-        both = piece.probabilities * shares[numbers] ** vote
+        shares = token.probabilities
+        both = (1 - vote) * piece.probabilities + vote * shares[numbers]
         probabilities = (both / both.sum()).astype(np.float32)
         character = piece.character
         if character.sign:
