@@ -191,26 +191,32 @@ def _voted(
     numbers = [SYMBOLS.index(name) for name in class_names]
     voted = []
     for piece, token in zip(found, group.tokens, strict=True):
-        shares = token.probabilities
+        shares, sign = token.probabilities, piece.character.sign
+        if sign and _is_sign(piece, shares, numbers):
+            agreed = token.certainty * float(shares[SYMBOLS.index(sign)])
+            voted.append(piece._replace(agreed=agreed))
+            continue
         both = (1 - vote) * piece.probabilities + vote * shares[numbers]
         probabilities = (both / both.sum()).astype(np.float32)
-        character = piece.character
-        if character.sign:
-            sign = min(character.certainty, 1 - _DOUBT) * shares[SYMBOLS.index(character.sign)]
-            none = (1 - min(character.certainty, 1 - _DOUBT)) * float(
-                piece.probabilities @ shares[numbers]
+        best = int(probabilities.argmax())
+        doubt = float(piece.probabilities[best] / piece.probabilities.max())
+        voted.append(
+            Piece(
+                replace(piece.character, sign="") if sign else piece.character,
+                piece.image,
+                probabilities,
+                each=piece.each if sign else piece.each * doubt,
+                agreed=token.certainty * float(shares[numbers[best]]),
             )
-            if none <= sign:
-                agreed = float(token.probabilities[SYMBOLS.index(character.sign)])
-                voted.append(piece._replace(agreed=agreed * token.certainty))
-                continue
-            character = replace(character, sign="")
-        each = piece.each
-        if character is piece.character:
-            each *= float(piece.probabilities[probabilities.argmax()] / piece.probabilities.max())
-        agreed = token.certainty * float(token.probabilities[numbers[probabilities.argmax()]])
-        voted.append(Piece(character, piece.image, probabilities, each, agreed))
+        )
     return voted
+
+
+def _is_sign(piece: Piece, shares: Float[np.ndarray, " symbols"], numbers: Sequence[int]) -> bool:
+    """Whether what the page network takes for a sign is one, and no character."""
+    certainty = min(piece.character.certainty, 1 - _DOUBT)
+    sign = certainty * float(shares[SYMBOLS.index(piece.character.sign)])
+    return sign >= (1 - certainty) * float(piece.probabilities @ shares[numbers])
 
 
 def _lines(characters: Sequence[Character]) -> Iterator[list[Character]]:
