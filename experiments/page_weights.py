@@ -1,6 +1,6 @@
 """The network that finds what is written on a page: trained on scenes, which are made as it learns.
 
-    python experiments/page_weights.py --manual-dir FOLDER --out runs/page  # 44 minutes, 2 cores
+    python experiments/page_weights.py --manual-dir FOLDER --out runs/page  # 90 minutes, 2 cores
 
 `fit` trains a network that judges itself: it looks at a scene, compares what it finds with the
 truth, and answers `missed` or `understood`; its loss is how far it is from the truth. A scene is
@@ -158,7 +158,7 @@ def make_scenes(
 def main() -> None:
     """Train, and save the run."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
-    add_options(parser, "page", steps=4_600, batch_size=8)
+    add_options(parser, "page", steps=10_000, batch_size=8)
     parser.add_argument("--start", type=Path, help="parameters to start from")
     arguments = parser.parse_args()
     folders = {"data_dir": arguments.data_dir, "manual_dir": arguments.manual_dir}

@@ -174,7 +174,10 @@ def pages() -> str:
     rows = [f"| {kind} | {right} |" for kind, right in document["exact"].items()]
     total = f"| all, of {document['each'] * len(rows)} | {sum(document['exact'].values())} |"
     head = [f"| kind of page | read exactly, of {document['each']} |", "|---|---|"]
-    measured = f"Measured by `{document['command']}`."
+    measured = (
+        f"Measured by `{document['command']}`. With `--error-rate {document['error_rate']}`, "
+        f"{document['wrong']} of {document['printed']:,} printed characters are wrong."
+    )
     return "\n".join([*head, *rows, total, "", measured])
 
 

@@ -23,7 +23,7 @@ from jaxdigits.handwriting.segmentation import Character
 
 _NEAR, _WIDE = 0.06, 1.15  # gaps and widths that may hide a cut, in sizes
 _FINE = 2.0  # resolution of ink that is cut, over the network's
-_VOTE, _CUT_VOTE = 0.5, 0.75  # what the line network's word counts, of all, also on its own cuts
+_VOTE, _CUT_VOTE = 0.55, 0.75  # what the line network's word counts, also on its own cuts
 _WORTH = 0.5  # what the reader's doubts count, beside how probable the line network finds a text
 _LEAST = 0.05  # a probability that no further doubt lowers
 _SIGN, _SPLIT = 4.0, 7.0  # how improbable more signs are, and more characters in one alone
