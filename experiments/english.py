@@ -31,85 +31,16 @@ from jaxdigits.runs.folder import PARAMS_FILE, WEIGHTS, save_params
 
 RESULTS = Path(__file__).parent / "results"
 
-FREQUENT = [
-    "the",
-    "and",
-    "you",
-    "that",
-    "was",
-    "for",
-    "are",
-    "with",
-    "his",
-    "they",
-    "this",
-    "have",
-    "from",
-    "one",
-    "had",
-    "word",
-    "but",
-    "not",
-    "what",
-    "all",
-    "were",
-    "when",
-    "your",
-    "can",
-    "said",
-    "there",
-    "use",
-    "each",
-    "which",
-    "she",
-    "how",
-    "their",
-    "will",
-    "other",
-    "about",
-    "out",
-    "many",
-    "then",
-    "them",
-    "these",
-    "some",
-    "her",
-    "would",
-    "make",
-    "like",
-    "him",
-    "into",
-    "time",
-    "has",
-    "look",
-    "two",
-    "more",
-    "write",
-    "see",
-    "number",
-    "way",
-    "could",
-    "people",
-    "than",
-    "first",
-    "water",
-    "been",
-    "call",
-    "who",
-    "oil",
-    "its",
-    "now",
-    "find",
-    "long",
-    "down",
-    "day",
-    "did",
-    "get",
-    "come",
-    "made",
-    "may",
-    "part",
-]
+FREQUENT = re.findall(
+    r"\w+",
+    """
+    the and you that was for are with his they this have from one had word but not what all
+    were when your can said there use each which she how their will other about out many then
+    them these some her would make like him into time has look two more write see number way
+    could people than first water been call who oil its now find long down day did get come
+    made may part
+    """,
+)
 """Frequent words of English, of two letters and more."""
 
 WITHOUT = {"antigravity", "idlelib", "this", "test", "turtledemo", "__main__", "lib2to3", "tkinter"}
@@ -201,8 +132,8 @@ def main() -> None:
             print(f"{what:26} {found['exact']:.1%} (95% interval {low:.1%} to {high:.1%})")
         write_json(arguments.json, document)
         return
-    words = {word for text in docstrings() for word in re.findall(r"\b[A-Z]?[a-z]{1,19}\b", text)}
-    words = {word.lower() for word in words}
+    found = (re.findall(r"\b[A-Z]?[a-z]{1,19}\b", text) for text in docstrings())
+    words = {word.lower() for some in found for word in some}
     table = np.round(-np.log(trigrams(words)) / NATS).clip(max=255).astype(np.uint8)
     arguments.weights.mkdir(parents=True, exist_ok=True)
     save_params({"trigrams": table}, arguments.weights / PARAMS_FILE)

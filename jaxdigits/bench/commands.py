@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from jaxdigits.bench.intervals import Interval, paired, typical
+from jaxdigits.bench.workloads import check_rounds
 from jaxdigits.errors import ConfigError, RunError
 
 ROUNDS = 10
@@ -97,8 +98,7 @@ def measure_in_turns(
         >>> turns.after.values, round(turns.speedup.value, 2)
         ([300.0, 300.0], 1.5)
     """
-    if not 2 <= rounds <= 10_000:
-        raise ConfigError(f"rounds must be 2 to 10000, not {rounds}")
+    check_rounds(rounds)
     try:
         pattern = None if rate is None else re.compile(rate, re.MULTILINE)
     except re.error as error:

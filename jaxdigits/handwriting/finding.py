@@ -68,32 +68,33 @@ def find_pieces(picture: Picture, run: Run, way: str) -> tuple[list[Piece], floa
 
 
 class _Found(NamedTuple):
-    """A page, and what the network says of its characters."""
+    """A page, and what the networks say of its characters."""
 
     page: Page
-    images: UInt8[np.ndarray, "n ..."]
-    probabilities: Float32[np.ndarray, "n classes"]
+    read: Read
     turns: Float[np.ndarray, "n 5"]
     by_strokes: bool = False
 
     @property
-    def each(self) -> Float[np.ndarray, " n"]:
-        """How clear it is what each is, 0..1."""
-        return _clear(self.page.characters, self.probabilities, self.turns)
+    def clear(self) -> float:
+        """The mean logarithm of how clear each is."""
+        return float(np.log(np.maximum(self.read.each, _LEAST_CLEAR)).mean())
 
     @property
-    def clear(self) -> float:
-        """The mean logarithm of that."""
-        return float(np.log(np.maximum(self.each, _LEAST_CLEAR)).mean())
+    def strays(self) -> list[Character]:
+        """Marks beside others that seem to be none of the characters."""
+        if float(self.read.each.max()) < _READ:
+            return []
+        return [
+            character
+            for character, none in zip(self.page.characters, self.turns[:, -1], strict=True)
+            if self._is_stray(character, float(none))
+        ]
 
-    def is_stray(self, row: int) -> bool:
-        """Whether a mark beside others seems to be none of the characters."""
-        character = self.page.characters[row]
-        if self.by_strokes or float(self.each.max()) < _READ:
-            return False
+    def _is_stray(self, character: Character, none: float) -> bool:
         if character.sign:  # dots are too small to be sure of
             return character.sign != "." and character.certainty < _SIGN
-        if float(self.turns[row, -1]) < _NONE:
+        if none < _NONE:
             return False
         return character.certainty < _DOUBTFUL or is_alone(character, self.page)
 
@@ -115,8 +116,9 @@ def _find(picture: Picture, run: Run, way: str) -> _Found:
     if way == "strokes":
         characters = _split_strokes(picture, run)
         images, probabilities = _classify([character.ink for character in characters], run)
+        read = Read(images, probabilities, probabilities.max(axis=1))
         upright = np.tile([1.0, 0, 0, 0, 0], (len(images), 1))
-        return _Found(_as_it_is(picture, characters), images, probabilities, upright, True)
+        return _Found(_as_it_is(picture, characters), read, upright, by_strokes=True)
     if way == "network":
         return _best(picture, run)
     try:
@@ -181,19 +183,11 @@ def _upright(picture: Picture, found: _Found, run: Run) -> _Found:
 
 def _settled(found: _Found, run: Run) -> list[Piece]:
     """What the page says, lines considered, and stray marks left out."""
-    characters = found.page.characters
     if found.by_strokes:
-        each = found.probabilities.max(axis=1)
-        return pieces(characters, Read(found.images, found.probabilities, each))
-
-    def reader(characters: Sequence[Character]) -> Read:
-        images, probabilities, turned = _ask(characters, run)
-        return Read(images, probabilities, _clear(characters, probabilities, turned))
-
-    read = Read(found.images, found.probabilities, found.each)
-    rows = {id(character): row for row, character in enumerate(characters)}
-    strays = {number for number, row in rows.items() if found.is_stray(row)}
-    settled = part(found.page, run.class_names, read, reader)
+        each = found.read.probabilities.max(axis=1)
+        return pieces(found.page.characters, found.read._replace(each=each))
+    settled = part(found.page, run.class_names, found.read, lambda others: _ask(others, run)[0])
+    strays = set(map(id, found.strays))
     kept = [
         piece for piece in settled if id(piece.character) not in strays or piece.agreed > _AGREED
     ]
@@ -208,13 +202,13 @@ def _look_at(page: Page, run: Run) -> _Found:
     return _Found(page, *_ask(page.characters, run))
 
 
-def _ask(
-    characters: Sequence[Character], run: Run
-) -> tuple[UInt8[np.ndarray, "n ..."], Float32[np.ndarray, "n classes"], Float[np.ndarray, "n 5"]]:
-    """What the network sees of characters, what it says, and what `turns` says."""
+def _ask(characters: Sequence[Character], run: Run) -> tuple[Read, Float[np.ndarray, "n 5"]]:
+    """What the network says of characters, and what `turns` says."""
     inks = [character.ink for character in characters]
     kinds = {"digit" if name.isdigit() else "letter" for name in run.class_names}
-    return *_classify(inks, run), turns(inks, kinds)
+    images, probabilities = _classify(inks, run)
+    turned = turns(inks, kinds)
+    return Read(images, probabilities, _clear(characters, probabilities, turned)), turned
 
 
 def _clear(

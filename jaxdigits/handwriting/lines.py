@@ -92,11 +92,8 @@ class Line:
         skip[3::2] = path[3::2] != path[1:-2:2]
         ways, total = np.zeros(len(path)), 0.0
         ways[0] = 1.0
-        for number, row in enumerate(shares[:, path]):
-            moved = ways + np.pad(ways, (1, 0))[:-1] * (number > 0)
-            moved = moved + np.where(skip, np.pad(ways, (2, 0))[:-2], 0) * (number > 0)
-            if not number:
-                moved[1:2] = 1.0
+        for row in shares[:, path]:
+            moved = ways + np.pad(ways, (1, 0))[:-1] + np.where(skip, np.pad(ways, (2, 0))[:-2], 0)
             ways = moved * row
             total += float(np.log(ways.sum()))
             ways = ways / ways.sum()

@@ -1,5 +1,6 @@
 """Find what is written on a page with the page network: its characters, signs, scale, and turn."""
 
+import itertools
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
@@ -115,10 +116,9 @@ def find_page(picture: Picture) -> Page:
         DataError: there is no writing in it.
     """
     known: list[Page] = []
-    for thin in (False, True):
-        for scale in scales(picture):
-            page = find_at(picture, scale, known, thin=thin)
-            known += [page] if page is not None else []
+    for thin, scale in itertools.product((False, True), scales(picture)):
+        if page := find_at(picture, scale, known, thin=thin):
+            known.append(page)
     if not known:
         raise DataError(NOT_WRITING)
     return max(known, key=lambda page: page.clarity)

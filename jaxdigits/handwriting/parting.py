@@ -226,7 +226,7 @@ def _lines(characters: Sequence[Character]) -> Iterator[list[Character]]:
 
 def _size(characters: Sequence[Character]) -> float:
     whole = [c for c in characters if not c.sign] or list(characters)
-    return float(np.median([max(c.bottom - c.top, c.right - c.left) for c in whole]))
+    return float(np.median([c.size for c in whole]))
 
 
 def _groups(line: Sequence[Character], size: float) -> Iterator[list[Character]]:

@@ -40,7 +40,32 @@ NOT_WRITING = "there is no writing in it: what it shows does not look like strok
 
 
 @dataclass(frozen=True, eq=False)
-class Character:
+class Box:
+    """A part of a picture: the rows and columns where it begins, and those after its last."""
+
+    top: int
+    left: int
+    bottom: int
+    right: int
+
+    @property
+    def height(self) -> int:
+        """In rows."""
+        return self.bottom - self.top
+
+    @property
+    def width(self) -> int:
+        """In columns."""
+        return self.right - self.left
+
+    @property
+    def size(self) -> int:
+        """The longer side."""
+        return max(self.height, self.width)
+
+
+@dataclass(frozen=True, eq=False)
+class Character(Box):
     """A character found in a picture.
 
     Attributes:
@@ -55,50 +80,19 @@ class Character:
         certainty: 0..1, that it is that sign, or a character.
     """
 
-    top: int
-    left: int
-    bottom: int
-    right: int
     line: int
     after_space: bool
     ink: Gray
     sign: str = ""
     certainty: float = 1.0
 
-    @property
-    def height(self) -> int:
-        """Of its box."""
-        return self.bottom - self.top
-
-    @property
-    def width(self) -> int:
-        """Of its box."""
-        return self.right - self.left
-
-    def holds(self, other: "Character") -> bool:
-        """Whether the middle of another one is in its box."""
-        row, column = (other.top + other.bottom) / 2, (other.left + other.right) / 2
-        return self.top < row < self.bottom and self.left < column < self.right
-
 
 @dataclass(frozen=True, eq=False)
-class _Piece:
+class _Piece(Box):
     """Connected ink, or several pieces that belong together; `labels` are theirs."""
 
-    top: int
-    left: int
-    bottom: int
-    right: int
     area: int
     labels: list[int]
-
-    @property
-    def height(self) -> int:
-        return self.bottom - self.top
-
-    @property
-    def width(self) -> int:
-        return self.right - self.left
 
     @property
     def rows(self) -> slice:
@@ -107,10 +101,6 @@ class _Piece:
     @property
     def columns(self) -> slice:
         return slice(self.left, self.right)
-
-    @property
-    def size(self) -> int:
-        return max(self.height, self.width)
 
 
 def find_characters(picture: Picture) -> list[Character]:
