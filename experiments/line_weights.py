@@ -50,7 +50,7 @@ def pack(found: Line) -> Float[Array, "32 192 2"]:
 def judge(params: Any, packed: Float[Array, "n 32 192 2"]) -> Float[Array, "n 2"]:
     """The logarithms of the probabilities that lines are misread and read."""
     symbols = jnp.round(packed[:, 0, :MOST, 1] * len(SYMBOLS)).astype(jnp.int32)
-    logits = line_network.apply(params, packed[..., 0])
+    logits = line_network.restrict(line_network.apply(params, packed[..., 0]), symbols)
     places, rest = jnp.zeros(logits.shape[:2]), (symbols == BLANK).astype(jnp.float32)
     loss = jnp.maximum(optax.ctc_loss(logits, places, symbols, rest, blank_id=BLANK), 1e-6)
     return jnp.stack([jnp.log(-jnp.expm1(-loss)), -loss], axis=-1)
@@ -85,7 +85,7 @@ def load(folders: Mapping[str, Path | None], rng: np.random.Generator) -> Callab
 def main() -> None:
     """Train, and write the parameters and a card."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
-    add_options(parser, "lines", steps=5_120, batch_size=64)
+    add_options(parser, "lines", steps=12_800, batch_size=64)
     arguments = parser.parse_args()
     folders = {"data_dir": arguments.data_dir, "manual_dir": arguments.manual_dir}
     make = load(folders, np.random.default_rng(arguments.seed))

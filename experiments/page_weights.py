@@ -186,7 +186,7 @@ def main() -> None:
     results = run.results["validation"]
     rows = {
         "finds": "characters, the signs `" + " ".join(SIGNS) + "`, their scale and turn",
-        "network": f"{count_params(run.params):,} parameters, as float16; "
+        "network": f"{count_params(run.params):,} parameters, as int8 with scales; "
         "`jaxdigits/handwriting/page_network.py`",
         "data": f"scenes of `jaxdigits/handwriting/scenes.py`, with {DIGITS:,} training digits of "
         f"MNIST and {LETTERS:,} training letters of EMNIST",
@@ -202,7 +202,7 @@ def main() -> None:
 It takes what looks like a character for one, of any alphabet, and what looks like one of its signs
 for that, whatever was meant. How often whole pages are read right, by kind: `experiments/pages.py`.
 """
-    ship(run, arguments.weights, "The page network", rows, text)
+    ship(run, arguments.weights, "The page network", rows, text, dtype=np.int8)
 
 
 if __name__ == "__main__":

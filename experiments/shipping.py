@@ -103,10 +103,18 @@ def fit_made(
     )
 
 
-def ship(run: jd.Run, folder: Path, title: str, rows: Mapping[str, str], text: str = "") -> None:
-    """Write the parameters as float16, and a card; arguments as of `write_card`."""
+def ship(
+    run: jd.Run,
+    folder: Path,
+    title: str,
+    rows: Mapping[str, str],
+    text: str = "",
+    *,
+    dtype: type[np.number] = np.float16,
+) -> None:
+    """Write the parameters as `dtype`, and a card; other arguments as of `write_card`."""
     folder.mkdir(parents=True, exist_ok=True)
-    save_params(run.params, folder / PARAMS_FILE, np.float16)
+    save_params(run.params, folder / PARAMS_FILE, dtype)
     write_card(folder, title, rows, text)
     print(f"written to {folder}: {run}")
 

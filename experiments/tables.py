@@ -181,8 +181,33 @@ def pages() -> str:
     return "\n".join([*head, *rows, total, "", measured])
 
 
+def compiled() -> str:
+    """Make the table of programs compiled for devices that are not here."""
+    document = read("compiled.json")
+    lines = [
+        "| network | devices | memory a device | kernels | sums over devices | bound by "
+        "| images/s, at most |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for row in document["rows"]:
+        seeds = f", {row['seeds']} seeds" if row["seeds"] > 1 else ""
+        by_memory = row["memory_seconds"] > row["product_seconds"]
+        lines.append(
+            f"| {row['model']}{seeds} | {row['devices']} x {row['device']} "
+            f"| {row['program_bytes'] / 1e6:,.0f} MB | {row['kernels']} "
+            f"| {sum(row['collectives'].values())} | {'memory' if by_memory else 'products'} "
+            f"| {row['bound_images_per_second'] / 1e6:,.1f} million |"
+        )
+    measured = (
+        f"Batches of {document['rows'][0]['batch_size']}. Kernels and sums are those of a training "
+        f"step. Compiled by `{document['command']}`, jax {document['versions']['jax']}."
+    )
+    return "\n".join([*lines, "", measured])
+
+
 TABLES = {
     "README.md": {"figures": figures},
+    "docs/guides/accelerators.md": {"compiled": compiled},
     "docs/guides/handwriting.md": {"pages": pages},
     "docs/results.md": {"results": results, "posts": posts},
 }

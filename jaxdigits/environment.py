@@ -5,6 +5,7 @@ import importlib.metadata
 import os
 import platform
 from collections.abc import Iterator
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ from platformdirs import user_cache_path
 
 from jaxdigits import __version__
 from jaxdigits.errors import OutputError
+
+_TARGET: ContextVar[str | None] = ContextVar("_TARGET", default=None)
 
 CACHE_BYTES = 500_000_000
 """Of compiled programs; those not used for longest go first."""
@@ -98,6 +101,33 @@ def environment() -> dict[str, Any]:
         "versions": {**own, **versions},
         "device": jax.devices()[0].device_kind,
     }
+
+
+def target_platform() -> str:
+    """The platform that a program is traced for: `cpu`, `gpu`, `tpu`, or another of `tracing_for`.
+
+    Example:
+        >>> with tracing_for("tpu"):
+        ...     target_platform()
+        'tpu'
+    """
+    import jax
+
+    return _TARGET.get() or jax.default_backend()
+
+
+@contextlib.contextmanager
+def tracing_for(platform: str) -> Iterator[None]:
+    """Choose what is fast on a platform for all that is traced meanwhile.
+
+    Args:
+        platform: `cpu`, `gpu`, `tpu`, or `any` for what each of them can run.
+    """
+    token = _TARGET.set(platform)
+    try:
+        yield
+    finally:
+        _TARGET.reset(token)
 
 
 def compiler_options(mesh: Any) -> dict[str, bool | str]:

@@ -135,7 +135,7 @@ def python() -> Callable[..., subprocess.CompletedProcess[str]]:
     def run(*arguments: str, **options) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, *arguments]
         return subprocess.run(
-            command, capture_output=True, text=True, check=False, timeout=120, **options
+            command, capture_output=True, text=True, check=False, **{"timeout": 120, **options}
         )
 
     return run

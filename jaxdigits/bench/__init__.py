@@ -4,6 +4,7 @@
 |---|---|
 | `workloads.py` | what is measured |
 | `flops.py`, `peaks.py` | the operations of each network, counted; what makers state for devices |
+| `ahead.py`, `chips.py` | programs compiled for devices that are not here |
 | `timing.py` | the method: interleaved programs |
 | `own.py` | the same for a function of your own |
 | `pair.py` | two versions interleaved, on a machine that others use too |

@@ -6,6 +6,7 @@ from typing import Any
 
 from tabulate import tabulate
 
+from jaxdigits.bench.ahead import Ahead
 from jaxdigits.bench.commands import Turns
 from jaxdigits.bench.compare import LEVEL, MARGIN, Comparison
 from jaxdigits.bench.own import Measured
@@ -48,6 +49,33 @@ def function(target: str, found: Measured) -> str:
         f"{target}: {middle:.4g} ms a call (95% interval {low:.4g} to {high:.4g}){work}\n"
         f"compiled in {compiling:.2f} s, first call {found.first_seconds:.3f} s, "
         f"{found.program_bytes / 1e6:,.1f} MB"
+    )
+
+
+def ahead(found: Ahead) -> str:
+    """What a program compiled for other devices tells."""
+    seeds = f"{found.seeds} seeds, " if found.seeds > 1 else ""
+    sums = ", ".join(f"{count} {name}" for name, count in found.collectives.items())
+    lines = [
+        f"{found.model}, {found.mode}, {seeds}batches of {found.batch_size}: {found.devices} x "
+        f"{found.device}",
+        f"compiled in {found.compile_seconds:.1f} s; {found.program_bytes / 1e6:,.0f} MB a device",
+        f"a step: {found.kernels} kernels, {sums or 'no exchange between devices'}",
+        f"        {found.flops / 1e9:,.2f} GFLOP of products, {found.bytes / 1e6:,.1f} MB read and "
+        "written a device",
+    ]
+    if found.cycles:
+        lines.append(f"        {found.cycles / 1e3:,.0f} thousand cycles by XLA's estimate")
+    if found.product_seconds is None or found.memory_seconds is None:
+        return "\n".join([*lines, "no bound: the datasheet of this device is not known"])
+    bound_by = "memory" if found.memory_seconds > found.product_seconds else "products"
+    products, memory = 1e6 * found.product_seconds, 1e6 * found.memory_seconds
+    return "\n".join(
+        [
+            *lines,
+            f"        products take {products:,.1f} us at least, memory {memory:,.1f} us",
+            f"bound by {bound_by}: at most {found.bound:,.0f} images/s",
+        ]
     )
 
 

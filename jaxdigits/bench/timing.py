@@ -159,7 +159,7 @@ def prepare(benchmark: Benchmark, dataset: Dataset) -> Program:
     work = count, count * benchmark.flops_per_image
     if benchmark.mode == "inference":
         images = _shard(images, mesh)
-        return compile_program(_inference(trainer), (state.params, images), *work, mesh)
+        return compile_program(inference(trainer), (state.params, images), *work, mesh)
     examples = replicate(examples, mesh)
 
     def train(compiled: Any) -> Any:
@@ -171,7 +171,7 @@ def prepare(benchmark: Benchmark, dataset: Dataset) -> Program:
     return compile_program(epoch, (state, examples), *work, mesh, train)
 
 
-def _inference(trainer: Trainer) -> Any:
+def inference(trainer: Trainer) -> Any:
     """`(params, images) -> labels`, each device with its share of the images."""
     mesh, parts = trainer.mesh, trainer.parts
     batch_size = parts.config.batch_size // (mesh.size if mesh else 1)

@@ -24,6 +24,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "draw": ("draw:draw", "open a page to draw on, and see what a network reads"),
     "classify": ("classify:classify", "label image files, one character each"),
     "export": ("export:export", "write a network as a page to draw on, ONNX, or StableHLO"),
+    "compile": ("compile:compile", "compile for a TPU or GPU that is not here"),
     "reproduce": ("reproduce:reproduce", "measure the results of the posts, with error bars"),
     "data list": ("data:list_datasets", "list the datasets"),
     "data prepare": ("data:prepare", "prepare a dataset, from local files or by download"),

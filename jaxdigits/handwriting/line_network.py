@@ -3,7 +3,7 @@
     ink                   [n, 32, width]
     convolutions 3x3      [n, 16, width/2, 16], [n, 8, width/2, 32], [n, 4, width/2, 64]
     the rows together     [n, width/2, 64]
-    convolutions of 5     [n, width/2, 96], twice
+    convolutions of 5     [n, width/2, 96], three times, the last two added to what they are given
     symbols               [n, width/2, symbols]
 
 It says of each place along the line which symbol is there, or that none is; Graves et al.,
@@ -16,8 +16,9 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import random
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Float, Int, Key
 
 from jaxdigits.handwriting.glyphs import SIGNS
 from jaxdigits.ops import conv
@@ -37,12 +38,27 @@ SYMBOLS = ("", "?", *SIGNS, *"0123456789", *"abcdefghijklmnopqrstuvwxyz")
 """What it tells; a letter stands for both of its cases."""
 
 _PLANES = (1, 16, 32, 64)
-_WIDTH, _SPAN = 96, 5
+_WIDTH, _SPAN, _DEEP = 96, 5, 3
+
+
+_EACH = np.array([0] * (2 + len(SIGNS)) + [1] * 10 + [2] * 26)
+
+
+def restrict(
+    logits: Float[Array, "n places symbols"], symbols: Int[Array, "n most"]
+) -> Float[Array, "n places symbols"]:
+    """Rule out digits where a line has letters alone, and letters where it has digits alone."""
+    there = jnp.stack(
+        [(jnp.asarray(_EACH)[symbols] == which).any(axis=1) for which in (1, 2)], axis=1
+    )
+    there = there | ~there.any(axis=1, keepdims=True)
+    allowed = jnp.concatenate([jnp.ones_like(there[:, :1]), there], axis=1)[:, _EACH]
+    return jnp.where(allowed[:, None], logits, -1e4)
 
 
 def init(key: Key[Array, ""]) -> dict[str, Any]:
     """Initial parameters."""
-    keys = iter(random.split(key, 8))
+    keys = iter(random.split(key, 9))
 
     def layer(shape: tuple[int, ...], gain: float = 2.0) -> dict[str, Array]:
         fan_in = 1
@@ -54,7 +70,9 @@ def init(key: Key[Array, ""]) -> dict[str, Any]:
     return {
         "planes": [layer((3, 3, *both)) for both in pairwise(_PLANES)],
         "rows": layer((4 * _PLANES[-1], _PLANES[-1])),
-        "along": [layer((_SPAN, _PLANES[-1], _WIDTH)), layer((_SPAN, _WIDTH, _WIDTH))],
+        "along": [
+            layer((_SPAN, before, _WIDTH)) for before in (_PLANES[-1], *[_WIDTH] * (_DEEP - 1))
+        ],
         "last": layer((_WIDTH, len(SYMBOLS)), 0.1),
     }
 
@@ -75,8 +93,9 @@ def apply(
     n, rows, places, planes = values.shape
     values = values.transpose(0, 2, 1, 3).reshape(n, places, rows * planes)
     values = jax.nn.relu(values @ params["rows"]["kernel"] + params["rows"]["bias"])
-    for part in params["along"]:
-        values = jax.nn.relu(_along(values, part["kernel"]) + part["bias"])
+    for number, part in enumerate(params["along"]):
+        found = jax.nn.relu(_along(values, part["kernel"]) + part["bias"])
+        values = values + found if number else found
     return values @ params["last"]["kernel"] + params["last"]["bias"]
 
 

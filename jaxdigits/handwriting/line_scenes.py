@@ -56,8 +56,8 @@ def line(key: Key[Array, ""], characters: Characters, labels: Int[Array, " n"]) 
     is_sign = signed & chance(next(keys), 0.3, (MOST,))
     shapes = jnp.where(is_sign, random.randint(next(keys), (MOST,), 0, len(SIGNS)), -1)
     shapes = jnp.where(chance(next(keys), 0.01, (MOST,)), SCRIBBLE, shapes)
-    # Digits, letters, or both.
-    half, style = len(labels) // 2, random.randint(next(keys), (), 0, 3)
+    # Digits, letters, or both, which are seldom read together.
+    half, style = len(labels) // 2, random.choice(next(keys), 3, p=jnp.array([0.45, 0.45, 0.1]))
     low, high = jnp.array([0, half, 0])[style], jnp.array([half, len(labels), len(labels)])[style]
     which = (low + (high - low) * random.uniform(next(keys), (MOST,))).astype(jnp.int32)
     # Twice the same in a row is to be told, too.

@@ -1,38 +1,16 @@
 """A convolution by the fastest method for its backend and shapes."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Sequence
 from functools import partial
 from typing import Any, Literal, get_args
 
-import jax
 from jax import lax
 from jaxtyping import Array, Float
 
+from jaxdigits.environment import target_platform
 from jaxdigits.ops import canonical, im2col, winograd
 
 Method = Literal["auto", "lax", "canonical", "im2col", "winograd"]
-
-_PORTABLE = ContextVar("_PORTABLE", default=False)
-
-
-@contextmanager
-def portable_convolutions() -> Iterator[None]:
-    """Choose `lax` for all that is traced meanwhile: a program for other machines than this one.
-
-    Example:
-        >>> import jax, jax.numpy as jnp
-        >>> with portable_convolutions():
-        ...     traced = jax.make_jaxpr(conv)(jnp.ones((1, 6, 6, 16)), jnp.ones((3, 3, 16, 4)))
-        >>> [equation.primitive.name for equation in traced.eqns]
-        ['conv_general_dilated']
-    """
-    token = _PORTABLE.set(True)
-    try:
-        yield
-    finally:
-        _PORTABLE.reset(token)
 
 
 def conv(
@@ -91,7 +69,7 @@ def _choose(
     padding: canonical.Padding,
 ) -> Method:
     """Choose the method that measured fastest for these shapes."""
-    if _PORTABLE.get() or jax.default_backend() != "cpu":
+    if target_platform() != "cpu":
         return "lax"
     rows, columns = (
         (size + low + high - span) // stride + 1

@@ -5,6 +5,8 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, Int8
 
+from jaxdigits.environment import target_platform
+
 
 def max_pool(
     images: Float[Array, "n height width channels"],
@@ -13,13 +15,17 @@ def max_pool(
 
     The gradient goes to the first maximum in reading order, as with `lax.reduce_window`, whose
     gradient is slow on CPUs; `jnp.max` would share it among equals. A byte per output remembers
-    which of the four won.
+    which of the four won. A TPU has an instruction for that gradient, so there it is
+    `lax.reduce_window`: by XLA's estimate 5 to 8 times as fast.
 
     Example:
         >>> import jax.numpy as jnp
         >>> max_pool(jnp.arange(9.0).reshape(1, 3, 3, 1))[0, :, :, 0].tolist()
         [[4.0, 5.0], [7.0, 8.0]]
     """
+    if target_platform() == "tpu":
+        window = (1, 2, 2, 1)
+        return lax.reduce_window(images, -jnp.inf, lax.max, window, window, "SAME")
     height, width = images.shape[1:3]
 
     def forward(images: Array) -> tuple[Array, Int8[Array, "n rows columns channels"]]:
@@ -51,7 +57,7 @@ def max_pool_3x3(
     """Return the maximum of 3x3 pixels, with stride 2 and padding 1: ResNet's pooling.
 
     Rows first, then columns. Equals share a gradient, where `lax.reduce_window` gives it to the
-    first. Forward and backward take a tenth of its time on a CPU.
+    first. Forward and backward take a tenth of its time on a CPU; on a TPU it is that.
 
     Example:
         >>> import jax.numpy as jnp
@@ -59,6 +65,8 @@ def max_pool_3x3(
         [[5.0, 7.0], [13.0, 15.0]]
     """
     edges = ((0, 0), (1, 1), (1, 1), (0, 0))
+    if target_platform() == "tpu":
+        return lax.reduce_window(images, -jnp.inf, lax.max, (1, 3, 3, 1), (1, 2, 2, 1), edges)
     values = jnp.pad(images, edges, constant_values=-jnp.inf)
     for axis in (1, 2):
         size = (images.shape[axis] - 1) // 2 * 2 + 1

@@ -120,16 +120,25 @@ def save(run: Run, folder: Path, dtype: type[np.floating] = np.float32) -> dict[
     return document
 
 
-def save_params(params: Params, path: Path, dtype: type[np.floating] = np.float32) -> None:
+def save_params(params: Params, path: Path, dtype: type[np.number] = np.float32) -> None:
     """Write parameters, floats as `dtype`.
+
+    As int8, an array of several axes gets another beside it, `NAME.scale`: float32, one for each
+    place of its last axis, by which the whole numbers are to be multiplied.
 
     Raises:
         OutputError: the file cannot be written.
     """
-    arrays = {name: np.array(leaf, order="C") for name, leaf in named_leaves(params)}
-    for name, array in arrays.items():
-        if np.issubdtype(array.dtype, np.floating):
-            arrays[name] = array.astype(dtype)
+    arrays = {}
+    for name, leaf in named_leaves(params):
+        array = np.array(leaf, order="C")
+        if dtype is np.int8 and array.ndim > 1:
+            largest = np.abs(array).max(axis=tuple(range(array.ndim - 1)))
+            scale = np.where(largest > 0, largest / 127, 1).astype(np.float32)
+            arrays[f"{name}.scale"], array = scale, np.round(array / scale).astype(np.int8)
+        elif dtype is not np.int8 and np.issubdtype(array.dtype, np.floating):
+            array = array.astype(dtype)
+        arrays[name] = array
     with atomic_write(path) as temporary:
         safetensors.numpy.save_file(arrays, temporary)
 
@@ -301,8 +310,8 @@ def load_params(path: Path, init: Callable[[Any], Params]) -> Params:
     leaves = []
     for name, leaf in named_leaves(template):
         array = arrays.pop(name, None)
-        if array is not None and array.dtype == np.float16:  # half of the file's size
-            array = array.astype(np.float32)
+        if array is not None and array.dtype in (np.float16, np.int8):  # smaller files
+            array = array.astype(np.float32) * arrays.pop(f"{name}.scale", np.float32(1))
         if array is None or array.shape != leaf.shape or array.dtype != leaf.dtype:
             found = "nothing" if array is None else f"{array.dtype} {list(array.shape)}"
             raise RunError(

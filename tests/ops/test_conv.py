@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from jax import lax
 from jax.sharding import Mesh, PartitionSpec
 
+from jaxdigits.environment import tracing_for
 from jaxdigits.models import resnet
 from jaxdigits.ops import conv, conv_general_dilated, max_pool, max_pool_3x3
 from jaxdigits.ops.conv import _choose
@@ -144,11 +145,17 @@ def test_auto_at_the_limits(side, inputs, method):
     assert _choose((side, side), (3, 3, inputs, 4), (1, 1), padding) == method
 
 
-def test_auto_is_lax_where_there_is_no_cpu(monkeypatch):
-    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+@pytest.mark.parametrize("platform", ["gpu", "tpu", "any"])
+def test_auto_is_lax_where_there_is_no_cpu(platform, monkeypatch):
     for stem in ("7x7", "3x3"):
         for shape, *rest in resnet_layers(stem, monkeypatch):
-            assert _choose(shape[:2], *rest) == "lax"
+            with tracing_for(platform):
+                assert _choose(shape[:2], *rest) == "lax"
+
+
+def test_auto_asks_for_the_backend(monkeypatch):
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    assert _choose((28, 28), (3, 3, 8, 8), (1, 1), ((0, 0), (0, 0))) == "lax"
 
 
 @pytest.mark.parametrize("padding", ["VALID", "SAME"])
@@ -186,8 +193,12 @@ def test_unknown_method(python):
 
 
 @settings(max_examples=10)
-@given(size=st.tuples(st.integers(1, 9), st.integers(1, 9)), ties=st.booleans())
-def test_max_pool(size, ties):
+@given(
+    size=st.tuples(st.integers(1, 9), st.integers(1, 9)),
+    ties=st.booleans(),
+    platform=st.sampled_from(["cpu", "tpu"]),
+)
+def test_max_pool(size, ties, platform):
     random = np.random.default_rng(2)
     images = random.normal(size=(2, *size, 3)).astype(np.float32)
     images = np.round(images) if ties else images
@@ -196,7 +207,8 @@ def test_max_pool(size, ties):
         window, form = (1, 2, 2, 1), ((0, 0), (0, size[0] % 2), (0, size[1] % 2), (0, 0))
         return lax.reduce_window(x, -jnp.inf, lax.max, window, window, form)
 
-    ours, pull = jax.vjp(max_pool, jnp.asarray(images))
+    with tracing_for(platform):
+        ours, pull = jax.vjp(max_pool, jnp.asarray(images))
     theirs, pull_reference = jax.vjp(reference, jnp.asarray(images))
     np.testing.assert_array_equal(ours, theirs)
     d = random.normal(size=ours.shape).astype(np.float32)
@@ -218,7 +230,11 @@ def test_max_pool_3x3(size, rng):
     shape = (2, *((side + 1) // 2 for side in size), 3)
     d = rng.normal(size=shape).astype(np.float32)
     images = rng.normal(size=(2, *size, 3)).astype(np.float32)
+    with tracing_for("tpu"):
+        y, pull = jax.vjp(max_pool_3x3, jnp.asarray(images))
     ((ours, gradient), (theirs, expected)), _ = both(images, d)
+    np.testing.assert_array_equal(y, theirs)
+    np.testing.assert_allclose(pull(jnp.asarray(d))[0], expected, rtol=1e-5, atol=1e-6)
     np.testing.assert_array_equal(ours, theirs)
     np.testing.assert_allclose(gradient, expected, rtol=1e-5, atol=1e-6)
     # Among equals the gradient is shared: nobody gets less than nothing, and the sum is the same.

@@ -12,7 +12,7 @@ import safetensors.numpy
 import jaxdigits as jd
 from jaxdigits import data
 from jaxdigits.errors import ConfigError, DataError, OutputError, RunError
-from jaxdigits.runs.folder import FORMAT, RUN_FILES
+from jaxdigits.runs.folder import FORMAT, RUN_FILES, WEIGHTS, load_params, save_params
 from jaxdigits.runs.run import _logits
 from jaxdigits.transforms.scaling import scale_pixels
 
@@ -312,3 +312,26 @@ def test_an_ensemble_of_runs(trained, tmp_path):
             jd.stack([run, stranger])
     with pytest.raises(ConfigError, match="cannot be trained further: start from one of its memb"):
         jd.fit(config, init_from=ensemble)
+
+
+def test_parameters_as_whole_numbers(tmp_path, rng):
+    """Each within half a step of its column's 127 steps; vectors and counts as they are."""
+    kernel = (rng.normal(size=(3, 4, 5)) * [1e-6, 1, 1e6, 0, 10]).astype(np.float32)
+    params = {
+        "kernel": kernel,
+        "bias": rng.normal(size=7).astype(np.float32),
+        "count": np.arange(3, dtype=np.int32),
+    }
+    save_params(params, tmp_path / "params", np.int8)
+    found = load_params(tmp_path / "params", lambda key: jax.tree.map(jnp.asarray, params))
+    np.testing.assert_array_equal(found["bias"], params["bias"])
+    np.testing.assert_array_equal(found["count"], params["count"])
+    steps = np.abs(kernel).max(axis=(0, 1)) / 127
+    assert (np.abs(found["kernel"] - kernel) <= 0.501 * steps).all()
+    assert (np.asarray(found["kernel"]) != kernel).any()
+    assert found["kernel"].dtype == jnp.float32
+
+
+def test_what_is_shipped_is_small():
+    """All networks together, as they lie in the wheel."""
+    assert sum(path.stat().st_size for path in WEIGHTS.rglob("*.safetensors")) < 2_000_000

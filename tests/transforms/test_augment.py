@@ -11,6 +11,7 @@ from scipy.interpolate import BSpline
 from scipy.stats import binom, chisquare, kstest
 
 from jaxdigits.config import AUGMENT
+from jaxdigits.environment import tracing_for
 from jaxdigits.errors import ConfigError
 from jaxdigits.transforms import augment, warp
 from jaxdigits.transforms.augment import (
@@ -481,6 +482,28 @@ def test_geometry_of_channels():
         for channel in range(2):
             alone = function(jnp.asarray(images[..., channel]))
             np.testing.assert_allclose(together[..., channel], alone, atol=1e-6)
+
+
+def test_a_tpus_ways_give_the_same_images():
+    """Shifts by choosing, also out of the image, and warps as products, channels included."""
+    random = np.random.default_rng(0)
+    for height, width, most in ((28, 28, 2), (5, 9, 6)):
+        images = jnp.asarray(ink(20, height, width))
+        moves = jnp.asarray(random.integers(-most, most + 1, (20, 2)).astype(np.int32))
+        turns = jnp.asarray((np.eye(2) + random.uniform(-0.5, 0.5, (20, 2, 2))).astype(np.float32))
+        bends = jnp.asarray(random.normal(0, 3, (20, 2, height, width)).astype(np.float32))
+        changes = {
+            "shift": lambda some, moves=moves, most=most: translate(some, moves, most=most),
+            "warp": lambda some, turns=turns, bends=bends: resample(some, Warp(turns, bends)),
+            "bend": lambda some, bends=bends: resample(some, Warp(None, bends)),
+        }
+        for name, change in changes.items():
+            for given in (images, jnp.stack([images, images / 2], axis=-1)):
+                expected = change(given)
+                with tracing_for("tpu"):
+                    found = change(given)
+                assert not np.array_equal(expected, given)
+                np.testing.assert_allclose(found, expected, atol=0 if name == "shift" else 1e-5)
 
 
 def test_copies_differ_and_are_the_same_every_time(rng):

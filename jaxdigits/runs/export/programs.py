@@ -14,9 +14,9 @@ import numpy as np
 import safetensors.numpy
 from jaxtyping import Array, Float, UInt8
 
+from jaxdigits.environment import tracing_for
 from jaxdigits.errors import ConfigError
 from jaxdigits.evaluation.calibration import Calibration
-from jaxdigits.ops.conv import portable_convolutions
 from jaxdigits.runs.checkpoints import named_leaves
 from jaxdigits.runs.run import Run, logits_of
 
@@ -48,7 +48,7 @@ def to_stablehlo(run: Run, platforms: Sequence[str] = PLATFORMS) -> bytes:
     from jax import export
 
     images = jax.ShapeDtypeStruct((*export.symbolic_shape("n"), *run.image_shape), jnp.uint8)
-    with _any_number(run), portable_convolutions():
+    with _any_number(run), tracing_for("any"):
         program = export.export(jax.jit(_program(run)), platforms=platforms)(images)
         try:
             return bytes(program.serialize())
@@ -85,7 +85,7 @@ def to_onnx(run: Run) -> bytes:
     try:
         with (
             _any_number(run),
-            portable_convolutions(),
+            tracing_for("any"),
             _mended_converter(),
             warnings.catch_warnings(),
         ):
