@@ -25,8 +25,9 @@ WAYS = ("auto", "strokes", "network")
 _READ, _CLEAR = 0.93, 0.85
 """The mean confidence, and the clarity of a page, from which no other scale is tried."""
 
-_PLAIN = 0.8
-"""The mean confidence below which what the network finds is less than what strokes show."""
+_PLAIN, _PLAIN_MANY = 0.8, 0.5
+"""The mean confidence below which what the network finds is less than what strokes show, where it
+is one character, and where there are several."""
 
 _HAIRLINES = 0.77
 """The clarity of a page above which its lines are not too thin."""
@@ -63,8 +64,8 @@ def find_pieces(picture: Picture, run: Run, way: str) -> tuple[list[Piece], floa
         ConfigError: there is no such way.
         DataError: there is no writing in the picture.
     """
-    found = _find(picture, run, way)
-    return _settled(found, run), found.page.degrees, found.by_strokes
+    found, settled = _find(picture, run, way)
+    return settled, found.page.degrees, found.by_strokes
 
 
 class _Found(NamedTuple):
@@ -109,8 +110,8 @@ class _Found(NamedTuple):
         return self.clear > math.log(_READ) and self.page.clarity > _CLEAR
 
 
-def _find(picture: Picture, run: Run, way: str) -> _Found:
-    """Find what is written in one of `WAYS`."""
+def _find(picture: Picture, run: Run, way: str) -> tuple[_Found, list[Piece]]:
+    """Find what is written in one of `WAYS`, and settle what it says."""
     if way not in WAYS:
         raise ConfigError(f"find must be one of {', '.join(WAYS)}, not {way!r}")
     if way == "strokes":
@@ -118,21 +119,37 @@ def _find(picture: Picture, run: Run, way: str) -> _Found:
         images, probabilities = _classify([character.ink for character in characters], run)
         read = Read(images, probabilities, probabilities.max(axis=1))
         upright = np.tile([1.0, 0, 0, 0, 0], (len(images), 1))
-        return _Found(_as_it_is(picture, characters), read, upright, by_strokes=True)
+        found = _Found(_as_it_is(picture, characters), read, upright, by_strokes=True)
+        return found, _settled(found, run)
     if way == "network":
-        return _best(picture, run)
+        found = _best(picture, run)
+        return found, _settled(found, run)
     try:
         plain = _look_at(_as_it_is(picture, _split_strokes(picture, run)), run)
         plain = plain._replace(by_strokes=True)
     except DataError:
-        return _best(picture, run)
+        return _find(picture, run, "network")
     if len(plain.page.characters) == 1 and plain.clear > math.log(_READ):
-        return plain  # a drawing
+        return plain, _settled(plain, run)  # a drawing
     try:
-        found = _best(picture, run)
+        found, settled = _find(picture, run, "network")
     except DataError:
-        return plain
-    return plain if found.clear < math.log(_PLAIN) and plain.clear > found.clear else found
+        return plain, _settled(plain, run)
+    clear, least = found.clear, _PLAIN
+    if min(len(plain.page.characters), len(settled)) > 1:  # the line network settles what touches
+        clear, least = max(clear, _sure(settled)), _PLAIN_MANY
+    if clear < math.log(least) and plain.clear > clear:
+        return plain, _settled(plain, run)
+    return found, settled
+
+
+def _sure(settled: Sequence[Piece]) -> float:
+    """The mean logarithm of how probable it is that each is what is read."""
+    each = [
+        piece.character.certainty if piece.character.sign else float(piece.probabilities.max())
+        for piece in settled
+    ]
+    return float(np.log(np.maximum(each, _LEAST_CLEAR)).mean()) if each else -math.inf
 
 
 def _split_strokes(picture: Picture, run: Run) -> list[Character]:
@@ -187,15 +204,19 @@ def _settled(found: _Found, run: Run) -> list[Piece]:
         each = found.read.probabilities.max(axis=1)
         return pieces(found.page.characters, found.read._replace(each=each))
     settled = part(found.page, run.class_names, found.read, lambda others: _ask(others, run)[0])
-    strays = set(map(id, found.strays))
+    strays = {_box(character) for character in found.strays}
     kept = [
-        piece for piece in settled if id(piece.character) not in strays or piece.agreed > _AGREED
+        piece for piece in settled if _box(piece.character) not in strays or piece.agreed > _AGREED
     ]
     lines = sorted({piece.character.line for piece in kept})
     return [
         piece._replace(character=replace(piece.character, line=lines.index(piece.character.line)))
         for piece in kept
     ]
+
+
+def _box(character: Character) -> tuple[int, int, int, int]:
+    return character.top, character.left, character.bottom, character.right
 
 
 def _look_at(page: Page, run: Run) -> _Found:

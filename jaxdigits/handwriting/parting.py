@@ -108,9 +108,7 @@ def part(
         same = [_name(piece, class_names) for piece in settled[-1]] == group.names
         cuts.append([] if same or len(mine) == len(group.names) == 1 else _cut(group, page))
     others = [character for cut in cuts for character in cut]
-    if not others:
-        return [piece for group in settled for piece in group]
-    again, start = reader(others), 0
+    again, start = reader(others) if others else found, 0
     for number, (group, cut) in enumerate(zip(groups, cuts, strict=True)):
         theirs = pieces(cut, again, start)
         start += len(cut)
@@ -123,7 +121,30 @@ def part(
                 piece._replace(each=(piece.each + token.certainty) / 2)
                 for piece, token in zip(theirs, group.tokens, strict=False)
             ]
-    return [piece for group in settled for piece in group]
+    return [
+        piece
+        for group, mine in zip(groups, settled, strict=True)
+        for piece in _doubted(mine, group, class_names)
+    ]
+
+
+def _doubted(found: Sequence[Piece], group: _Group, class_names: Sequence[str]) -> Iterator[Piece]:
+    """Be no surer of characters than the line network is of the text that they make."""
+    likelihood = _likelihood(found, group, class_names)
+    sure = float(np.exp(likelihood / max(len(found), 1)))
+    for piece in found:
+        character = piece.character
+        if character.sign:
+            character = replace(character, certainty=sure * character.certainty)
+        spread = (1 - sure) / len(class_names)
+        probabilities = (sure * piece.probabilities + spread).astype(np.float32)
+        yield piece._replace(character=character, probabilities=probabilities)
+
+
+def _likelihood(found: Sequence[Piece], group: _Group, class_names: Sequence[str]) -> float:
+    """How probable the line network finds these characters, as a logarithm."""
+    symbols = [SYMBOLS.index(_name(piece, class_names)) for piece in found]
+    return group.line.likelihood(symbols, group.left, group.right)
 
 
 def pieces(characters: Sequence[Character], read: Read, first: int = 0) -> list[Piece]:
@@ -170,10 +191,8 @@ def _name(piece: Piece, class_names: Sequence[str]) -> str:
 
 def _score(found: Sequence[Piece], group: _Group, class_names: Sequence[str]) -> float:
     """How probable it is that a group is these characters, as a logarithm."""
-    symbols = [SYMBOLS.index(_name(piece, class_names)) for piece in found]
     each = np.maximum([piece.each for piece in found], _LEAST)
-    likelihood = group.line.likelihood(symbols, group.left, group.right)
-    return _WORTH * float(np.log(each).sum()) + likelihood
+    return _WORTH * float(np.log(each).sum()) + _likelihood(found, group, class_names)
 
 
 def _more_signs(theirs: Sequence[Piece], mine: Sequence[Piece]) -> int:

@@ -97,12 +97,22 @@ def test_characters_stay_as_they_are(read, monkeypatch) -> None:
 
 
 def test_both_networks_vote(monkeypatch) -> None:
-    """By about the mean of what they say, where they see as many characters."""
+    """By about the mean of what they say, and no surer than the line network is of all it says."""
     page = Page(np.full((60, 120, 3), 255, np.uint8), [character(40, 60)], 0.0, 1.0, 1.0)
     (piece,) = settle(page, line(("4", 50, 0.8)), says(("7", 0.6)), says(), monkeypatch)
     by_line = np.array([0, 0.8 / 0.9, 0.1 / 0.9])
     expected = 0.45 * np.array([0.2, 0.2, 0.6]) + 0.55 * by_line
-    np.testing.assert_allclose(piece.probabilities, expected, atol=1e-6)
+    np.testing.assert_allclose(piece.probabilities, 0.8 * expected + 0.2 / 3, atol=1e-5)
+
+
+def test_what_the_line_network_does_not_see_is_doubted(monkeypatch) -> None:
+    """It stays as it is, but no threshold lets it through."""
+    page = Page(np.full((60, 120, 3), 255, np.uint8), [character(40, 60)], 0.0, 1.0, 1.0)
+    found = says(("7", 0.99))
+    (piece,) = settle(page, line(), found, says(), monkeypatch)
+    assert piece.probabilities.argmax() == found.probabilities[0].argmax()
+    assert 1 / 3 < piece.probabilities.max() < 0.5
+    np.testing.assert_allclose(piece.probabilities.sum(), 1, atol=1e-6)
 
 
 def test_a_sign_is_a_character_where_the_line_says_so(monkeypatch) -> None:
