@@ -196,7 +196,7 @@ def compiled() -> str:
             f"| {row['model']}{seeds} | {row['devices']} x {row['device']} "
             f"| {row['program_bytes'] / 1e6:,.0f} MB | {row['kernels']} "
             f"| {sum(row['collectives'].values())} | {'memory' if by_memory else 'products'} "
-            f"| {row['bound_images_per_second'] / 1e6:,.1f} million |"
+            f"| {row['bound_images_per_second'] / 1e6:,.3g} million |"
         )
     measured = (
         f"Batches of {document['rows'][0]['batch_size']}. Kernels and sums are those of a training "

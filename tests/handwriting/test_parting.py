@@ -5,7 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from jaxdigits.handwriting import parting
+import jaxdigits as jd
+from jaxdigits.handwriting import finding, parting
 from jaxdigits.handwriting.line_network import BLANK, SYMBOLS
 from jaxdigits.handwriting.lines import Line
 from jaxdigits.handwriting.page import Page
@@ -141,3 +142,31 @@ def test_what_is_alone() -> None:
     found = [character(0, 20), character(19, 40), character(60, 80), character(0, 80, line=1)]
     page = Page(np.full((60, 120, 3), 255, np.uint8), found, 0.0, 1.0, 1.0)
     assert [is_alone(one, page) for one in found] == [False, False, True, False]
+
+
+@pytest.mark.parametrize(
+    ("by_network", "strokes", "wins"),
+    [
+        ((0.95, 0.95), 0.9, "network"),  # the line network has settled what touches
+        ((0.3, 0.3), 0.9, "strokes"),
+        ((0.3, 0.3), 0.2, "network"),
+        ((0.95,), 0.9, "strokes"),  # of one character the line network knows no more
+    ],
+)
+def test_what_is_settled_competes_with_strokes(by_network, strokes, wins, monkeypatch) -> None:
+    """Where the page network's own characters were unclear."""
+    picture = np.full((60, 120, 3), 255, np.uint8)
+    bars = [character(0, 8), character(40, 48)]
+    count = len(by_network)
+    unclear = says(*[("7", 0.5)] * count)._replace(each=np.full(count, 0.1))
+    found = finding._Found(Page(picture, bars[:count], 0.0, 0.5, 0.9), unclear, np.zeros((2, 5)))
+    clear = says(*[("1", 0.9)] * 2)._replace(each=np.full(2, strokes))
+    plain = finding._Found(Page(picture, bars, 0.0, 1.0, 1.0), clear, np.zeros((2, 5)))
+    settled = parting.pieces(bars[:count], says(*[("7", sure) for sure in by_network]))
+    monkeypatch.setattr(finding, "_split_strokes", lambda *_: bars)
+    monkeypatch.setattr(finding, "_look_at", lambda *_: plain)
+    monkeypatch.setattr(finding, "_best", lambda *_: found)
+    monkeypatch.setattr(finding, "_settled", lambda one, _: [] if one.by_strokes else settled)
+    taken, pieces = finding._find(picture, jd.load("digits"), "auto")
+    assert taken.by_strokes == (wins == "strokes")
+    assert pieces == ([] if wins == "strokes" else settled)
