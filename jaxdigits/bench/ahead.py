@@ -5,7 +5,8 @@ memory, kernels, and sums over devices, and how many operations and bytes there 
 does not tell how fast it is: that takes the device.
 
 - The memory is that of a whole epoch, with all images on the device.
-- Everything else is of one step: training on one batch, its shuffle included; or labels for one.
+- Everything else is of one step: training on one batch, or labels for one. (With several seeds the
+  shuffle of one batch is part of it.)
 - FLOPs are those of the network's products (`jaxdigits.bench.flops`). Bytes are what the kernels
   read and write in a device's memory, not what a TPU keeps on the chip. Divided by the rates of the
   datasheet (`jaxdigits.bench.peaks`), the longer of both times bounds the rate. This is a bound and
@@ -40,7 +41,11 @@ from jaxdigits.sweeps.grid import program_bytes
 from jaxdigits.training.members import MEMBERS, make_vectorized_trainer
 from jaxdigits.training.resolve import DataSpec, fit_scaling
 from jaxdigits.training.sharding import DEVICES
-from jaxdigits.training.trainer import make_trainer
+from jaxdigits.training.state import Batch
+from jaxdigits.training.trainer import make_trainer, no_sums
+
+SHAPE = (28, 28)
+"""Of an image."""
 
 
 class Ahead(NamedTuple):
@@ -140,7 +145,7 @@ def compile_for(
     mesh = Mesh(np.array(chosen), (MEMBERS if seeds > 1 else DEVICES,))
     with uncached(), tracing_for("tpu" if target.platform == "tpu" else "gpu"):
         progress(f"compiling a step for {name}")
-        step, seconds = _compile(target, *_program(config, config.batch_size, mode, seeds, mesh))
+        step, seconds = _compile(target, *_step(config, mode, seeds, mesh))
         epoch = step
         if mode == "train":
             progress(f"compiling an epoch for {name}")
@@ -149,6 +154,8 @@ def compile_for(
     count_flops = training_flops if mode == "train" else forward_flops
     flops = seeds * config.batch_size * count_flops(config, num_classes)
     ops = list(_instructions(step.as_text()))
+    if mode == "train" and seeds == 1:  # the loop is the step; around it, metrics are summed
+        ops = [op for op in ops if op.looped]
     moved = sum(op.times * op.bytes for op in ops if op.is_kernel or op.is_copy)
     kind = chosen[0].device_kind
     peak, bandwidth = datasheet_peak(kind), datasheet_bandwidth(kind)
@@ -173,37 +180,61 @@ def compile_for(
     )
 
 
+def _step(config: TrainConfig, mode: Mode, seeds: int, mesh: Mesh) -> tuple[Any, tuple[Any, ...]]:
+    """One step, and the shapes of its arguments."""
+    function, arguments = _program(config, config.batch_size, mode, seeds, mesh)
+    if mode == "inference" or seeds > 1:
+        return function, arguments
+    # As when images come from the disk: each device is given its share of the batch alone.
+    trainer = make_trainer(config, _spec(config, config.batch_size), mesh=mesh)
+    batch = Batch(
+        jax.ShapeDtypeStruct((1, config.batch_size, *SHAPE), jnp.uint8),
+        jax.ShapeDtypeStruct((1, config.batch_size), jnp.int32),
+        jax.ShapeDtypeStruct((1, config.batch_size), jnp.float32),
+    )
+    everywhere = NamedSharding(mesh, PartitionSpec())
+    batch = _on(batch, NamedSharding(mesh, PartitionSpec(None, DEVICES)))
+    sums, count = _on(jax.eval_shape(lambda: (no_sums(), jnp.int32(1))), everywhere)
+    return jax.jit(trainer.train_chunk, donate_argnums=(0, 1)), (arguments[0], sums, batch, count)
+
+
+def _spec(config: TrainConfig, num_examples: int) -> DataSpec:
+    scaling = fit_scaling(config.scale, np.full((1, *SHAPE), 128, np.uint8))
+    return DataSpec(num_examples, SHAPE, len(SPECS[config.dataset].class_names), scaling)
+
+
+def _on(tree: Any, sharding: NamedSharding) -> Any:
+    """The shapes of arrays that lie on devices."""
+    return jax.tree.map(
+        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), tree
+    )
+
+
 def _program(
     config: TrainConfig, num_examples: int, mode: Mode, seeds: int, mesh: Mesh
 ) -> tuple[Any, tuple[Any, ...]]:
     """A function to compile, and the shapes of its arguments."""
-    shape, num_classes = (28, 28), len(SPECS[config.dataset].class_names)
-    scaling = fit_scaling(config.scale, np.full((1, *shape), 128, np.uint8))
-    spec = DataSpec(num_examples, shape, num_classes, scaling)
+    spec = _spec(config, num_examples)
     examples = Examples(
-        jax.ShapeDtypeStruct((num_examples, *shape), jnp.uint8),
+        jax.ShapeDtypeStruct((num_examples, *SHAPE), jnp.uint8),
         jax.ShapeDtypeStruct((num_examples,), jnp.int32),
     )
     key = jax.eval_shape(lambda: jax.random.key(0))
 
-    def on(tree: Any, spec: PartitionSpec) -> Any:
-        sharding = NamedSharding(mesh, spec)
-        return jax.tree.map(
-            lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), tree
-        )
-
-    everywhere = PartitionSpec()
+    everywhere = NamedSharding(mesh, PartitionSpec())
     if seeds > 1:
         members = make_vectorized_trainer(config, spec, mesh)
         keys = jax.eval_shape(lambda: jax.random.split(jax.random.key(0), seeds))
         states = jax.eval_shape(lambda keys: members.init(keys, {}, None), keys)
-        arguments = on(states, PartitionSpec(MEMBERS)), on(examples, everywhere)
+        shared = NamedSharding(mesh, PartitionSpec(MEMBERS))
+        arguments = _on(states, shared), _on(examples, everywhere)
         return jax.jit(members.train_epoch, donate_argnums=0), arguments
     trainer = make_trainer(config, spec, mesh=mesh)
-    state = on(jax.eval_shape(trainer.init, key, examples), everywhere)
+    state = _on(jax.eval_shape(trainer.init, key, examples), everywhere)
     if mode == "inference":
-        return inference(trainer), (state.params, on(examples.images, PartitionSpec(DEVICES)))
-    return jax.jit(trainer.train_epoch, donate_argnums=0), (state, on(examples, everywhere))
+        shared = NamedSharding(mesh, PartitionSpec(DEVICES))
+        return inference(trainer), (state.params, _on(examples.images, shared))
+    return jax.jit(trainer.train_epoch, donate_argnums=0), (state, _on(examples, everywhere))
 
 
 def _compile(target: Target, function: Any, arguments: tuple[Any, ...]) -> tuple[Any, float]:
@@ -221,6 +252,7 @@ class _Instruction(NamedTuple):
         opcode: what it does.
         scalar: whether the result is one number.
         times: how often it runs.
+        looped: whether it is in a loop.
         cycles: that it takes by XLA's estimate, if there is one.
         bytes: of its operands and results that lie in the device's memory, not on the chip.
     """
@@ -228,6 +260,7 @@ class _Instruction(NamedTuple):
     opcode: str
     scalar: bool
     times: int
+    looped: bool
     cycles: int | None
     bytes: int
 
@@ -275,7 +308,7 @@ def _instructions(text: str) -> Iterator[_Instruction]:
         elif line.startswith("  "):
             lines.append(line)
 
-    def walk(name: str, times: int) -> Iterator[_Instruction]:
+    def walk(name: str, times: int, looped: bool) -> Iterator[_Instruction]:
         types: dict[str, str] = {}
         for line in bodies.get(name, []):
             found = _LINE.match(line)
@@ -292,6 +325,7 @@ def _instructions(text: str) -> Iterator[_Instruction]:
                 opcode,
                 scalar=bool(re.match(r"\w+\[(1(,1)*)?\]", kind)),
                 times=times,
+                looped=looped,
                 cycles=int(cycles[1]) if cycles else None,
                 bytes=sum(map(_memory_bytes, arrays)),
             )
@@ -299,9 +333,10 @@ def _instructions(text: str) -> Iterator[_Instruction]:
                 turns = re.search(r'"known_trip_count":\{"n":"(\d+)"', line)
                 inner = re.findall(r"(?:body|to_apply|branch_computations)=\{?%?([\w.-]+)", line)
                 for body in inner:
-                    yield from walk(body, times * (int(turns[1]) if turns else 1))
+                    often = times * (int(turns[1]) if turns else 1)
+                    yield from walk(body, often, looped or opcode == "while")
 
-    yield from walk(entry, 1)
+    yield from walk(entry, 1, False)
 
 
 def _memory_bytes(kind: str) -> int:

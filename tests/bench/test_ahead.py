@@ -45,6 +45,7 @@ def test_kernels_of_a_program():
     """A sum, an exchange, the loop's kernel seven times, a fusion of two results, and a copy."""
     found = list(_instructions(PROGRAM))
     assert sum(it.times for it in found if it.is_kernel) == 1 + 1 + 7 + 1 + 1
+    assert sum(it.times for it in found if it.is_kernel and it.looped) == 7
     assert [it.collective for it in found if it.collective] == ["all-reduce"]
     assert sum(it.times * (it.cycles or 0) for it in found) == 75
 
