@@ -191,12 +191,14 @@ def compiled() -> str:
     ]
     for row in document["rows"]:
         seeds = f", {row['seeds']} seeds" if row["seeds"] > 1 else ""
+        millions = row["bound_images_per_second"] / 1e6
+        bound = f"{millions:,.0f}" if millions >= 100 else f"{millions:.2g}"
         by_memory = row["memory_seconds"] > row["product_seconds"]
         lines.append(
             f"| {row['model']}{seeds} | {row['devices']} x {row['device']} "
             f"| {row['program_bytes'] / 1e6:,.0f} MB | {row['kernels']} "
             f"| {sum(row['collectives'].values())} | {'memory' if by_memory else 'products'} "
-            f"| {row['bound_images_per_second'] / 1e6:,.3g} million |"
+            f"| {bound} million |"
         )
     measured = (
         f"Batches of {document['rows'][0]['batch_size']}. Kernels and sums are those of a training "
