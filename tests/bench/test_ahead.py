@@ -135,8 +135,8 @@ MODELS = ["linear", "mlp", "convnet", "resnet18"]
 @pytest.mark.parametrize("model", MODELS)
 @pytest.mark.parametrize("devices", [1, 4])
 def test_training_on_a_tpu(model, devices, python):
-    """One sum over the chips a step, and no loop over images."""
-    found = compiled(python, "--model", model, "--devices", devices)
+    """One sum over the chips a step, and no loop over images; the batches are the guide's."""
+    found = compiled(python, "--model", model, "--devices", devices, "--batch-size", 256)
     assert found["devices"] == devices
     assert list(found["collectives"]) == ([] if devices == 1 else ["all-reduce"])
     # Batch normalization needs its sums at once: 20 layers, there and back.
