@@ -22,12 +22,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Float, Int, Key
 from shipping import Made, add_options, fit_made, ship
 
 import jaxdigits as jd
 from jaxdigits.handwriting import line_network
-from jaxdigits.handwriting.glyphs import prepare
+from jaxdigits.handwriting.glyphs import SIGNS, prepare
 from jaxdigits.handwriting.line_network import BLANK, HEIGHT, SYMBOLS
 from jaxdigits.handwriting.line_scenes import MOST, WIDTH, Line, line
 from jaxdigits.models import Model, count_params
@@ -41,6 +41,20 @@ STEPS, VALIDATION = 128, 1024
 CLASSES = ("misread", "read")
 
 
+KINDS = jnp.array([0] * (2 + len(SIGNS)) + [1] * 10 + [2] * 26)
+"""Of each of `SYMBOLS`: 1 is a digit, 2 a letter, 0 neither."""
+
+
+def restrict(
+    logits: Float[Array, "n places symbols"], symbols: Int[Array, "n most"]
+) -> Float[Array, "n places symbols"]:
+    """Rule out digits where a line has letters alone, and letters where it has digits alone."""
+    there = jnp.stack([(KINDS[symbols] == which).any(axis=1) for which in (1, 2)], axis=1)
+    there = there | ~there.any(axis=1, keepdims=True)
+    allowed = jnp.concatenate([jnp.ones_like(there[:, :1]), there], axis=1)[:, KINDS]
+    return jnp.where(allowed[:, None], logits, -1e4)
+
+
 def pack(found: Line) -> Float[Array, "32 192 2"]:
     """A line and its symbols as one image, of 0..1."""
     symbols = jnp.zeros((HEIGHT, WIDTH)).at[0, :MOST].set(found.symbols / len(SYMBOLS))
@@ -50,7 +64,7 @@ def pack(found: Line) -> Float[Array, "32 192 2"]:
 def judge(params: Any, packed: Float[Array, "n 32 192 2"]) -> Float[Array, "n 2"]:
     """The logarithms of the probabilities that lines are misread and read."""
     symbols = jnp.round(packed[:, 0, :MOST, 1] * len(SYMBOLS)).astype(jnp.int32)
-    logits = line_network.restrict(line_network.apply(params, packed[..., 0]), symbols)
+    logits = restrict(line_network.apply(params, packed[..., 0]), symbols)
     places, rest = jnp.zeros(logits.shape[:2]), (symbols == BLANK).astype(jnp.float32)
     loss = jnp.maximum(optax.ctc_loss(logits, places, symbols, rest, blank_id=BLANK), 1e-6)
     return jnp.stack([jnp.log(-jnp.expm1(-loss)), -loss], axis=-1)

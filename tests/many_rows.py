@@ -1,7 +1,7 @@
 """Count wrong numbers of compiled programs over 40,000 rows, by NumPy in float64; print JSON.
 
 XLA:CPU of jaxlib 0.10.2 computes a product of narrow rows and a reduction after it wrongly beyond
-32,768 rows of float32 (https://github.com/jax-ml/jax/issues/39103). A process of its own, since
+32,768 rows of float32 (https://github.com/jax-ml/jax/issues/39103). It runs in a separate process:
 the tests run with most optimizations off, without which the fault is not met.
 """
 

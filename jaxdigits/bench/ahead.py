@@ -28,7 +28,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from jaxdigits.bench.chips import Target, find_target
-from jaxdigits.bench.flops import forward_flops, training_flops
+from jaxdigits.bench.flops import PIXELS, forward_flops, training_flops
 from jaxdigits.bench.peaks import datasheet_bandwidth, datasheet_peak
 from jaxdigits.bench.timing import inference, uncached
 from jaxdigits.bench.workloads import MNIST_COUNT, Mode
@@ -44,7 +44,7 @@ from jaxdigits.training.sharding import DEVICES
 from jaxdigits.training.state import Batch
 from jaxdigits.training.trainer import make_trainer, no_sums
 
-SHAPE = (28, 28)
+SHAPE = (PIXELS, PIXELS)
 """Of an image."""
 
 
@@ -145,11 +145,11 @@ def compile_for(
     mesh = Mesh(np.array(chosen), (MEMBERS if seeds > 1 else DEVICES,))
     with uncached(), tracing_for("tpu" if target.platform == "tpu" else "gpu"):
         progress(f"compiling a step for {name}")
-        step, seconds = _compile(target, *_step(config, mode, seeds, mesh))
+        step, seconds = _compile(target, *_program(config, mode, seeds, mesh))
         epoch = step
         if mode == "train":
             progress(f"compiling an epoch for {name}")
-            epoch, seconds = _compile(target, *_program(config, MNIST_COUNT, mode, seeds, mesh))
+            epoch, seconds = _compile(target, *_program(config, mode, seeds, mesh, MNIST_COUNT))
     num_classes = len(SPECS[config.dataset].class_names)
     count_flops = training_flops if mode == "train" else forward_flops
     flops = seeds * config.batch_size * count_flops(config, num_classes)
@@ -180,61 +180,47 @@ def compile_for(
     )
 
 
-def _step(config: TrainConfig, mode: Mode, seeds: int, mesh: Mesh) -> tuple[Any, tuple[Any, ...]]:
-    """One step, and the shapes of its arguments."""
-    function, arguments = _program(config, config.batch_size, mode, seeds, mesh)
-    if mode == "inference" or seeds > 1:
-        return function, arguments
-    # As when images come from the disk: each device is given its share of the batch alone.
-    trainer = make_trainer(config, _spec(config, config.batch_size), mesh=mesh)
-    batch = Batch(
-        jax.ShapeDtypeStruct((1, config.batch_size, *SHAPE), jnp.uint8),
-        jax.ShapeDtypeStruct((1, config.batch_size), jnp.int32),
-        jax.ShapeDtypeStruct((1, config.batch_size), jnp.float32),
-    )
-    everywhere = NamedSharding(mesh, PartitionSpec())
-    batch = _on(batch, NamedSharding(mesh, PartitionSpec(None, DEVICES)))
-    sums, count = _on(jax.eval_shape(lambda: (no_sums(), jnp.int32(1))), everywhere)
-    return jax.jit(trainer.train_chunk, donate_argnums=(0, 1)), (arguments[0], sums, batch, count)
-
-
-def _spec(config: TrainConfig, num_examples: int) -> DataSpec:
-    scaling = fit_scaling(config.scale, np.full((1, *SHAPE), 128, np.uint8))
-    return DataSpec(num_examples, SHAPE, len(SPECS[config.dataset].class_names), scaling)
-
-
-def _on(tree: Any, sharding: NamedSharding) -> Any:
-    """The shapes of arrays that lie on devices."""
-    return jax.tree.map(
-        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), tree
-    )
-
-
 def _program(
-    config: TrainConfig, num_examples: int, mode: Mode, seeds: int, mesh: Mesh
+    config: TrainConfig, mode: Mode, seeds: int, mesh: Mesh, num_examples: int | None = None
 ) -> tuple[Any, tuple[Any, ...]]:
-    """A function to compile, and the shapes of its arguments."""
-    spec = _spec(config, num_examples)
+    """A function to compile, one step or an epoch of examples, and the shapes of its arguments."""
+    size = config.batch_size
+    count = num_examples or size
+    scaling = fit_scaling(config.scale, np.full((1, *SHAPE), 128, np.uint8))
+    spec = DataSpec(count, SHAPE, len(SPECS[config.dataset].class_names), scaling)
     examples = Examples(
-        jax.ShapeDtypeStruct((num_examples, *SHAPE), jnp.uint8),
-        jax.ShapeDtypeStruct((num_examples,), jnp.int32),
+        jax.ShapeDtypeStruct((count, *SHAPE), jnp.uint8), jax.ShapeDtypeStruct((count,), jnp.int32)
     )
-    key = jax.eval_shape(lambda: jax.random.key(0))
-
-    everywhere = NamedSharding(mesh, PartitionSpec())
     if seeds > 1:
         members = make_vectorized_trainer(config, spec, mesh)
         keys = jax.eval_shape(lambda: jax.random.split(jax.random.key(0), seeds))
         states = jax.eval_shape(lambda keys: members.init(keys, {}, None), keys)
-        shared = NamedSharding(mesh, PartitionSpec(MEMBERS))
-        arguments = _on(states, shared), _on(examples, everywhere)
+        arguments = _on(mesh, states, MEMBERS), _on(mesh, examples)
         return jax.jit(members.train_epoch, donate_argnums=0), arguments
     trainer = make_trainer(config, spec, mesh=mesh)
-    state = _on(jax.eval_shape(trainer.init, key, examples), everywhere)
+    key = jax.eval_shape(lambda: jax.random.key(0))
+    state = _on(mesh, jax.eval_shape(trainer.init, key, examples))
     if mode == "inference":
-        shared = NamedSharding(mesh, PartitionSpec(DEVICES))
-        return inference(trainer), (state.params, _on(examples.images, shared))
-    return jax.jit(trainer.train_epoch, donate_argnums=0), (state, _on(examples, everywhere))
+        return inference(trainer), (state.params, _on(mesh, examples.images, DEVICES))
+    if num_examples:
+        return jax.jit(trainer.train_epoch, donate_argnums=0), (state, _on(mesh, examples))
+    # As when images come from the disk: each device is given its share of the batch alone.
+    batch = Batch(
+        jax.ShapeDtypeStruct((1, size, *SHAPE), jnp.uint8),
+        jax.ShapeDtypeStruct((1, size), jnp.int32),
+        jax.ShapeDtypeStruct((1, size), jnp.float32),
+    )
+    sums, steps = _on(mesh, jax.eval_shape(lambda: (no_sums(), jnp.int32(1))))
+    arguments = state, sums, _on(mesh, batch, None, DEVICES), steps
+    return jax.jit(trainer.train_chunk, donate_argnums=(0, 1)), arguments
+
+
+def _on(mesh: Mesh, tree: Any, *axes: str | None) -> Any:
+    """The shapes of arrays that lie on devices, whole or shared along axes."""
+    sharding = NamedSharding(mesh, PartitionSpec(*axes))
+    return jax.tree.map(
+        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), tree
+    )
 
 
 def _compile(target: Target, function: Any, arguments: tuple[Any, ...]) -> tuple[Any, float]:

@@ -149,7 +149,7 @@ def _sure(settled: Sequence[Piece]) -> float:
         piece.character.certainty if piece.character.sign else float(piece.probabilities.max())
         for piece in settled
     ]
-    return float(np.log(np.maximum(each, _LEAST_CLEAR)).mean()) if each else -math.inf
+    return float(np.log(np.maximum(each, _LEAST_CLEAR)).mean())
 
 
 def _split_strokes(picture: Picture, run: Run) -> list[Character]:

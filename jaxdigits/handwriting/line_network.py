@@ -16,9 +16,8 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import random
-from jaxtyping import Array, Float, Int, Key
+from jaxtyping import Array, Float, Key
 
 from jaxdigits.handwriting.glyphs import SIGNS
 from jaxdigits.ops import conv
@@ -39,21 +38,6 @@ SYMBOLS = ("", "?", *SIGNS, *"0123456789", *"abcdefghijklmnopqrstuvwxyz")
 
 _PLANES = (1, 16, 32, 64)
 _WIDTH, _SPAN, _DEEP = 96, 5, 3
-
-
-_EACH = np.array([0] * (2 + len(SIGNS)) + [1] * 10 + [2] * 26)
-
-
-def restrict(
-    logits: Float[Array, "n places symbols"], symbols: Int[Array, "n most"]
-) -> Float[Array, "n places symbols"]:
-    """Rule out digits where a line has letters alone, and letters where it has digits alone."""
-    there = jnp.stack(
-        [(jnp.asarray(_EACH)[symbols] == which).any(axis=1) for which in (1, 2)], axis=1
-    )
-    there = there | ~there.any(axis=1, keepdims=True)
-    allowed = jnp.concatenate([jnp.ones_like(there[:, :1]), there], axis=1)[:, _EACH]
-    return jnp.where(allowed[:, None], logits, -1e4)
 
 
 def init(key: Key[Array, ""]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ what both think it is.
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
+from itertools import islice, pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -108,13 +108,11 @@ def part(
         same = [_name(piece, class_names) for piece in settled[-1]] == group.names
         cuts.append([] if same or len(mine) == len(group.names) == 1 else _cut(group, page))
     others = [character for cut in cuts for character in cut]
-    again, start = reader(others) if others else found, 0
+    cut_pieces = iter(pieces(others, reader(others)) if others else ())
     for number, (group, cut) in enumerate(zip(groups, cuts, strict=True)):
-        theirs = pieces(cut, again, start)
-        start += len(cut)
         if not cut:
             continue
-        theirs = _voted(theirs, group, class_names, _CUT_VOTE)
+        theirs = _voted(list(islice(cut_pieces, len(cut))), group, class_names, _CUT_VOTE)
         better = _score(theirs, group, class_names) - _score(settled[number], group, class_names)
         if better > _SPLIT * group.alone + _SIGN * _more_signs(theirs, settled[number]):
             settled[number] = [

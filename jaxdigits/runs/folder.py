@@ -132,12 +132,13 @@ def save_params(params: Params, path: Path, dtype: type[np.number] = np.float32)
     arrays = {}
     for name, leaf in named_leaves(params):
         array = np.array(leaf, order="C")
-        if dtype is np.int8 and array.ndim > 1:
+        if dtype is not np.int8:
+            floating = np.issubdtype(array.dtype, np.floating)
+            array = array.astype(dtype) if floating else array
+        elif array.ndim > 1:
             largest = np.abs(array).max(axis=tuple(range(array.ndim - 1)))
             scale = np.where(largest > 0, largest / 127, 1).astype(np.float32)
             arrays[f"{name}.scale"], array = scale, np.round(array / scale).astype(np.int8)
-        elif dtype is not np.int8 and np.issubdtype(array.dtype, np.floating):
-            array = array.astype(dtype)
         arrays[name] = array
     with atomic_write(path) as temporary:
         safetensors.numpy.save_file(arrays, temporary)
