@@ -1,5 +1,6 @@
 """Open a picture of any kind, however large, in little time and memory."""
 
+import itertools
 import warnings
 from pathlib import Path
 
@@ -12,6 +13,9 @@ from jaxdigits.handwriting.ink import Picture
 
 SIDE = 1200
 """Pixels that the longer side of a picture is reduced to: enough for a page of writing."""
+
+_BAND = 4_000_000
+"""Pixels that are averaged at once."""
 
 
 def open_picture(path: StrPath) -> Picture:
@@ -50,21 +54,34 @@ def open_picture(path: StrPath) -> Picture:
 
 
 def _reduce(image: Image.Image) -> Image.Image:
-    """Return a picture of at most `SIDE` pixels a side, in a mode that can be averaged."""
+    """Return a picture of at most `SIDE` pixels a side, in a mode that can be averaged.
+
+    It is averaged in bands: of a large picture there is never a second whole one.
+    """
     exif = image.getexif()  # which way is up
-    if is_wide(image):
-        image = Image.fromarray(stretch(np.asarray(image).astype(np.float32)))
-    elif is_transparent(image):
-        image = image.convert("RGBA")
-    elif image.mode == "1":
-        image = image.convert("L")
-    elif image.mode not in ("L", "RGB", "RGBA"):
-        image = image.convert("RGB")
-    longest = max(image.size)
-    width, height = (max(round(side * SIDE / longest), 1) for side in image.size)
+    factor = max(max(image.size) // (2 * SIDE), 1)
+    rows = factor * max(_BAND // (factor * image.width), 1)
+    edges = [*range(0, image.height, rows), image.height]
+    bands = [
+        np.asarray(_plain(image.crop((0, top, image.width, bottom))).reduce(factor))
+        for top, bottom in itertools.pairwise(edges)
+    ]
+    values = np.concatenate(bands)
+    small = Image.fromarray(stretch(values) if is_wide(image) else values)
+    longest = max(small.size)
     if longest > SIDE:
-        small = image.resize((width, height), Image.Resampling.BOX, reducing_gap=2)
-    else:
-        small = image.copy()
+        width, height = (max(round(side * SIDE / max(image.size)), 1) for side in image.size)
+        small = small.resize((width, height), Image.Resampling.BOX)
     small.getexif().update(exif)
     return small
+
+
+def _plain(image: Image.Image) -> Image.Image:
+    """Return a picture in a mode whose values can be averaged."""
+    if is_wide(image):
+        return Image.fromarray(np.asarray(image).astype(np.float32))
+    if is_transparent(image):
+        return image if image.mode == "RGBA" else image.convert("RGBA")
+    if image.mode in ("L", "RGB"):
+        return image
+    return image.convert("L" if image.mode == "1" else "RGB")

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from drawn import canvas, photo
+from settled import read_pages, settled
 
 import jaxdigits as jd
 from jaxdigits.errors import DataError
@@ -199,3 +200,18 @@ def test_auto_takes_what_reads_more_clearly() -> None:
     assert jd.handwriting.read(page, run, find="auto").text.replace(" ", "") == "2457"
     with pytest.raises(DataError, match="there is no writing in it"):
         jd.handwriting.read(np.full((90, 90, 3), 255, np.uint8), run, find="auto")
+
+
+def test_pages_say_what_they_said() -> None:
+    """Found in two ways, with the same boxes, and as surely."""
+    now, before = read_pages(), settled("pages")
+    assert now.keys() == before.keys()
+    for kind, reading in now.items():
+        known = before[kind]
+        assert reading.keys() == known.keys(), kind
+        assert reading.get("text") == known.get("text"), kind
+        assert reading.get("error") == known.get("error"), kind
+        for name, within in (("degrees", 0.2), ("boxes", 1), ("confidences", 0.01), ("ink", 0.2)):
+            np.testing.assert_allclose(
+                reading.get(name, []), known.get(name, []), 0, within, err_msg=f"{name} of {kind}"
+            )

@@ -6,10 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from settled import draw_lines, outline, settled
 
-import jaxdigits as jd
-from jaxdigits.handwriting import line_network, line_scenes, lines
-from jaxdigits.handwriting.glyphs import prepare
+from jaxdigits.handwriting import line_network, lines
 from jaxdigits.handwriting.line_network import BLANK, HEIGHT, STEP, SYMBOLS
 from jaxdigits.handwriting.lines import Line
 
@@ -18,23 +17,20 @@ def number(name: str) -> int:
     return SYMBOLS.index(name)
 
 
-def test_lines_are_functions_of_their_keys() -> None:
+def test_lines_are_those_that_the_line_network_was_trained_on() -> None:
     """Symbols from the left, then none; as much ink as there are of them; the same each time."""
-    digits = jd.data.load("digits", "train")
-    labels = jnp.asarray(digits.labels[:200] + number("0"))
-    characters = prepare(digits.images[:200])
-    draw = jax.jit(lambda key: line_scenes.line(key, characters, labels))
+    drawn = draw_lines()
     few, many = [], []
-    for seed in range(12):
-        line, again = draw(jax.random.key(seed)), draw(jax.random.key(seed))
-        np.testing.assert_array_equal(line.ink, again.ink)
-        symbols = np.asarray(line.symbols)
+    for number, (ink, symbols, known) in enumerate(zip(*drawn, settled("lines"), strict=True)):
         count = int((symbols > 0).sum())
         assert (symbols[:count] > 0).all()
         assert (symbols[count:] == 0).all()
         assert symbols.max() < len(SYMBOLS)
-        assert 0 <= float(line.ink.min()) <= float(line.ink.max()) <= 1
-        (few if count < 4 else many).append(float(line.ink.sum()))
+        assert 0 <= ink.min() <= ink.max() <= 1
+        (few if count < 4 else many).append(ink.sum())
+        assert symbols.tolist() == known["symbols"]
+        message = f"ink of line {number}"
+        np.testing.assert_allclose(outline(ink), known["ink"], 2e-3, 2e-4, err_msg=message)
     assert np.mean(few) < np.mean(many)
 
 
