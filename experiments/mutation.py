@@ -217,7 +217,12 @@ def sow(fault: Fault, tree: Path, timeout: float, *, thorough: bool) -> dict[str
     whole = path.read_bytes()
     end = fault.start + len(fault.old.encode())
     path.write_bytes(whole[: fault.start] + fault.new.encode() + whole[end:])
-    environment = {**os.environ, "PYTHONPATH": str(tree), "PYTHONDONTWRITEBYTECODE": "1"}
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(tree),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "JAXDIGITS_TEST_CACHE": str(tree.parent / "compiled"),
+    }
     command = [sys.executable, "-m", "pytest", "-q", "-n0", f"--junitxml={report}", *_LIMITS]
     report.unlink(missing_ok=True)
     seconds: dict[str, float] = {}

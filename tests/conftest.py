@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -31,7 +32,14 @@ from jaxdigits.cli import main
 from jaxdigits.environment import usable_cores
 
 jax.config.update("jax_num_cpu_devices", 2)  # so that sharing a batch can be tested
-jax.config.update("jax_compilation_cache_dir", None)  # nothing of the user's is found, or filled
+# What one process has compiled, others of these tests need not: nothing of the user's is found, or
+# filled. Name a folder to have it kept for the next time.
+CACHE_VARIABLE = "JAXDIGITS_TEST_CACHE"
+_own_cache = tempfile.TemporaryDirectory(prefix="jaxdigits-tests-")
+CACHE = Path(os.environ.setdefault(CACHE_VARIABLE, _own_cache.name))
+jax.config.update("jax_compilation_cache_dir", str(CACHE / "tests"))
+jax.config.update("jax_compilation_cache_max_size", 2**30)  # with a lock, since processes share it
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
 
 # Compilation makes first examples slow, and a test that fails should fail again.
 settings.register_profile("jaxdigits", deadline=None, derandomize=True)
@@ -57,9 +65,9 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def compiled(shared: Path) -> Path:
-    """Where the commands that tests run keep compiled programs."""
-    return shared / "compiled"
+def compiled() -> Path:
+    """Where the commands that tests run, and kill, keep compiled programs."""
+    return CACHE / "commands"
 
 
 @pytest.fixture(autouse=True)

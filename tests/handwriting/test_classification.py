@@ -79,6 +79,7 @@ def test_what_a_network_gets_right_is_read_right(tmp_path):
     right = [path for path in files if labels_of(run, [path]) == [path.parent.name]]
     assert len(right) > 0.9 * len(files)
     run.save(tmp_path / "run")
+    right = right[::3]
     found = list(read_files(jd.load(tmp_path / "run"), right))
     texts = ["" if isinstance(one, DataError) else one[1].text for one in found]
     expected = [path.parent.name for path in right]
