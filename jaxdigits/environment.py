@@ -61,7 +61,8 @@ def prepare_jax(dump_hlo: Path | None = None) -> None:
 def profiled(folder: Path | None) -> Iterator[None]:
     """Write what happens meanwhile as a trace, if a folder is given.
 
-    Perfetto opens its `perfetto_trace.json.gz`, XProf the folder.
+    Perfetto opens its `perfetto_trace.json.gz`, XProf the folder. Python's own calls are left out:
+    they are most of it, and take longer to write than a short run takes to train.
 
     Raises:
         OutputError: the folder cannot be written.
@@ -75,7 +76,9 @@ def profiled(folder: Path | None) -> Iterator[None]:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"cannot write to {folder}: {error.strerror}") from None
-    with jax.profiler.trace(str(folder), create_perfetto_trace=True):
+    options = jax.profiler.ProfileOptions()
+    options.python_tracer_level = 0
+    with jax.profiler.trace(str(folder), create_perfetto_trace=True, profiler_options=options):
         yield
 
 

@@ -42,7 +42,12 @@ FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "AVIF", "JPEG2000", "PPM
 """What Pillow reads; HEIF too, with the extra `heic`."""
 
 MOST_PIXELS = 120_000_000
-"""More than a scanned page has; such a picture takes 0.5 GB while it is reduced."""
+"""More than a scanned page has; such a picture takes up to 0.6 GB while it is reduced."""
+
+MOST_PIXELS_HELD_TWICE = 45_000_000
+"""The most in formats whose decoders hold a picture several times, up to 16 bytes a pixel."""
+
+_HELD_TWICE = {"WEBP", "AVIF", "HEIF", "JPEG2000"}
 
 _RANGES = (1.0, 255.0, 1023.0, 4095.0, 16383.0, 65535.0)
 """The largest values that images of more than 8 bits may have, if they begin at 0."""
@@ -214,17 +219,22 @@ def open_image(path: Path, convert: Callable[[Image.Image], R]) -> R:
             formats = (*FORMATS, *_other_formats(path, file.read(12)))
             file.seek(0)
             with Image.open(file, formats=formats) as image:
+                most = MOST_PIXELS_HELD_TWICE if image.format in _HELD_TWICE else MOST_PIXELS
+                if image.width * image.height > most:
+                    raise _too_large(path, most)
                 return convert(image)
     except DataError:
         raise
     except FileNotFoundError:
         raise DataError(f"there is no file {path}; name a picture") from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        raise DataError(
-            f"{path} has more than {MOST_PIXELS // 10**6} megapixels; make it smaller"
-        ) from None
+        raise _too_large(path, MOST_PIXELS) from None
     except Exception as error:  # Pillow's decoders raise all kinds of them for damaged files
         raise unreadable(path, error) from None
+
+
+def _too_large(path: Path, most: int) -> DataError:
+    return DataError(f"{path} has more than {most // 10**6} megapixels; make it smaller")
 
 
 def _check_kind(path: Path) -> None:

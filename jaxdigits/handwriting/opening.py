@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
-from jaxdigits.data.images import MOST_PIXELS, is_transparent, is_wide, opaque, open_image, stretch
+from jaxdigits.data.images import is_transparent, is_wide, opaque, open_image, stretch
 from jaxdigits.files import StrPath
 from jaxdigits.handwriting.ink import Picture
 
@@ -28,7 +28,7 @@ def open_picture(path: StrPath) -> Picture:
         path: PNG, JPEG, WebP, GIF, BMP, TIFF, or HEIC (with the extra `heic`).
 
     Raises:
-        DataError: it does not exist, is not a picture, is damaged or has more than `MOST_PIXELS`.
+        DataError: it does not exist, is not a picture, is damaged, or has too many pixels.
 
     Example:
         >>> import tempfile
@@ -41,8 +41,6 @@ def open_picture(path: StrPath) -> Picture:
     path = Path(path)
 
     def convert(image: Image.Image) -> np.ndarray:
-        if image.width * image.height > MOST_PIXELS:
-            raise Image.DecompressionBombError
         image.draft("RGB", (SIDE, SIDE))  # a JPEG can be decoded smaller
         small = _reduce(image)
         ImageOps.exif_transpose(small, in_place=True)

@@ -14,6 +14,7 @@ from PIL import Image
 from skimage.filters import apply_hysteresis_threshold
 
 import jaxdigits as jd
+from jaxdigits.data.images import MOST_PIXELS, MOST_PIXELS_HELD_TWICE
 from jaxdigits.errors import DataError
 from jaxdigits.handwriting import (
     Character,
@@ -26,7 +27,7 @@ from jaxdigits.handwriting import (
     segmentation,
 )
 from jaxdigits.handwriting.ink import _level, find_ink, strokes
-from jaxdigits.handwriting.opening import MOST_PIXELS, SIDE
+from jaxdigits.handwriting.opening import SIDE
 from jaxdigits.handwriting.segmentation import _own_ink, _Piece
 from jaxdigits.handwriting.touching import split_touching
 from jaxdigits.transforms import to_emnist, to_mnist, to_plain
@@ -503,6 +504,39 @@ def test_a_large_scan_is_made_smaller(tmp_path, digits_run):
     assert read(picture, digits_run).text == "7"
 
 
+MEMORY = """
+import sys
+from pathlib import Path
+from jaxdigits.errors import DataError
+from jaxdigits.handwriting.opening import open_picture
+try:
+    print(open_picture(sys.argv[1]).shape)
+except DataError as error:
+    print(error)
+print(Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0])
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="Linux tells the most memory")
+@pytest.mark.parametrize(
+    ("mode", "name", "most", "shown"),
+    [
+        ("F", "whole.tiff", MOST_PIXELS, str((SIDE, SIDE, 3))),
+        ("RGBA", "cut.png", MOST_PIXELS, "cannot be read: image file is truncated"),
+        ("L", "whole.webp", MOST_PIXELS_HELD_TWICE, str((SIDE, SIDE, 3))),
+    ],
+)
+def test_large_pictures_take_little_memory(mode, name, most, shown, tmp_path, python):
+    """A gigabyte at most, also where the file ends too early."""
+    path, side = tmp_path / name, int(most**0.5)
+    Image.new(mode, (side, side)).save(path, quality=1, compress_level=1)
+    if name == "cut.png":
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    found, kilobytes = python("-c", MEMORY, str(path)).stdout.splitlines()
+    assert shown in found
+    assert int(kilobytes) < 1_000_000
+
+
 def test_files_that_are_no_pictures(tmp_path):
     files = {
         "note.pdf": (b"%PDF-1.7", "is a PDF; save its page as"),
@@ -522,6 +556,10 @@ def test_files_that_are_no_pictures(tmp_path):
     Image.new("1", (side, side)).save(tmp_path / "large.png")
     with pytest.raises(DataError, match="has more than 120 megapixels; make it smaller"):
         open_picture(tmp_path / "large.png")
+    side = int(MOST_PIXELS_HELD_TWICE**0.5) + 1
+    Image.new("L", (side, side)).save(tmp_path / "large.webp", quality=1, method=0)
+    with pytest.raises(DataError, match="has more than 45 megapixels; make it smaller"):
+        open_picture(tmp_path / "large.webp")
     Image.new("1", (30_000, 30_000)).save(tmp_path / "bomb.png")
     with pytest.raises(DataError, match="has more than 120 megapixels"):
         open_picture(tmp_path / "bomb.png")
