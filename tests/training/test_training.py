@@ -880,6 +880,25 @@ def test_a_network_of_your_own_is_not_augmented(digits):
     assert trainer.num_epochs == 10
 
 
+@pytest.mark.parametrize(
+    "part",
+    [
+        {"model": jd.Model(jd.models.linear.init, jd.models.linear.apply)},
+        {"loss": focal_loss},
+        {"optimizer": optax.sgd(0.1)},
+        {"augment": lambda key, images: images},
+    ],
+    ids=lambda part: next(iter(part)),
+)
+def test_parts_of_your_own_are_named(part, digits):
+    """They take the place of the config's, and whoever loads the run is told."""
+    (name,) = part
+    parts = make_trainer(replace(SGD, augment=("shift",)), digits, **part).parts
+    assert parts.own == (name,)
+    assert getattr(parts, name) is part[name]
+    assert parts.config.augment == (() if name == "augment" else ("shift",))
+
+
 @pytest.mark.parametrize("model", ["linear", "mlp", "convnet", "pixel"])
 def test_each_image_rescaled(model, rng):
     """Brightness and contrast make no difference, and a blank image is none to fear."""
