@@ -60,6 +60,29 @@ def test_impossible_values_are_refused(settings, message):
         jd.TrainConfig.from_dict(settings)
 
 
+@pytest.mark.parametrize(
+    ("name", "lowest", "highest"),
+    [
+        ("epochs", 0, 10**6),
+        ("seed", 0, 2**32 - 1),
+        ("batch_size", 1, None),
+        ("hidden", 1, 10**12),
+    ],
+)
+def test_whole_numbers_on_both_sides_of_each_limit(name, lowest, highest):
+    def config(value):
+        settings = {"hidden": [value], "model": "mlp"} if name == "hidden" else {name: value}
+        return jd.TrainConfig.from_dict(settings)
+
+    config(lowest)
+    with pytest.raises(ConfigError, match=f"{name} must be "):
+        config(lowest - 1)
+    if highest is not None:
+        config(highest)
+        with pytest.raises(ConfigError, match=f"{name} must be "):
+            config(highest + 1)
+
+
 def test_values_of_the_wrong_type_are_refused(python):
     """In a process of its own, where the annotations are not checked by other means."""
     wrong = {

@@ -1,0 +1,220 @@
+"""Which way, scale, and turn reads best, and what is left out: on both sides of each limit."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+import jaxdigits as jd
+from jaxdigits.errors import DataError
+from jaxdigits.handwriting import finding
+from jaxdigits.handwriting.finding import _Found
+from jaxdigits.handwriting.page import Page
+from jaxdigits.handwriting.parting import Read, pieces
+from jaxdigits.handwriting.segmentation import Character
+
+PICTURE = np.full((60, 200, 3), 255, np.uint8)
+
+
+def character(left: int, width: int = 20, **more) -> Character:
+    ink = np.zeros((42, width + 8), np.uint8)
+    return Character(10, left, 44, left + width, more.pop("line", 0), False, ink, **more)
+
+
+def read(*clear: float) -> Read:
+    """That each of ten classes is as probable, and how clear each character is."""
+    count = len(clear)
+    shares = np.full((count, 10), 0.1, np.float32)
+    return Read(np.zeros((count, 28, 28), np.uint8), shares, np.array(clear))
+
+
+def none(*shares: float) -> np.ndarray:
+    """How probable it is that each is no character; else it is upright."""
+    return np.array([[1 - share, 0, 0, 0, share] for share in shares])
+
+
+def found(
+    characters: list[Character],
+    clear: list[float],
+    turned: np.ndarray | None = None,
+    clarity: float = 0.9,
+    scale: float = 1.0,
+) -> _Found:
+    turned = none(*[0.0] * len(clear)) if turned is None else turned
+    return _Found(Page(PICTURE, characters, 0.0, scale, clarity), read(*clear), turned)
+
+
+def test_how_clear_a_page_is() -> None:
+    """The mean of logarithms, none of them below that of 1%."""
+    one = found([character(0), character(30)], [0.5, 0.001])
+    assert one.clear == pytest.approx((math.log(0.5) + math.log(0.01)) / 2)
+    assert one.score == pytest.approx(0.9 + 0.1 * one.clear + 0.05 * math.log(2))
+
+
+@pytest.mark.parametrize(
+    ("clear", "clarity", "enough"),
+    [(0.94, 0.86, True), (0.92, 0.86, False), (0.94, 0.84, False)],
+)
+def test_when_no_other_scale_is_tried(clear, clarity, enough) -> None:
+    assert found([character(0)], [clear], clarity=clarity).is_clear == enough
+
+
+@pytest.mark.parametrize(
+    ("sign", "certainty", "share", "left", "stray"),
+    [
+        ("", 0.95, 0.91, 60, True),  # alone, and no character
+        ("", 0.95, 0.89, 60, False),
+        ("", 0.95, 0.91, 21, False),  # beside another one, and certain
+        ("", 0.79, 0.91, 21, True),
+        ("", 0.81, 0.91, 21, False),
+        ("-", 0.64, 0.0, 60, True),
+        ("-", 0.66, 1.0, 60, False),
+        (".", 0.1, 1.0, 60, False),  # too small to be sure of
+    ],
+)
+def test_stray_marks(sign, certainty, share, left, stray) -> None:
+    """Beside a character that is clear."""
+    characters = [character(0), character(left, sign=sign, certainty=certainty)]
+    one = found(characters, [0.94, 0.5], none(0.0, share))
+    assert one.strays == characters[1:] * stray
+    unclear = found(characters, [0.92, 0.5], none(0.0, share))
+    assert unclear.strays == []
+
+
+def test_a_turned_character_is_no_stray() -> None:
+    """Only what is none of the characters is."""
+    turned = np.array([[1.0, 0, 0, 0, 0], [0, 0, 0, 0.95, 0.05]])
+    assert found([character(0), character(60)], [0.94, 0.5], turned).strays == []
+
+
+def test_strays_are_left_out_unless_the_line_says_what_they_are(monkeypatch) -> None:
+    """And lines of which nothing is left do not count."""
+    characters = [character(0, line=0), character(60, line=1), character(60, line=2)]
+    one = found(characters, [0.94, 0.5, 0.5], none(0.0, 0.95, 0.95))
+
+    def settled(*agreed: float) -> list[tuple[int, int]]:
+        parted = [
+            piece._replace(agreed=share)
+            for piece, share in zip(pieces(characters, one.read), agreed, strict=True)
+        ]
+        monkeypatch.setattr(finding, "part", lambda *_: parted)
+        kept = finding._settled(one, jd.load("digits"))
+        return [(piece.character.left, piece.character.line) for piece in kept]
+
+    assert settled(0.0, 0.91, 0.91) == [(0, 0), (60, 1), (60, 2)]
+    assert settled(0.0, 0.89, 0.91) == [(0, 0), (60, 1)]
+    assert settled(0.0, 0.89, 0.89) == [(0, 0)]
+
+
+def test_how_clear_characters_are() -> None:
+    """Signs are as certain as the page network is; a very wide one is no character."""
+    characters = [
+        *(character(0), character(30, width=68), character(30, width=69)),
+        character(110, sign="-", certainty=0.7),
+    ]
+    shares = np.tile(np.array([[0.8, 0.2]], np.float32), (4, 1))
+    clear = finding._clear(characters, shares, none(0.25, 0.0, 0.0, 0.9))
+    np.testing.assert_allclose(clear, [0.8 * 0.75, 0.8, 0, 0.7], rtol=1e-6)
+
+
+class Search:
+    """Pages as they are at each scale: clarity, and how clear its character is."""
+
+    def __init__(self, monkeypatch, pages: dict[tuple[float, bool], tuple[float, float]]) -> None:
+        self.tried: list[tuple[float, bool]] = []
+        self.pages = pages
+        scales = sorted({scale for scale, _ in pages})
+        monkeypatch.setattr(finding, "scales", lambda _: scales)
+        monkeypatch.setattr(finding, "find_at", self.find_at)
+        monkeypatch.setattr(finding, "_look_at", self.look_at)
+        monkeypatch.setattr(finding, "_upright", lambda picture, one, run: one)
+
+    def find_at(self, picture, scale, known, *, thin) -> Page | None:
+        assert [page.scale for page in known] == [s for s, t in self.tried if (s, t) in self.pages]
+        self.tried.append((scale, thin))
+        if (scale, thin) not in self.pages:
+            return None
+        clarity, _ = self.pages[scale, thin]
+        return Page(picture, [character(0)], 0.0, scale, clarity, thin)
+
+    def look_at(self, page, run) -> _Found:
+        return _Found(page, read(self.pages[page.scale, page.thin][1]), none(0.0))
+
+    def best(self) -> tuple[float, bool]:
+        best = finding._best(PICTURE, jd.load("digits"))
+        return best.page.scale, best.page.thin
+
+
+@pytest.mark.parametrize(
+    ("pages", "tried", "best"),
+    [
+        # The first that is clear ends the search.
+        (
+            {(1.0, False): (0.9, 0.5), (1.5, False): (0.9, 0.95), (1.8, False): (0.9, 0.99)},
+            [(1.0, False), (1.5, False)],
+            (1.5, False),
+        ),
+        # More than twice as fine ones are not tried where one can be read.
+        (
+            {(1.0, False): (0.8, 0.31), (2.1, False): (0.9, 0.95)},
+            [(1.0, False)],
+            (1.0, False),
+        ),
+        (
+            {(1.0, False): (0.8, 0.31), (2.0, False): (0.9, 0.95)},
+            [(1.0, False), (2.0, False)],
+            (2.0, False),
+        ),
+        (
+            {(1.0, False): (0.8, 0.29), (2.1, False): (0.9, 0.95)},
+            [(1.0, False), (2.1, False)],
+            (2.1, False),
+        ),
+        # Thin lines are looked for where nothing is seen well.
+        (
+            {(1.0, False): (0.76, 0.31), (1.0, True): (0.8, 0.5)},
+            [(1.0, False), (1.0, True)],
+            (1.0, True),
+        ),
+        ({(1.0, False): (0.78, 0.31), (1.0, True): (0.8, 0.5)}, [(1.0, False)], (1.0, False)),
+        ({(1.0, True): (0.5, 0.3)}, [(1.0, False), (1.0, True)], (1.0, True)),
+    ],
+)
+def test_the_scales_that_are_tried(pages, tried, best, monkeypatch) -> None:
+    search = Search(monkeypatch, pages)
+    assert search.best() == best
+    assert search.tried == tried
+
+
+def test_no_scale_shows_anything(monkeypatch) -> None:
+    search = Search(monkeypatch, {})
+    monkeypatch.setattr(finding, "scales", lambda _: [1.0])
+    with pytest.raises(DataError, match="there is no writing in it"):
+        search.best()
+
+
+@pytest.mark.parametrize(
+    ("first", "again", "degrees"),
+    [(0, 0, 10.0), (1, 0, 100.0), (2, 0, 190.0), (1, 2, 10.0), (3, None, 10.0)],
+)
+def test_a_page_is_turned_by_quarters(first, again, degrees, monkeypatch) -> None:
+    """If it is upright then; else it stays as it is."""
+
+    def turned(quarters: int) -> np.ndarray:
+        return np.eye(5)[[quarters] * 3]
+
+    characters = [character(left) for left in (0, 30, 60)]
+    page = Page(PICTURE, characters, 10.0, 1.5, 0.9, thin=True)
+    one = _Found(page, read(0.9, 0.9, 0.9), turned(first))
+    monkeypatch.setattr(finding, "page_turns", lambda _, shares: shares.sum(axis=0)[:4])
+
+    def look(picture, scale, way, *, thin) -> Page | None:
+        assert (scale, thin) == (1.5, True)
+        return None if again is None else replace(page, degrees=way)
+
+    monkeypatch.setattr(finding, "look", look)
+    monkeypatch.setattr(
+        finding, "_look_at", lambda page, _: _Found(page, read(0.5, 0.5, 0.5), turned(again))
+    )
+    assert finding._upright(PICTURE, one, jd.load("digits")).page.degrees == degrees
