@@ -262,6 +262,18 @@ def test_seeds_of_train(cli):
         assert picture.read_bytes().startswith(b"\x89PNG")
 
 
+def metrics_of(folder):
+    """Every member's metrics, but for the times."""
+    found = {}
+    for path in sorted((folder / "members").glob("*/metrics.jsonl")):
+        lines = [json.loads(line) for line in path.read_text().splitlines()]
+        found[path.parent.name] = [
+            {name: value for name, value in line.items() if name != "seconds"} for line in lines
+        ]
+    assert found
+    return found
+
+
 def params_of(folder: Path) -> list[bytes]:
     count = len(list((folder / "members").iterdir()))
     return [
@@ -329,6 +341,7 @@ def test_it_resumes_to_the_bit(monkeypatch, notes, tmp_path):
     assert "checkpoints/5.safetensors cannot be read: " in first
     assert second == "resuming after epoch 4 of 12"
     assert params_of(folder) == params_of(tmp_path / "alone")
+    assert metrics_of(folder) == metrics_of(tmp_path / "alone")
 
 
 def test_it_resumes_with_less_memory(monkeypatch, tmp_path):
@@ -360,6 +373,7 @@ def test_killed(cli):
     assert not Path("run/checkpoints").exists()
     assert cli(*settings, "--out", "alone")[0] == 0
     assert params_of(Path("run")) == params_of(Path("alone"))
+    assert metrics_of(Path("run")) == metrics_of(Path("alone"))
 
 
 @pytest.mark.parametrize(
