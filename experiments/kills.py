@@ -1,99 +1,140 @@
-"""Is a run that is killed again and again the same run in the end?
+"""Is what is killed again and again the same in the end?
 
-    python experiments/kills.py
+    python experiments/kills.py                             # 200 kills, 50 of each kind
+    python experiments/kills.py --kinds sweep --kills 20
 
-A run on the digits inside writes a checkpoint after each epoch. Its process is killed (SIGKILL) at
-a random moment of its life, from the import of Python's modules to the drawing of the pictures, and
-resumed; where nothing had begun, the first command is given again. When it is complete, the bytes
-of its parameters are compared with those of an undisturbed run, and the next one begins, with
-another seed. Expect twenty minutes on two CPU cores.
+A training on the digits inside, a sweep, a training whose images stay on the disk, and a training
+by two processes write a checkpoint after each epoch. Their processes are killed (SIGKILL; of two
+processes one or both) at a random moment of their lives, from the import of Python's modules to the
+drawing of the pictures, and resumed; where nothing had begun, the first command is given again.
+When all is complete, the bytes of the parameters, and all metrics but the times, are compared with
+those of an undisturbed run, and the next one begins, with another seed. A process that is left
+alone by the other is to end by itself within a minute. Expect forty minutes on two CPU cores.
 """
 
 import argparse
 import hashlib
+import json
 import os
 import random
+import socket
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 
+from tabulate import tabulate
+
 from jaxdigits.files import unfinished, write_json
 from jaxdigits.runs.checkpoints import MANIFEST_FILE, saved_chunks
 
 RESULTS = Path(__file__).parent / "results"
+_PATIENCE = 60.0  # seconds in which a process without the other ends
+
+_DATA = ("--dataset", "digits", "--model", "mlp", "--epochs", "60")
+_MORE = ("--dropout", "0.2", "--ema-decay", "0.9", "--augment", "shift")
+KINDS = {
+    "train": ("train", *_DATA, *_MORE),
+    "sweep": ("sweep", *_DATA, "--hidden", "16,24", "--seeds", "2"),
+    "stream": ("train", *_DATA, *_MORE, "--stream"),
+    "two processes": ("train", *_DATA, "--dropout", "0.2"),
+}
+"""Commands, which their first word resumes."""
 
 
-def run(arguments: list[str], seconds: float | None = None) -> bool:
-    """Run a command; whether it ended by itself, or was killed after `seconds`."""
-    command = [sys.executable, "-m", "jaxdigits", *arguments]
-    process = subprocess.Popen(
-        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=dict(os.environ)
-    )
+def start(words: list[str], processes: int) -> list[subprocess.Popen[str]]:
+    """Start a command, in one process or in several that meet on this machine."""
+    command = [sys.executable, "-m", "jaxdigits", *words]
+    options = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
+    if processes == 1:
+        return [subprocess.Popen(command, **options)]
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        place = f"127.0.0.1:{found.getsockname()[1]}"
+    together = ["--coordinator", place, "--processes", str(processes), "--process-id"]
+    alone = {**os.environ, "JAX_NUM_CPU_DEVICES": "1"}
+    return [
+        subprocess.Popen([*command, *together, str(number)], env=alone, **options)
+        for number in range(processes)
+    ]
+
+
+def run(words: list[str], processes: int, seconds: float | None = None) -> bool:
+    """Run a command; whether it ended by itself, or was killed after some seconds."""
+    started = start(words, processes)
     try:
-        _, errors = process.communicate(timeout=seconds)
+        for process in started:
+            process.wait(timeout=seconds)
     except subprocess.TimeoutExpired:
-        process.kill()
-        process.communicate()
+        for process in random.sample(started, random.randint(1, processes)):
+            process.kill()
+        for process in started:
+            try:
+                process.communicate(timeout=_PATIENCE)
+            except subprocess.TimeoutExpired:
+                sys.exit(f"{' '.join(words)}: a process hangs after the other was killed")
         return False
-    if process.returncode:
-        sys.exit(f"{' '.join(arguments)} ended with {process.returncode}: {errors}")
+    for process in started:
+        _, errors = process.communicate()
+        if process.returncode:
+            sys.exit(f"{' '.join(words)} ended with {process.returncode}: {errors}")
     return True
 
 
 def digest(folder: Path) -> str:
-    """Hash the bytes of a run's parameters."""
-    return hashlib.sha256((folder / "params.safetensors").read_bytes()).hexdigest()
+    """Hash the bytes of the parameters in a folder, and the metrics without the times."""
+    found = hashlib.sha256()
+    for path in sorted(folder.rglob("params.safetensors")):
+        found.update(path.read_bytes())
+    for path in sorted(folder.rglob("metrics.jsonl")):
+        for line in map(json.loads, path.read_text().splitlines()):
+            found.update(repr({k: v for k, v in line.items() if k != "seconds"}).encode())
+    return found.hexdigest()
+
+
+def kill(kind: str, kills: int, folder: Path) -> dict[str, str | int]:
+    """Kill runs of a kind so many times, until all are complete."""
+    processes = 2 if kind == "two processes" else 1
+    killed = same = runs = resumed = 0
+    while killed < kills:
+        settings = [*KINDS[kind], "--seed", str(runs)]
+        alone, out = (folder / f"{name} {kind} {runs}" for name in ("alone", "killed"))
+        launched = time.monotonic()
+        run([*settings, "--out", str(alone)], processes)
+        life = time.monotonic() - launched
+        done = False
+        while not done:
+            begun = (unfinished(out) / MANIFEST_FILE).exists() or out.exists()
+            again = [settings[0], "--resume", str(out)] if begun else [*settings, "--out", str(out)]
+            seconds = random.uniform(0.0, 1.5 * life) if killed < kills else None
+            resumed += begun
+            done = run([*again, "--checkpoint-epochs", "1"], processes, seconds)
+            killed += not done
+            epochs = saved_chunks(unfinished(out))[-1:]
+            print(f"{kind}: kill {killed}, run {runs}, checkpoints up to {epochs}", flush=True)
+        runs += 1
+        same += digest(out) == digest(alone)
+    return {"kind": kind, "kills": killed, "resumed": resumed, "runs": runs, "same": same}
 
 
 def main() -> None:
     """Kill, resume, compare."""
     parser = argparse.ArgumentParser(description="Killed and resumed.")
-    parser.add_argument("--kills", type=int, default=110)
-    parser.add_argument("--devices", type=int, default=1)
-    parser.add_argument("--epochs", type=int, default=60)
+    parser.add_argument("--kinds", nargs="+", default=list(KINDS), choices=list(KINDS))
+    parser.add_argument("--kills", type=int, default=50, help="of each kind")
     parser.add_argument("--json", type=Path, default=RESULTS / "kills.json")
     options = parser.parse_args()
     random.seed(0)
-    kills = same = runs = resumed = 0
     began = time.monotonic()
+    rows = []
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        while kills < options.kills:
-            settings = [
-                *("train", "--dataset", "digits", "--model", "mlp", "--dropout", "0.2"),
-                *("--ema-decay", "0.9", "--augment", "shift", "--devices", str(options.devices)),
-                *("--epochs", str(options.epochs), "--seed", str(runs)),
-            ]
-            alone, out = folder / f"alone-{runs}", folder / f"killed-{runs}"
-            launched = time.monotonic()
-            run([*settings, "--out", str(alone)])
-            life = time.monotonic() - launched
-            done = False
-            while not done:
-                begun = (unfinished(out) / MANIFEST_FILE).exists() or out.exists()
-                again = ["train", "--resume", str(out)] if begun else [*settings, "--out", str(out)]
-                left = options.kills - kills
-                seconds = random.uniform(0.0, 1.5 * life) if left else None
-                resumed += begun
-                done = run([*again, "--checkpoint-epochs", "1"], seconds)
-                kills += not done
-                epochs = saved_chunks(unfinished(out))[-1:]
-                print(f"kill {kills}: run {runs}, checkpoints up to {epochs}", flush=True)
-            runs += 1
-            same += digest(out) == digest(alone)
-    document = {
-        "kills": kills,
-        "resumed": resumed,
-        "devices": options.devices,
-        "runs": runs,
-        "same_bytes": same,
-        "seconds": round(time.monotonic() - began, 1),
-    }
-    write_json(options.json, document)
-    print(document)
-    sys.exit(same != runs)
+        for kind in options.kinds:
+            rows.append(kill(kind, options.kills, Path(name)))
+            document = {"rows": rows, "seconds": round(time.monotonic() - began, 1)}
+            write_json(options.json, document)
+    print(f"\n{tabulate(rows, 'keys', 'github')}")
+    sys.exit(any(row["same"] != row["runs"] for row in rows))
 
 
 if __name__ == "__main__":

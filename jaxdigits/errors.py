@@ -43,3 +43,7 @@ class StoppedError(JaxdigitsError):
         """`message` says how to resume."""
         super().__init__(message)
         self.exit_code = exit_code
+
+
+class ProcessLostError(JaxdigitsError):
+    """One of the processes that train together has ended, or cannot be reached."""

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from jaxdigits import __version__
-from jaxdigits.errors import ConfigError, JaxdigitsError, StoppedError
+from jaxdigits.errors import ConfigError, JaxdigitsError, ProcessLostError, StoppedError
 
 if TYPE_CHECKING:
     from jaxdigits.cli.parser import Parser
@@ -72,6 +72,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except StoppedError as stop:
         print(f"jaxdigits: {stop}", file=sys.stderr)
         return stop.exit_code
+    except ProcessLostError as lost:
+        print(f"jaxdigits: {lost}", file=sys.stderr, flush=True)
+        os._exit(1)  # at its usual end jax would wait for the process that is gone
     except JaxdigitsError as error:
         print(f"jaxdigits: {error}", file=sys.stderr)
         return 2

@@ -7,16 +7,23 @@ Each function here is for all processes to call at the same place; with one proc
 """
 
 import os
+import re
 import sys
 from typing import Any
 
 import jax
 import numpy as np
 
-from jaxdigits.errors import ConfigError
+from jaxdigits.errors import ConfigError, ProcessLostError
 
 AUTO = "auto"
 """The coordinator that jax finds by itself, under Slurm, Open MPI, Kubernetes and on Cloud TPU."""
+
+_SILENT = 30
+"""Seconds after which a process that is not heard of is lost."""
+
+_LOST = re.compile("gloo|nccl|heartbeat|coordination|UNAVAILABLE", re.IGNORECASE)
+"""What the errors of jax's collectives say when a process is gone."""
 
 
 def connect(coordinator: str, processes: int | None, process_id: int | None) -> None:
@@ -29,6 +36,7 @@ def connect(coordinator: str, processes: int | None, process_id: int | None) -> 
 
     Raises:
         ConfigError: the numbers are impossible, or the others were not found.
+        ProcessLostError: one of them has ended meanwhile.
 
     Example:
         >>> connect("localhost", 2, 0)
@@ -45,7 +53,10 @@ def connect(coordinator: str, processes: int | None, process_id: int | None) -> 
         raise ConfigError(f"process_id must be 0 to {(processes or 1) - 1}, not {process_id}")
     try:
         jax.distributed.initialize(
-            None if coordinator == AUTO else coordinator, processes, process_id
+            None if coordinator == AUTO else coordinator,
+            processes,
+            process_id,
+            heartbeat_timeout_seconds=_SILENT,
         )
     except (RuntimeError, ValueError) as error:
         reason = str(error).splitlines()[0]
@@ -56,9 +67,25 @@ def connect(coordinator: str, processes: int | None, process_id: int | None) -> 
     os.dup2(2, 1)
     try:
         max_over_processes(0)
+    except (jax.errors.JaxRuntimeError, ValueError) as error:
+        check_lost(error, "start all of them again")
+        raise
     finally:
         os.dup2(output, 1)
         os.close(output)
+
+
+def check_lost(error: Exception, advice: str) -> None:
+    """Raise ProcessLostError, with the advice, if an error says that a process is gone.
+
+    Example:
+        >>> check_lost(ValueError("Gloo AllGather failed: connection closed"), "start it again")
+        Traceback (most recent call last):
+        jaxdigits.errors.ProcessLostError: another process has ended: start it again
+        >>> check_lost(ValueError("negative dimensions"), "start it again")
+    """
+    if _LOST.search(str(error)):
+        raise ProcessLostError(f"another process has ended: {advice}") from None
 
 
 def is_primary() -> bool:

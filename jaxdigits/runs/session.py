@@ -180,7 +180,9 @@ class Session:
             ) as folder:
                 yield from self._train_in(folder)
             drop_checkpoints(folder.final)
-        except jax.errors.JaxRuntimeError as error:
+        except (jax.errors.JaxRuntimeError, ValueError) as error:
+            if jax.process_count() > 1:
+                multihost.check_lost(error, "start all of them again with --resume")
             if "RESOURCE_EXHAUSTED" not in str(error) and "Out of memory" not in str(error):
                 raise
             raise ConfigError(

@@ -68,12 +68,17 @@ def wait_for_checkpoint(epoch: int) -> None:
 
 
 def test_killed_and_stopped_and_resumed():
-    """Killed; then the second process gets a SIGTERM, and both stop after the same epoch."""
+    """One is killed, and the other one says so at once; resumed, the second process gets a SIGTERM,
+    and both stop after the same epoch."""
     processes = start_two(*TRAIN, *SETTINGS, "--epochs", "100000", "--out", "run")
     wait_for_checkpoint(2)
-    for process in processes:
-        process.kill()
-    finish(processes)
+    processes[1].kill()
+    killed = time.monotonic()
+    code, _, err = finish(processes)[0]
+    assert time.monotonic() - killed < 60
+    assert code == 1
+    sentence = "jaxdigits: another process has ended: start all of them again with --resume"
+    assert err.splitlines()[-1] == sentence
     began = saved_chunks(Path("run.unfinished"))[-1]
     processes = start_two(*TRAIN, "--resume", "run", "--checkpoint-epochs", "1")
     wait_for_checkpoint(began + 1)
