@@ -53,3 +53,14 @@ def test_signs_say_nothing() -> None:
     assert turns.page_turns([character(0, 0, sign="-")], sure).argmax() == 0
     assert turns.page_turns([], sure[:0]).argmax() == 0
     assert turns.page_turns([character(0, 0)] * 3, np.repeat(sure, 3, axis=0)).argmax() == 2
+
+
+def test_each_character_says_how_probable_each_turn_is() -> None:
+    """What is no character says the same of all; none is believed beyond 97%."""
+    shares = np.array([[0.1, 0.2, 0.3, 0.15, 0.25], [0.9, 0.0, 0.1, 0.0, 0.0]])
+    characters = [character(0, 0), character(0, 40)]
+    by_turn = shares[:, :4] + shares[:, 4:] / 4
+    expected = np.log(0.97 * by_turn + 0.03 / 4).sum(axis=0)
+    expected += [5.0, 0, 0, 0]  # most pages are upright
+    expected -= 0.7 * np.array([1, 2, 1, 2])  # lines
+    np.testing.assert_allclose(turns.page_turns(characters, shares), expected)

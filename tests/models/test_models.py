@@ -296,12 +296,12 @@ def torch_resnet(torch, variables, images, stem, train=False):
     return dense(f.relu(dense(pooled.flatten(1)))), counts
 
 
-@pytest.mark.parametrize("stem", ["7x7", "3x3"])
-def test_resnet18_against_torch(stem, rng):
-    """With statistics other than those at the start."""
+@pytest.mark.parametrize(("stem", "shape"), [("7x7", (27, 29)), ("3x3", (28, 28))])
+def test_resnet18_against_torch(stem, shape, rng):
+    """With statistics other than those at the start, and sides that strides do not divide."""
     torch = pytest.importorskip("torch")
     variables = resnet_variables(stem, rng)
-    images = rng.normal(size=(4, 28, 28)).astype(np.float32)
+    images = rng.normal(size=(4, *shape)).astype(np.float32)
     theirs = jax.tree.map(torch.tensor, variables)
     expected, _ = torch_resnet(torch, theirs, torch.tensor(images), stem)
     logits = jit_once(partial(resnet.apply, stem=stem))(variables, images)
