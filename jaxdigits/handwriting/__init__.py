@@ -8,9 +8,7 @@
 |---|---|
 | `opening.py` | open picture files, also huge or damaged ones |
 | `ink.py` | tell ink from the ground |
-| `ruling.py`, `surroundings.py` | remove the lines of ruled paper, frames, edges, the table |
 | `segmentation.py` | find the characters by their strokes, in reading order |
-| `touching.py` | split those that touch |
 | `page.py` | or find all that with a network: how large, which way up, where each character is |
 | `marks.py` | its characters and signs, told apart by what the network says of each pixel |
 | `page_network.py`, `line_network.py` | the networks of these two |

@@ -14,7 +14,6 @@ from jaxdigits.handwriting.ink import Gray, Picture
 from jaxdigits.handwriting.page import Page, find_at, look, scales
 from jaxdigits.handwriting.parting import Piece, Read, is_alone, part, pieces
 from jaxdigits.handwriting.segmentation import NOT_WRITING, Character, find_characters
-from jaxdigits.handwriting.touching import split_touching
 from jaxdigits.handwriting.turns import page_turns, turns
 from jaxdigits.runs.run import Run
 from jaxdigits.transforms.form import to_form
@@ -115,7 +114,7 @@ def _find(picture: Picture, run: Run, way: str) -> tuple[_Found, list[Piece]]:
     if way not in WAYS:
         raise ConfigError(f"find must be one of {', '.join(WAYS)}, not {way!r}")
     if way == "strokes":
-        characters = _split_strokes(picture, run)
+        characters = find_characters(picture)
         images, probabilities = _classify([character.ink for character in characters], run)
         read = Read(images, probabilities, probabilities.max(axis=1))
         upright = np.tile([1.0, 0, 0, 0, 0], (len(images), 1))
@@ -125,12 +124,12 @@ def _find(picture: Picture, run: Run, way: str) -> tuple[_Found, list[Piece]]:
         found = _best(picture, run)
         return found, _settled(found, run)
     try:
-        plain = _look_at(_as_it_is(picture, _split_strokes(picture, run)), run)
+        plain = _look_at(_as_it_is(picture, find_characters(picture)), run)
         plain = plain._replace(by_strokes=True)
     except DataError:
         return _find(picture, run, "network")
-    if len(plain.page.characters) == 1 and plain.clear > math.log(_READ):
-        return plain, _settled(plain, run)  # a drawing
+    if _is_drawing(plain):
+        return plain, _settled(plain, run)
     try:
         found, settled = _find(picture, run, "network")
     except DataError:
@@ -143,6 +142,14 @@ def _find(picture: Picture, run: Run, way: str) -> tuple[_Found, list[Piece]]:
     return found, settled
 
 
+def _is_drawing(plain: _Found) -> bool:
+    """Whether it is a single clear character; what fills the picture may be a table's outline."""
+    height, width = plain.page.picture.shape[:2]
+    first = plain.page.characters[0]
+    fills = _box(first) == (0, 0, height, width)
+    return len(plain.page.characters) == 1 and not fills and plain.clear > math.log(_READ)
+
+
 def _sure(settled: Sequence[Piece]) -> float:
     """The mean logarithm of how probable it is that each is what is read."""
     each = [
@@ -150,15 +157,6 @@ def _sure(settled: Sequence[Piece]) -> float:
         for piece in settled
     ]
     return float(np.log(np.maximum(each, _LEAST_CLEAR)).mean())
-
-
-def _split_strokes(picture: Picture, run: Run) -> list[Character]:
-    """Find what is connected, those that touch split."""
-
-    def confidences(inks: Sequence[np.ndarray]) -> np.ndarray:
-        return _classify(inks, run)[1].max(axis=1)
-
-    return split_touching(find_characters(picture), confidences)
 
 
 def _as_it_is(picture: Picture, characters: list[Character]) -> Page:

@@ -18,9 +18,6 @@ from jaxdigits.handwriting.ink import (
     find_ink,
     strokes,
 )
-from jaxdigits.handwriting.ruling import without_ruling, without_strikes
-from jaxdigits.handwriting.surroundings import SMALLEST, sheet_alone, without_edges, without_frames
-from jaxdigits.transforms.form import stroke_width
 
 MOST_CHARACTERS = 2_000
 """Of a page full of writing; a picture with more pieces shows something else."""
@@ -28,14 +25,12 @@ MOST_CHARACTERS = 2_000
 MARGIN = 2
 """Pixels that `ink` shows around the box of a character, within the picture."""
 
+_SMALLEST = 0.02  # the least size of a character, as a share of the picture's shorter side
 _SPECK = 0.15  # a piece smaller than this share of the usual height is dirt, or a dot
 _GAP = 0.03  # strokes nearer than this share of the usual height touch
 _SPACE = 0.6  # a gap wider than this share of a line's height is a space
 _MOST_REFUSED = 4.0  # the most area of shadows, stains and edges, in areas of strokes
 _BLOB = 0.45  # a piece with a stroke wider than this share of its larger side is a blob
-_TALL = 1.1  # the least height of brackets, in that of what is between them
-_SLIM, _NARROW = 0.25, 0.6  # the most thickness and width of a bracket, in its height
-_BULGE = 0.08  # the least that it bulges, or that its tips stick out
 NOT_WRITING = "there is no writing in it: what it shows does not look like strokes of a pen"
 
 
@@ -118,13 +113,9 @@ def find_characters(picture: Picture) -> list[Character]:
         >>> [(found.top, found.left, found.after_space) for found in find_characters(page)]
         [(10, 20, False), (10, 60, True)]
     """
-    ink = find_ink(sheet_alone(picture))
-    marked = without_frames(without_edges(strokes(ink)))
-    width = stroke_width(marked.astype(np.uint8))
-    marked = without_strikes(without_ruling(marked, width), width)
-    labels = _label(marked)
+    ink = find_ink(picture)
+    labels = _label(strokes(ink))
     lines = _lines(_merge_characters(_pieces(labels), labels))
-    lines = [_without_brackets(line, labels) for line in lines]
     return [
         Character(
             piece.top,
@@ -169,7 +160,7 @@ def _usual_size(pieces: Sequence[_Piece]) -> int:
 
 def _merge_characters(pieces: Sequence[_Piece], labels: Labels) -> list[_Piece]:
     """Drop dirt, blobs and frames, and merge the pieces that are one character."""
-    large = [piece for piece in pieces if piece.size >= SMALLEST * min(labels.shape)]
+    large = [piece for piece in pieces if piece.size >= _SMALLEST * min(labels.shape)]
     if not 1 <= len(large) <= MOST_CHARACTERS:
         raise DataError(NOT_WRITING)
     usual = _usual_size(large)
@@ -298,29 +289,6 @@ def _lines(pieces: Sequence[_Piece]) -> list[list[_Piece]]:
         else:
             best.append(piece)
     return sorted(lines, key=lambda line: np.mean([(p.top + p.bottom) / 2 for p in line]))
-
-
-def _without_brackets(line: list[_Piece], labels: Labels) -> list[_Piece]:
-    """Leave out a pair of brackets, of any kind, around all of a line."""
-    if len(line) < 3:
-        return line
-    first, *inner, last = line
-    lower = min(first.height, last.height) >= _TALL * max(piece.height for piece in inner)
-    opens, closes = (np.isin(labels[p.rows, p.columns], p.labels) for p in (first, last))
-    return inner if lower and _is_bracket(opens) and _is_bracket(closes[:, ::-1]) else line
-
-
-def _is_bracket(piece: Marks) -> bool:
-    """Tell whether a piece is one thin stroke that bulges to the left: `(`, `[`, or `{`."""
-    height, width = piece.shape
-    left = piece.argmax(axis=1)
-    thickness = width - piece[:, ::-1].argmax(axis=1) - left  # of each row, from end to end
-    usual = float(np.median(thickness))
-    ends = max(height // 10, 1)
-    bulge = (left[:ends].mean() + left[-ends:].mean()) / 2 - left[ends:-ends].min(initial=width)
-    tips = min(thickness[:ends].max(), thickness[-ends:].max()) - usual
-    slim = usual < _SLIM * height and width < _NARROW * height
-    return bool(slim and max(bulge, tips) > _BULGE * height)
 
 
 def _with_spaces(line: Sequence[_Piece]) -> Iterator[tuple[_Piece, bool]]:

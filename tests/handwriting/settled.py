@@ -161,11 +161,16 @@ def pages() -> dict[str, tuple[str, np.ndarray]]:
 
 
 def read_pages() -> dict[str, Any]:
-    """What pages say, found in two ways: names, boxes, confidences, and how much ink was seen."""
+    """What pages say: texts, boxes, confidences, and how much ink was seen.
+
+    What shows little else than characters is read by its strokes too, drawings by the networks.
+    """
+    others = dict.fromkeys(("drawing", "small drawing"), "network")
+    others |= dict.fromkeys(("photo", "small", "letters", "dots"), "strokes")
     runs = {name: jd.load(name) for name in ("digits", "letters")}
     found: dict[str, Any] = {}
     for kind, (name, page) in pages().items():
-        for way in ("auto", "network" if "drawing" in kind else "strokes"):
+        for way in ("auto", *([others[kind]] if kind in others else [])):
             try:
                 reading = jd.handwriting.read(page, runs[name], find=way)
             except DataError as error:

@@ -203,7 +203,7 @@ def test_auto_takes_what_reads_more_clearly() -> None:
 
 
 def test_pages_say_what_they_said() -> None:
-    """Found in two ways, with the same boxes, and as surely."""
+    """With the same boxes, and as surely."""
     now, before = read_pages(), settled("pages")
     assert now.keys() == before.keys()
     for kind, reading in now.items():

@@ -218,3 +218,18 @@ def test_a_page_is_turned_by_quarters(first, again, degrees, monkeypatch) -> Non
         finding, "_look_at", lambda page, _: _Found(page, read(0.5, 0.5, 0.5), turned(again))
     )
     assert finding._upright(PICTURE, one, jd.load("digits")).page.degrees == degrees
+
+
+@pytest.mark.parametrize(
+    ("boxes", "clear", "drawing"),
+    [
+        ([(1, 0, 60, 200)], 0.94, True),
+        ([(1, 0, 60, 200)], 0.92, False),
+        ([(0, 0, 60, 200)], 0.94, False),  # the outline of a table
+        ([(1, 0, 60, 90), (1, 100, 60, 200)], 0.94, False),
+    ],
+)
+def test_a_drawing_is_one_clear_character(boxes, clear, drawing) -> None:
+    ink = np.zeros((60, 200), np.uint8)
+    characters = [Character(*box, 0, False, ink) for box in boxes]
+    assert finding._is_drawing(found(characters, [clear] * len(boxes))) == drawing

@@ -29,7 +29,6 @@ from jaxdigits.handwriting import (
 from jaxdigits.handwriting.ink import _level, find_ink, strokes
 from jaxdigits.handwriting.opening import SIDE
 from jaxdigits.handwriting.segmentation import _own_ink, _Piece
-from jaxdigits.handwriting.touching import split_touching
 from jaxdigits.transforms import to_emnist, to_mnist, to_plain
 from jaxdigits.transforms.form import stroke_width
 
@@ -163,35 +162,6 @@ def test_dots_belong_to_what_is_below():
     assert [(c.top, c.bottom) for c in find_characters(page)] == [(25, 100), (20, 100)]
 
 
-def test_touching_characters_are_parted(monkeypatch, digits_run):
-    """Two that were drawn apart and pushed together, some so that they touch."""
-    pages = {}
-    for seed in range(30):
-        rng = np.random.default_rng(seed)
-        text = "".join(rng.choice(list("023568"), 2))
-        pair = np.zeros((160, 240), np.uint8)
-        left = 40
-        for character in text:
-            ink = 255 - canvas(character, int(rng.integers(1000)), side=160, pen=7)
-            rows, columns = (np.flatnonzero((ink > 127).any(axis=axis)) for axis in (1, 0))
-            ink = ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-            height, width = ink.shape
-            place = pair[20 : 20 + height, left : left + width]
-            np.maximum(place, ink, out=place)
-            left += width - 4
-        pages[seed] = text, np.repeat(255 - pair[..., None], 3, axis=2)
-    apart = {seed for seed, (_, page) in pages.items() if len(find_characters(page)) == 2}
-    readings = {seed: read(page, digits_run, find="strokes") for seed, (_, page) in pages.items()}
-    right = {seed for seed, found in readings.items() if found.text == pages[seed][0]}
-    parted = {seed for seed, found in readings.items() if len(found.characters) == 2} - apart
-    assert len(parted) >= 2
-    assert parted <= right  # only where it is sure
-    for seed in parted:
-        first, second = readings[seed].characters
-        assert 40 <= first.left < first.right <= second.left + 1 < second.right <= 240
-        assert not second.after_space
-
-
 @pytest.mark.parametrize(("strong", "level"), [(70, 0.9), (55, 0.9), (45, 0.3), (0, 0.3)])
 def test_a_few_specks_do_not_set_the_level_of_ink(strong, level):
     """Strokes of 1,000 pixels, some much darker: less than a twentieth are specks."""
@@ -199,44 +169,6 @@ def test_a_few_specks_do_not_set_the_level_of_ink(strong, level):
     contrast[:1000] = 0.3
     contrast[:strong] = 0.9
     assert _level(contrast.reshape(100, 100)) == pytest.approx(level)
-
-
-def two_bars(bridge: int) -> Character:
-    """Two upright strokes, joined by a thin one at a height; in their line after a space."""
-    ink = np.zeros((64, 60), np.uint8)
-    ink[2:62, 4:12] = ink[2:62, 46:54] = 255
-    ink[bridge : bridge + 3, 12:46] = 255
-    return Character(10, 20, 70, 76, 1, True, ink)
-
-
-def test_the_parts_of_a_split():
-    """The first is where the whole was, also after a space; the second follows it at once."""
-
-    def confidences(inks):
-        return np.array([0.5 if ink.shape[1] > 50 else 0.99 for ink in inks])
-
-    first, second = split_touching([two_bars(30)], confidences)
-    assert (first.line, first.after_space) == (second.line, second.after_space + 1) == (1, True)
-    assert first.left == 22
-    assert first.right == second.left < second.right == 72
-    assert (first.ink.shape[0], second.ink.shape[0]) == (60, 60)
-
-
-@pytest.mark.parametrize(
-    ("whole", "part", "count"), [(0.5, 0.89, 1), (0.98, 0.99, 1), (0.9, 0.98, 2)]
-)
-def test_a_split_needs_confidence_in_its_parts(whole, part, count):
-    def confidences(inks):
-        return np.array([whole if ink.shape[1] > 50 else part for ink in inks])
-
-    assert len(split_touching([two_bars(30)], confidences)) == count
-
-
-def test_a_sliver_is_no_part():
-    ink = np.zeros((64, 60), np.uint8)
-    ink[2:62, 4:12] = ink[30:40, 12:54] = 255
-    character = Character(10, 20, 70, 76, 0, False, ink)
-    assert split_touching([character], lambda inks: np.full(len(inks), 0.99)) == [character]
 
 
 def test_a_neighbors_ink_is_not_taken_along():

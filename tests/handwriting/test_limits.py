@@ -5,11 +5,8 @@ import pytest
 
 from jaxdigits.errors import DataError
 from jaxdigits.handwriting.ink import _clear_ground, bright_part, connected, strokes
-from jaxdigits.handwriting.ruling import _level_path, without_strikes
 from jaxdigits.handwriting.segmentation import (
-    Character,
     _belong_together,
-    _is_bracket,
     _is_edge,
     _is_stroke,
     _lines,
@@ -19,10 +16,7 @@ from jaxdigits.handwriting.segmentation import (
     _stem_of,
     _usual_size,
     _with_spaces,
-    _without_brackets,
 )
-from jaxdigits.handwriting.surroundings import sheet_alone, without_edges, without_frames
-from jaxdigits.handwriting.touching import split_touching
 
 
 def box(top, bottom, left, right, area=None):
@@ -186,57 +180,6 @@ def test_a_stroke_is_no_filled_shape(height, width, stroke):
     assert _is_stroke(piece, labels) == stroke
 
 
-def bracket(height=110, stem=6, tips=20):
-    """A `[`."""
-    return marks(
-        (height, tips), (0, height, 0, stem), (0, 6, 0, tips), (height - 6, height, 0, tips)
-    )
-
-
-@pytest.mark.parametrize(
-    ("shape", "found"),
-    [
-        (bracket(tips=15), True),
-        (bracket(tips=14), False),  # its tips stick out by 8%
-        (bracket(tips=65), True),
-        (bracket(tips=66), False),  # it is too wide
-        (bracket(stem=27, tips=40), True),
-        (bracket(stem=28, tips=40), False),  # too thick
-    ],
-)
-def test_a_bracket(shape, found):
-    assert _is_bracket(shape) == found
-
-
-@pytest.mark.parametrize(("depth", "found"), [(9, True), (8, False)])
-def test_a_parenthesis_bulges(depth, found):
-    """By more than 8% of its height."""
-    shape = np.zeros((110, depth + 4), bool)
-    for row in range(110):
-        left = depth if row < 11 or row >= 99 else 0
-        shape[row, left : left + 4] = True
-    assert _is_bracket(shape) == found
-    assert not _is_bracket(shape[:, ::-1])  # it opens to the other side
-
-
-def test_an_f_is_no_bracket():
-    """It has a tip above and a bar in the middle, but nothing below."""
-    assert not _is_bracket(marks((110, 30), (0, 110, 0, 6), (0, 6, 0, 30), (50, 56, 0, 30)))
-
-
-@pytest.mark.parametrize(("height", "left_out"), [(111, True), (109, False)])
-def test_brackets_are_taller_than_what_is_between(height, left_out):
-    """By a tenth."""
-    page = np.zeros((200, 200), bool)
-    page[20 : 20 + height, 10:30] = bracket(height)
-    page[20:120, 60:70] = True
-    page[20 : 20 + height, 100:120] = bracket(height)[:, ::-1]
-    labels = connected(page)
-    pieces = sorted(_pieces(labels), key=lambda piece: piece.left)
-    assert len(_without_brackets(pieces, labels)) == (1 if left_out else 3)
-    assert len(_without_brackets(pieces[:2], labels)) == 2
-
-
 @pytest.mark.parametrize(("bright", "apart"), [(160, True), (159, False)])
 def test_two_groups_of_gray_are_far_apart(bright, apart):
     gray = np.full((10, 10), 100.0)
@@ -264,100 +207,6 @@ def test_a_crop_is_less_than_half_as_wide_as_high(width, narrow):
             assert ground.tolist() == [220, 210, 200]
 
 
-def sheet(height, width, *, written=4, table=60):
-    """A bright sheet with a stroke on a dark table, 100x100."""
-    picture = np.full((100, 100, 3), table, np.uint8)
-    picture[20 : 20 + height, 20 : 20 + width] = 230
-    picture[30:40, 30 : 30 + written] = table
-    return picture
-
-
-@pytest.mark.parametrize(
-    ("picture", "covered"),
-    [
-        (sheet(50, 50), True),
-        (sheet(50, 49), False),  # less than a quarter of the picture
-        (sheet(60, 60, written=0), False),  # nothing is on it
-        (sheet(60, 60, table=171), False),  # hardly darker
-        (sheet(60, 60, table=165), True),
-    ],
-)
-def test_a_sheet_on_a_table(picture, covered):
-    assert (sheet_alone(picture) is not picture) == covered
-
-
-@pytest.mark.parametrize(
-    ("height", "taller", "removed"),
-    [(4, 9, True), (4, 8, False), (5, 40, False)],
-)
-def test_an_underline_is_flat_and_lower_than_what_stands_on_it(height, taller, removed):
-    """Five times as wide as high; two pieces above are more than twice as high."""
-    above = [(20, 20 + taller, left, left + 3) for left in (33, 44)]
-    page = marks((90, 90), (60, 60 + height, 30, 50), *above)
-    assert without_frames(page)[60:].any() != removed
-
-
-@pytest.mark.parametrize(("size", "removed"), [(24, True), (23, False)])
-def test_a_frame_holds_something(size, removed):
-    """Three tenths of its smaller side."""
-    page = marks((200, 200), (10, 90, 10, 150))
-    page[13:87, 13:147] = False
-    page[30 : 30 + size, 40:44] = True
-    left = without_frames(page)
-    assert bool(left[10].any()) != removed
-
-
-@pytest.mark.parametrize(("width", "parts"), [(75, 1), (76, 2)])
-def test_a_piece_wider_than_three_quarters_may_be_two(width, parts):
-    ink = np.zeros((100, width), np.uint8)
-    ink[:, :6] = ink[:, -6:] = 255
-    ink[50:53] = 255  # they touch
-    character = Character(0, 0, 100, width, 0, False, ink)
-    found = split_touching([character], sure_of_parts)
-    assert len(found) == parts
-
-
-@pytest.mark.parametrize(("thickness", "parts"), [(7, 2), (12, 1)])
-def test_a_cut_goes_through_little_ink(thickness, parts):
-    """At most 1.3 strokes: these are six wide."""
-    ink = np.zeros((100, 90), np.uint8)
-    ink[:, :6] = ink[:, -6:] = 255
-    ink[50 : 50 + thickness] = 255
-    character = Character(0, 0, 100, 90, 0, False, ink)
-    found = split_touching([character], sure_of_parts)
-    assert len(found) == parts
-
-
-@pytest.mark.parametrize(("column", "parts"), [(19, 1), (20, 2), (79, 2), (80, 1)])
-def test_a_part_is_a_fifth_of_the_width(column, parts):
-    """Where the cut goes: only at one place there is little ink."""
-    ink = np.zeros((100, 100), np.uint8)
-    ink[:, :6] = ink[:, -6:] = 255
-    ink[50:64] = 255
-    ink[53:64, column] = 0
-    character = Character(0, 0, 100, 100, 0, False, ink)
-    found = split_touching([character], sure_of_parts)
-    assert len(found) == parts
-    if parts == 2:
-        assert found[1].left == column
-
-
-@pytest.mark.parametrize(("size", "removed"), [(10, True), (9, False)])
-def test_nothing_goes_if_nothing_large_is_left(size, removed):
-    """A tenth of the picture's side: the bar of a 7 runs along the border too."""
-    page = marks((100, 150), (0, 5, 0, 150), (50, 50 + size, 70, 73))
-    assert without_edges(page)[:5].any() != removed
-
-
-@pytest.mark.parametrize(("width", "covered"), [(20, True), (21, False)])
-def test_a_sheet_may_reach_the_border(width, covered):
-    """Along a tenth of it."""
-    picture = np.full((50, 50, 3), 60, np.uint8)
-    picture[15:, 15 : 15 + width] = 230
-    picture[25:32, 22:24] = 60
-    assert (sheet_alone(picture) is not picture) == covered
-
-
 @pytest.mark.parametrize(
     ("size", "top"),
     [(12, 30), (39, 30), (45, 80)],
@@ -367,21 +216,3 @@ def test_what_is_dropped_may_be_the_dot_of_an_i(size, top):
     labels = connected(marks((300, 300), (80, 180, 100, 110), (30, 30 + size, 90, 90 + size)))
     found = min(_merge_characters(_pieces(labels), labels), key=lambda piece: piece.left)
     assert (found.top, found.bottom) == (top, 180)
-
-
-def test_the_most_level_path_through_ink():
-    np.testing.assert_array_equal(_level_path(np.eye(9, dtype=bool)), np.arange(9))
-    level = marks((9, 20), (4, 5, 0, 20), (0, 9, 7, 9))
-    np.testing.assert_array_equal(_level_path(level), np.full(20, 4))
-
-
-@pytest.mark.parametrize("slope", [0.0, 0.15, -0.15])
-def test_a_line_through_characters_may_slope(slope):
-    page = marks((200, 300), *((60, 140, left, left + 6) for left in (80, 150, 220)))
-    characters = page.copy()
-    for column in range(50, 260):
-        row = round(100 + slope * (column - 150))
-        page[row : row + 4, column] = True
-    left = without_strikes(page, 6.0)
-    np.testing.assert_array_equal(left & ~characters, False)
-    assert left.sum() > 0.9 * characters.sum()

@@ -163,7 +163,7 @@ def test_what_is_settled_competes_with_strokes(by_network, strokes, wins, monkey
     clear = says(*[("1", 0.9)] * 2)._replace(each=np.full(2, strokes))
     plain = finding._Found(Page(picture, bars, 0.0, 1.0, 1.0), clear, np.zeros((2, 5)))
     settled = parting.pieces(bars[:count], says(*[("7", sure) for sure in by_network]))
-    monkeypatch.setattr(finding, "_split_strokes", lambda *_: bars)
+    monkeypatch.setattr(finding, "find_characters", lambda _: bars)
     monkeypatch.setattr(finding, "_look_at", lambda *_: plain)
     monkeypatch.setattr(finding, "_best", lambda *_: found)
     monkeypatch.setattr(finding, "_settled", lambda one, _: [] if one.by_strokes else settled)

@@ -8,17 +8,8 @@ from PIL import Image, ImageDraw
 import jaxdigits as jd
 from jaxdigits import handwriting
 from jaxdigits.errors import DataError
-from jaxdigits.handwriting.ruling import without_strikes
-from jaxdigits.handwriting.segmentation import find_characters
-from jaxdigits.handwriting.surroundings import sheet_alone, without_edges, without_frames
 
 PAPER, INK, DARK = 235, 40, 45
-
-
-def two_strokes() -> np.ndarray:
-    page = np.full((200, 300, 3), PAPER, np.uint8)
-    page[60:140, 80:88] = page[60:140, 160:168] = INK
-    return page
 
 
 def underline(page):
@@ -105,18 +96,6 @@ AROUND = [
 ]
 
 
-@pytest.mark.parametrize("inverted", [False, True], ids=["on paper", "on a board"])
-@pytest.mark.parametrize("draw", AROUND, ids=lambda draw: draw.__name__)
-def test_what_is_around_is_not_read(draw, inverted):
-    page = two_strokes()
-    draw(page)
-    picture = 255 - page if inverted else page
-    reading = handwriting.read(picture, jd.load("digits"), find="strokes")
-    assert reading.text == "1 1"
-    boxes = [(found.left, found.right) for found in reading.characters]
-    np.testing.assert_allclose(boxes, [(80, 88), (160, 168)], atol=2)
-
-
 def test_what_is_around_digits_is_mostly_not_read():
     """Without a setting: of digits with all of that around them, on paper and on boards."""
     right = 0
@@ -135,66 +114,6 @@ def test_what_is_around_digits_is_mostly_not_read():
             continue
         right += reading.text.replace(" ", "") == "25"
     assert right >= 12
-
-
-@pytest.mark.parametrize("degrees", [4, 12, 30])
-def test_a_sheet_lies_on_a_table_in_any_direction(degrees):
-    sheet = Image.fromarray(two_strokes())
-    turned = sheet.rotate(degrees, expand=True, fillcolor=(DARK, DARK, DARK))
-    alone = sheet_alone(np.asarray(turned))
-    np.testing.assert_array_equal(alone[0, 0], [PAPER] * 3)
-    assert int((alone < 128).sum()) == pytest.approx(int((two_strokes() < 128).sum()), rel=0.02)
-
-
-def test_a_character_wider_than_high_keeps_its_bar():
-    marked = np.zeros((100, 200), bool)
-    marked[30:34, 20:180] = marked[30:80, 20:26] = marked[30:80, 174:180] = True
-    np.testing.assert_array_equal(without_strikes(marked, width=6.0), marked)
-
-
-def test_the_first_and_last_of_a_number_are_no_brackets():
-    page = np.full((200, 300, 3), PAPER, np.uint8)
-    draw(page, [(60, 40), (50, 100), (60, 160)], [(150, 60), (150, 140)])
-    draw(page, [(220, 60), (250, 80), (230, 100), (250, 120), (220, 140)])
-    assert len(find_characters(page)) == 3
-
-
-def test_a_bar_above_one_character_stays():
-    # Such as that of a 5, which does not touch it.
-    marked = np.zeros((100, 100), bool)
-    marked[20:24, 30:60] = marked[30:80, 40:46] = True
-    np.testing.assert_array_equal(without_frames(marked), marked)
-
-
-def test_a_ring_around_a_dot_stays():
-    marked = np.zeros((100, 100), bool)
-    marked[20:80, 20:80] = True
-    marked[26:74, 26:74] = False
-    marked[46:54, 46:54] = True
-    np.testing.assert_array_equal(without_frames(marked), marked)
-
-
-def test_what_runs_along_the_border_stays_if_it_is_all_there_is():
-    seven = np.zeros((28, 20), bool)
-    seven[:4] = seven[:, 14:18] = True
-    np.testing.assert_array_equal(without_edges(seven), seven)
-
-
-@pytest.mark.parametrize("digit", [0, 8])
-def test_a_bold_digit_is_no_sheet(digit):
-    test = jd.data.load("digits", "test")
-    image = test.images[test.labels == digit][0]
-    rows, columns = (np.flatnonzero((image > 60).any(axis=axis)) for axis in (1, 0))
-    cut = np.pad(image[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1], 1)
-    large = np.asarray(Image.fromarray(255 - cut).resize((160, 200), Image.Resampling.BICUBIC))
-    picture = np.repeat(large[..., None], 3, axis=2)
-    np.testing.assert_array_equal(sheet_alone(picture), picture)
-
-
-@pytest.mark.parametrize("value", [0, 128, 255])
-def test_an_even_picture_is_left_alone(value):
-    picture = np.full((20, 30, 3), value, np.uint8)
-    np.testing.assert_array_equal(sheet_alone(picture), picture)
 
 
 def read_cut_out(test: jd.Dataset, margin: int, count: int) -> float:
@@ -221,22 +140,3 @@ def test_digits_cut_out_at_their_box():
 def test_digits_of_mnist_cut_out_at_their_box(mnist_dir, margin, least):
     test = jd.data.load("mnist", "test", data_dir=mnist_dir)
     assert read_cut_out(test, margin, count=100) > least
-
-
-def edge(top, left):
-    """What runs along the border, and whether it goes where a character is there as well."""
-    page = np.zeros((100, 100), bool)
-    page[40:70, 50:54] = True
-    stroke = int(page.sum())
-    page[0, 100 - top :] = True
-    page[:left, 99] = True
-    return int(without_edges(page).sum()) == stroke
-
-
-@pytest.mark.parametrize(
-    ("top", "left", "removed"),
-    [(90, 1, True), (89, 1, False), (60, 60, True), (60, 59, False), (59, 60, False)],
-)
-def test_how_much_of_the_border_an_edge_covers(top, left, removed):
-    """Nine tenths of one side, or sides that add up to 1.2."""
-    assert edge(top, left) == removed
