@@ -231,5 +231,7 @@ def test_a_page_is_turned_by_quarters(first, again, degrees, monkeypatch) -> Non
 )
 def test_a_drawing_is_one_clear_character(boxes, clear, drawing) -> None:
     ink = np.zeros((60, 200), np.uint8)
-    characters = [Character(*box, 0, False, ink) for box in boxes]
+    characters = [
+        Character(top, left, bottom, right, 0, False, ink) for top, left, bottom, right in boxes
+    ]
     assert finding._is_drawing(found(characters, [clear] * len(boxes))) == drawing
