@@ -1,5 +1,6 @@
 """The public library as its users meet it."""
 
+import ast
 import inspect
 import runpy
 from pathlib import Path
@@ -71,3 +72,42 @@ def test_images_too_small_for_a_network(rng):
     data = jd.data.from_arrays("tiny", colors(30, rng, 8), colors(9, rng, 8), ["a", "b", "c"])
     with pytest.raises(ConfigError, match="15x15 pixels or more, not 8x8"):
         jd.fit(jd.TrainConfig(epochs=1), data)
+
+
+RUNS_CODE = {"pickle", "cPickle", "_pickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
+"""Modules whose files can run code when they are read."""
+
+
+def code_that_reads_code(path):
+    """The lines of a file by which what it reads could run."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        match node:
+            case ast.Import(names=names):
+                dangerous = bool(RUNS_CODE & {name.name.partition(".")[0] for name in names})
+            case ast.ImportFrom(module=str(module)):
+                dangerous = module.partition(".")[0] in RUNS_CODE
+            case ast.Call(func=ast.Name(id=name)):
+                dangerous = name in ("eval", "exec", "__import__")
+            case ast.Call(func=ast.Attribute(value=ast.Name(id="np"), attr="load")):
+                words = {word.arg: ast.unparse(word.value) for word in node.keywords}
+                dangerous = words.get("allow_pickle") != "False"
+            case _:
+                dangerous = False
+        if dangerous:
+            yield f"{path}: {ast.unparse(node)}"
+
+
+def test_no_file_can_run_code_when_it_is_read(tmp_path):
+    """Nothing is unpickled, and no text is taken for a program."""
+    found = [
+        line for path in (ROOT / "jaxdigits").rglob("*.py") for line in code_that_reads_code(path)
+    ]
+    assert found == []
+    wrong = [
+        "import pickle",
+        "from joblib import load",
+        "np.load(x)",
+        "np.load(x, allow_pickle=True)",
+    ]
+    (tmp_path / "wrong.py").write_text("\n".join([*wrong, "eval(x)"]))
+    assert len(list(code_that_reads_code(tmp_path / "wrong.py"))) == 5

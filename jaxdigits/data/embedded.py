@@ -36,7 +36,7 @@ def read() -> tuple[UInt8[np.ndarray, "1797 28 28"], Int32[np.ndarray, " 1797"]]
     from scipy.ndimage import center_of_mass, shift
 
     with resources.files("jaxdigits.data").joinpath("digits.npz").open("rb") as file:
-        stored = np.load(file)
+        stored = np.load(file, allow_pickle=False)
         pixels, labels = stored["images"], stored["labels"]
     small = np.round(pixels * (255 / 16)).astype(np.uint8)
     images = np.zeros((len(small), 28, 28), np.uint8)
