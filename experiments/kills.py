@@ -3,8 +3,8 @@
     python experiments/kills.py                             # 200 kills, 50 of each kind
     python experiments/kills.py --kinds sweep --kills 20
 
-A training on the digits inside, a sweep, a training whose images stay on the disk, and a training
-by two processes write a checkpoint after each epoch. Their processes are killed (SIGKILL; of two
+A training run on the digits inside, a sweep, a run whose images stay on the disk, and a run by two
+processes write a checkpoint after each epoch. Their processes are killed (SIGKILL; of two
 processes one or both) at a random moment of their lives, from the import of Python's modules to the
 drawing of the pictures, and resumed; where nothing had begun, the first command is given again.
 When all is complete, the bytes of the parameters, and all metrics but the times, are compared with
@@ -94,7 +94,7 @@ def digest(folder: Path) -> str:
 
 
 def kill(kind: str, kills: int, folder: Path) -> dict[str, str | int]:
-    """Kill runs of a kind so many times, until all are complete."""
+    """Kill runs of a kind `kills` times, and resume them until all are complete."""
     processes = 2 if kind == "two processes" else 1
     killed = same = runs = resumed = 0
     while killed < kills:

@@ -60,7 +60,7 @@ NEIGHBORS = {
         *("tests/transforms", "tests/runs/test_page.py", "tests/training", "tests/handwriting"),
     ],
 }
-"""By room: the test files that ought to notice, the nearest first."""
+"""By room: the tests that ought to notice."""
 
 _LIMITS = ["-o", "faulthandler_timeout=180", "-o", "faulthandler_exit_on_timeout=true"]
 """A test that takes 3 minutes does not end."""

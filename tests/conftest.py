@@ -29,7 +29,7 @@ from hypothesis import settings
 import jaxdigits as jd
 from jaxdigits import data
 from jaxdigits.cli import main
-from jaxdigits.environment import usable_cores
+from jaxdigits.environment import CACHE_BYTES, usable_cores
 
 jax.config.update("jax_num_cpu_devices", 2)  # so that sharing a batch can be tested
 # What one process has compiled, others of these tests need not: nothing of the user's is found, or
@@ -38,7 +38,7 @@ CACHE_VARIABLE = "JAXDIGITS_TEST_CACHE"
 _own_cache = tempfile.TemporaryDirectory(prefix="jaxdigits-tests-")
 CACHE = Path(os.environ.setdefault(CACHE_VARIABLE, _own_cache.name))
 jax.config.update("jax_compilation_cache_dir", str(CACHE / "tests"))
-jax.config.update("jax_compilation_cache_max_size", 2**30)  # with a lock, since processes share it
+jax.config.update("jax_compilation_cache_max_size", CACHE_BYTES)  # with a lock: it is shared
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
 
 # Compilation makes first examples slow, and a test that fails should fail again.

@@ -1,6 +1,7 @@
 """What several test files need."""
 
 import gzip
+import json
 import os
 import signal
 import socket
@@ -93,3 +94,9 @@ def finish(processes: list[subprocess.Popen[str]]) -> list[tuple[int, str, str]]
         for process in processes:
             process.kill()
     return [(p.returncode, *texts) for p, texts in zip(processes, found, strict=True)]
+
+
+def history(folder: Path) -> list[dict]:
+    """The metrics of a run, without the times."""
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return [{name: line[name] for name in line if name != "seconds"} for line in lines]

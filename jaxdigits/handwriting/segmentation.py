@@ -89,14 +89,6 @@ class _Piece(Box):
     area: int
     labels: list[int]
 
-    @property
-    def rows(self) -> slice:
-        return slice(self.top, self.bottom)
-
-    @property
-    def columns(self) -> slice:
-        return slice(self.left, self.right)
-
 
 def find_characters(picture: Picture) -> list[Character]:
     """Find the characters in a picture, line by line, from left to right.

@@ -14,7 +14,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxdigits.errors import ConfigError, ProcessLostError
+from jaxdigits.errors import ConfigError, JaxdigitsError, ProcessLostError
 
 AUTO = "auto"
 """The coordinator that jax finds by itself, under Slurm, Open MPI, Kubernetes and on Cloud TPU."""
@@ -84,7 +84,7 @@ def check_lost(error: Exception, advice: str) -> None:
         jaxdigits.errors.ProcessLostError: another process has ended: start it again
         >>> check_lost(ValueError("negative dimensions"), "start it again")
     """
-    if _LOST.search(str(error)):
+    if _LOST.search(str(error)) and not isinstance(error, JaxdigitsError):
         raise ProcessLostError(f"another process has ended: {advice}") from None
 
 

@@ -353,7 +353,9 @@ class _Sweep:
         for place, index in enumerate(dict.fromkeys(batch)):
             run = self._make_run(group, configs[place], params, place, progress)
             if folder is not None:
-                run = self._write(run, _member(folder, index))
+                path = _member(folder, index)
+                save_new(run, path, overwrite=True)
+                run = read_run(path)
             self._runs[index] = run
 
     def _make_run(
@@ -371,10 +373,6 @@ class _Sweep:
             seconds={"train": progress.train_seconds},
         )
         return measure(run, self._splits["validation"]).run
-
-    def _write(self, run: Run, folder: Path) -> Run:
-        save_new(run, folder, overwrite=True)
-        return read_run(folder)
 
 
 def _member(folder: Path | None, index: int) -> Path:

@@ -25,11 +25,6 @@ def box(top, bottom, left, right, area=None):
     return _Piece(top, left, bottom, right, area, [1])
 
 
-def sure_of_parts(inks):
-    """The confidences of a network that knows the parts of a character, but not the whole."""
-    return np.array([0.5, *[0.99] * (len(inks) - 1)])
-
-
 def marks(shape, *boxes):
     """Strokes: top, bottom, left, right of each."""
     page = np.zeros(shape, bool)

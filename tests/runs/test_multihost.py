@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import safetensors.numpy
-from helpers import finish, start_two
+from helpers import finish, history, start_two
 
 import jaxdigits as jd
 from jaxdigits.runs.checkpoints import saved_chunks
@@ -34,11 +34,6 @@ def alone(tmp_path_factory) -> Path:
     )
     jd.fit(config, folder=folder, devices=2)
     return folder
-
-
-def history(folder: Path) -> list[dict]:
-    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    return [{name: line[name] for name in line if name != "seconds"} for line in lines]
 
 
 def test_two_processes_are_one_with_two_devices(alone):

@@ -14,7 +14,7 @@ import jax
 import numpy as np
 import psutil
 import pytest
-from helpers import notes, stop_after
+from helpers import history, notes, stop_after
 from jax.sharding import Mesh
 
 import jaxdigits as jd
@@ -262,16 +262,9 @@ def test_seeds_of_train(cli):
         assert picture.read_bytes().startswith(b"\x89PNG")
 
 
-def metrics_of(folder):
-    """Every member's metrics, but for the times."""
-    found = {}
-    for path in sorted((folder / "members").glob("*/metrics.jsonl")):
-        lines = [json.loads(line) for line in path.read_text().splitlines()]
-        found[path.parent.name] = [
-            {name: value for name, value in line.items() if name != "seconds"} for line in lines
-        ]
-    assert found
-    return found
+def metrics_of(folder: Path) -> list[list[dict]]:
+    count = len(list((folder / "members").iterdir()))
+    return [history(folder / "members" / str(index)) for index in range(count)]
 
 
 def params_of(folder: Path) -> list[bytes]:

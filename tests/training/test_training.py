@@ -891,7 +891,7 @@ def test_a_network_of_your_own_is_not_augmented(digits):
     ids=lambda part: next(iter(part)),
 )
 def test_parts_of_your_own_are_named(part, digits):
-    """They take the place of the config's, and whoever loads the run is told."""
+    """They replace the config's, and a run names them for whoever loads it."""
     (name,) = part
     parts = make_trainer(replace(SGD, augment=("shift",)), digits, **part).parts
     assert parts.own == (name,)
