@@ -128,13 +128,13 @@ def train_loop(
     chunks = inputs.num_epochs * inputs.chunks_per_epoch
     total = total or chunks
     progress = _start(inputs, hook, before, total)
+    hook.catch_signals()  # before the log's files: who sees them can count on it
     with ExitStack() as stack:
         log = None
         if folder is not None:
             log = stack.enter_context(MetricsLog(folder, progress.history, tensorboard=tensorboard))
         if bar is not None:
             bar.reach(before + progress.chunks)
-        hook.catch_signals()
         yield progress
         in_epoch = progress.train_seconds - sum(_seconds(progress.history))
         training = stack.enter_context(closing(inputs.train(progress.state, progress.chunks)))
