@@ -36,6 +36,7 @@ from jaxdigits.data.dataset import (
     StoredSplit,
     check_examples,
     check_images,
+    check_splits,
     from_arrays,
 )
 from jaxdigits.data.exported import export_folder
@@ -54,6 +55,7 @@ __all__ = [
     "StoredSplit",
     "check_examples",
     "check_images",
+    "check_splits",
     "choose_dataset",
     "export_folder",
     "find_folder",

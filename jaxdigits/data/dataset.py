@@ -1,7 +1,7 @@
 """A split of a dataset in memory, and the fingerprint that says exactly which data it is."""
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, NamedTuple
 
@@ -228,6 +228,38 @@ def from_arrays(
         ).load()
         for split in SPLITS
     }
+
+
+def check_splits(splits: Any, needed: Collection[str]) -> None:
+    """Raise DataError unless these are the splits of one dataset, by name, as `from_arrays` gives.
+
+    Args:
+        splits: to be checked.
+        needed: the names without which it will not do.
+
+    Example:
+        >>> import jaxdigits as jd
+        >>> check_splits({"test": jd.data.load("digits", "test")}, ["test"])
+    """
+    way = "such as jaxdigits.data.from_arrays makes"
+    if not isinstance(splits, Mapping):
+        raise DataError(
+            f"data must be a mapping from splits to datasets, {way}, not {type(splits).__name__}"
+        )
+    if missing := [name for name in needed if name not in splits]:
+        raise DataError(f"data has no split {' and '.join(missing)}: give a mapping {way}")
+    for name, dataset in splits.items():
+        if not isinstance(dataset, Dataset):
+            raise DataError(
+                f"the split {name} must be a Dataset, {way}, not {type(dataset).__name__}"
+            )
+    first, *others = splits.values()
+    for other in others:
+        if other.class_names != first.class_names or other.image_shape != first.image_shape:
+            raise DataError(
+                f"the splits {first.split} and {other.split} differ in their classes or in the "
+                "shape of their images: take those of one dataset"
+            )
 
 
 def check_examples(images: Any, labels: Any, num_classes: int) -> None:

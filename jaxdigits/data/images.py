@@ -227,7 +227,9 @@ def open_image(path: Path, convert: Callable[[Image.Image], R]) -> R:
         raise
     except FileNotFoundError:
         raise DataError(f"there is no file {path}; name a picture") from None
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+    except Image.DecompressionBombWarning:  # an error where many files are read side by side
+        raise _too_large(path, Image.MAX_IMAGE_PIXELS or MOST_PIXELS) from None
+    except Image.DecompressionBombError:
         raise _too_large(path, MOST_PIXELS) from None
     except Exception as error:  # Pillow's decoders raise all kinds of them for damaged files
         raise unreadable(path, error) from None

@@ -16,7 +16,7 @@ from jaxdigits.handwriting.line_network import BLANK, HEIGHT, STEP, SYMBOLS, TAL
 from jaxdigits.handwriting.marks import MARGIN
 from jaxdigits.handwriting.page import Page
 from jaxdigits.handwriting.scene_layout import USUAL
-from jaxdigits.handwriting.segmentation import Character
+from jaxdigits.handwriting.segmentation import Character, without_signs
 from jaxdigits.runs.folder import shipped_params
 from jaxdigits.training.batches import filled_batches
 
@@ -109,7 +109,7 @@ def read_line(characters: Sequence[Character], page: Page, class_names: Collecti
         class_names: what may be read, in addition to signs.
     """
     factor = TALL * page.scale / USUAL
-    whole = [c for c in characters if not c.sign] or list(characters)
+    whole = without_signs(characters)
     middle = float(np.median([(c.top + c.bottom) / 2 for c in whole]))
     left = min(c.left for c in characters) - TALL / factor / 2
     right = max(c.right for c in characters) + TALL / factor / 2

@@ -19,7 +19,7 @@ from jaxdigits.handwriting.line_network import SYMBOLS, UNKNOWN
 from jaxdigits.handwriting.lines import Line, Token, paste, read_line
 from jaxdigits.handwriting.marks import MARGIN
 from jaxdigits.handwriting.page import Page
-from jaxdigits.handwriting.segmentation import Character
+from jaxdigits.handwriting.segmentation import Character, without_signs
 
 _NEAR, _WIDE = 0.06, 1.15  # gaps and widths that may hide a cut, in sizes
 _FINE = 2.0  # resolution of ink that is cut, over the network's
@@ -242,8 +242,7 @@ def _lines(characters: Sequence[Character]) -> Iterator[list[Character]]:
 
 
 def _size(characters: Sequence[Character]) -> float:
-    whole = [c for c in characters if not c.sign] or list(characters)
-    return float(np.median([c.size for c in whole]))
+    return float(np.median([c.size for c in without_signs(characters)]))
 
 
 def _groups(line: Sequence[Character], size: float) -> Iterator[list[Character]]:

@@ -82,6 +82,11 @@ class Character(Box):
     certainty: float = 1.0
 
 
+def without_signs(characters: Sequence[Character]) -> list[Character]:
+    """Those that are no signs, by which sizes are told; signs, where there is nothing else."""
+    return [character for character in characters if not character.sign] or list(characters)
+
+
 @dataclass(frozen=True, eq=False)
 class _Piece(Box):
     """Connected ink, or several pieces that belong together; `labels` are theirs."""

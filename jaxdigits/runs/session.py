@@ -14,7 +14,7 @@ from jax.sharding import Mesh
 from jaxdigits import data as datasets
 from jaxdigits.config import CheckpointConfig, TrainConfig
 from jaxdigits.data import Dataset, StoredSplit
-from jaxdigits.errors import ConfigError, DataError
+from jaxdigits.errors import ConfigError
 from jaxdigits.files import NewFolder, StrPath, staged_directory, unfinished
 from jaxdigits.losses import Loss
 from jaxdigits.models import Model, make_model
@@ -144,7 +144,8 @@ class Session:
                 config.dataset, options.get("data_dir"), options.get("manual_dir")
             )
         else:
-            name = data["train"].fingerprint.name if "train" in data else config.dataset
+            datasets.check_splits(data, ("train", "validation"))
+            name = data["train"].fingerprint.name
         config = config.replace(dataset=name)
         self._in_memory = data is not None
         self._stream = options.get("stream", False)
@@ -275,12 +276,6 @@ class Session:
         if data is not None:
             if self._stream:
                 raise ConfigError("data in memory is not streamed: omit stream, or omit data")
-            missing = [name for name in ("train", "validation") if name not in data]
-            if missing:
-                raise DataError(
-                    f"data has no split {' and '.join(missing)}: give a mapping such as "
-                    "jaxdigits.data.from_arrays makes"
-                )
             self._train_split, self._validation = data["train"], data["validation"]
             self._test: Dataset | None = data.get("test")
         elif self._stream:

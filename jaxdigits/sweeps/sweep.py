@@ -13,7 +13,7 @@ import numpy as np
 from jaxdigits import data as datasets
 from jaxdigits.config import CheckpointConfig, TrainConfig
 from jaxdigits.data import Dataset
-from jaxdigits.errors import ConfigError, DataError
+from jaxdigits.errors import ConfigError
 from jaxdigits.files import StrPath, staged_directory, unfinished
 from jaxdigits.runs.checkpoints import CHECKPOINT_FILES, write_manifest
 from jaxdigits.runs.folder import MEMBERS, RUN_FILE, SWEEP_FILE, load, read_run, save_new
@@ -128,8 +128,7 @@ def sweep(
         name = datasets.choose_dataset(config.dataset, data_dir, manual_dir)
         config = config.replace(dataset=name)
         data = {split.split: split for split in datasets.load_splits(name, SPLITS, **folders)}
-    if missing := [name for name in SPLITS if name not in data]:
-        raise DataError(f"a sweep needs the split {' and '.join(missing)} as well")
+    datasets.check_splits(data, SPLITS)
     plan = make_plan(config, grid or {}, seeds)
     fingerprint = data["train"].fingerprint
     fixed = {"seeds": seeds, "members_per_batch": members_per_batch}

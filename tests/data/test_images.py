@@ -134,3 +134,10 @@ def test_a_class_of_other_files_is_not_to_be_deleted(tmp_path):
     with pytest.raises(DataError, match=r"it holds only files such as drawing.svg") as caught:
         data.load_folder(root)
     assert "delete" not in str(caught.value)
+
+
+def test_the_most_pixels_of_a_file_are_named_as_they_are(tmp_path, monkeypatch):
+    Image.new("1", (2000, 2000)).save(tmp_path / "large.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 3_000_000)
+    with pytest.raises(DataError, match="has more than 3 megapixels; make it smaller"):
+        read_images([tmp_path / "large.png"], exact=False)

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import signal
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -160,6 +161,31 @@ def test_options_that_there_are_not():
     examples = jd.data.load("digits", "test")
     with pytest.raises(DataError, match="data has no split validation"):
         jd.fit(CONFIG, {"train": examples})
+
+
+def test_data_of_another_kind():
+    """What people give in its place gets a sentence."""
+    names = ("train", "validation", "test")
+    splits = dict(zip(names, jd.data.load_splits("digits", names), strict=True))
+    other = dataclasses.replace(splits["validation"], class_names=tuple("abcdefghij"))
+    wrong: dict[str, Any] = {
+        "not Dataset$": splits["train"],
+        "not TrainingData$": jd.load_training_data("digits"),
+        "not str$": "digits",
+        "not Examples$": splits["train"].examples,
+        "the split train must be a Dataset, such as .*, not ndarray$": {
+            **splits,
+            "train": splits["train"].images,
+        },
+        "the split test must be a Dataset, such as .*, not NoneType$": {**splits, "test": None},
+        "the splits train and validation differ in their classes": {**splits, "validation": other},
+    }
+    for sentence, given in wrong.items():
+        with pytest.raises(DataError, match=sentence):
+            jd.data.check_splits(given, ["train"])
+    for train in (jd.fit, lambda config, data: jd.sweep(config, {}, data)):
+        with pytest.raises(DataError, match="the splits train and validation differ"):
+            train(CONFIG, {**splits, "validation": other})
 
 
 def network(width: int = 12) -> jd.Model:

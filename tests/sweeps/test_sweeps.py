@@ -219,7 +219,7 @@ def test_a_sweep_without_a_folder():
         alone = jd.fit(member.config, splits)
         leaves_close(member.params, alone.params, atol=1e-5)
         assert [line["epoch"] for line in member.history] == [0, 1, 2]
-    with pytest.raises(DataError, match="a sweep needs the split test as well"):
+    with pytest.raises(DataError, match="data has no split test: give a mapping"):
         jd.sweep(config, {}, {name: splits[name] for name in ("train", "validation")})
 
 
