@@ -32,7 +32,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     for name in ("mistakes.png", "handwriting.png", "peers.png", "scaling.png"):
         source = str(RESULTS / name)
         files.append(File.generated(config, f"pictures/{name}", abs_src_path=source))
-    for name in ("digits", "letters"):
+    for name in ("digits", "letters", "characters"):
         page = make_page(jd.load(name))
         files.append(File.generated(config, f"draw/{name}.html", content=page))
     return files

@@ -112,12 +112,13 @@ def sign(name: str, height: float, rng: np.random.Generator) -> np.ndarray:
 def write(
     writing: Writing, sample: Sample, count: int, top: float, left: float, height: float,
     gap: tuple[float, float] = (0.15, 0.4), signs: float = 0, pitch: float | None = None,
-    until: bool = False,
+    until: bool = False, word: str = "",
 ) -> None:  # fmt: skip
     """Write a line of random characters, or of a word; gaps may begin where the ink touches."""
     rng, x, text = writing.rng, left, ""
-    word = WORDS[rng.integers(len(WORDS))] if count == 0 else None
-    length = len(word) if word else count
+    if count == 0:
+        word = word or WORDS[rng.integers(len(WORDS))]
+    length = len(word) or count
     for number in range(length):
         middle = 0 < number < length - 1 and text[-1] not in SIGNS
         if signs and middle and rng.random() < signs:
@@ -378,10 +379,21 @@ def words(rng, sample):
     return paint(writing, (242, 240, 234), [BLACK]), writing.texts[0]
 
 
+def room(rng, sample):
+    """A word and a number, perhaps with a letter (`characters`)."""
+    number = str(rng.integers(1, 100)) + "abcd   "[rng.integers(7)].strip()
+    writing, height = Writing(rng), rng.uniform(45, 75)
+    top = HEIGHT / 2 - height / 2
+    write(writing, sample, 0, top, rng.uniform(60, 130), height)
+    left = writing.bounds()[3] + rng.uniform(0.7, 1.2) * height
+    write(writing, sample, 0, top, left, height, word=number)
+    return paint(writing, (242, 240, 234), [BLUE]), writing.texts[0]
+
+
 KINDS: dict[str, Kind] = {
     kind.__name__: kind
     for kind in (plain, crop, table, ruled, squared, dim, chalk, form, comb, touching, three_lines,
-                 signs, two_inks, turned, tilted, words, joined)
+                 signs, two_inks, turned, tilted, words, joined, room)
 }  # fmt: skip
 
 
@@ -415,15 +427,19 @@ def main() -> None:
     parser.add_argument("--json", type=Path, default=RESULTS / "pages.json")
     arguments = parser.parse_args()
     folders = {"data_dir": arguments.data_dir}
-    samples, runs, thresholds = {}, {}, {}
+    samples = {}
     for name, dataset in (("digits", "mnist"), ("letters", "emnist/letters")):
         test = jd.data.load(dataset, "test", **folders)
         samples[name] = Sample(test.images, [test.class_names[label] for label in test.labels])
-        runs[name] = jd.load(name)
-        thresholds[name] = jd.handwriting.threshold(runs[name], ERROR_RATE)
+    both = list(samples.values())
+    samples["characters"] = Sample(
+        np.concatenate([one.images for one in both]), [name for one in both for name in one.names]
+    )
+    runs = {name: jd.load(name) for name in samples}
+    thresholds = {name: jd.handwriting.threshold(run, ERROR_RATE) for name, run in runs.items()}
     rows, right_of_all, printed, mistakes = [], 0, 0, 0
     for kind in arguments.kinds:
-        name = "letters" if kind == "words" else "digits"
+        name = {"words": "letters", "room": "characters"}.get(kind, "digits")
         right = 0
         for number in range(arguments.each):
             rng = np.random.default_rng([arguments.seed, list(KINDS).index(kind), number])

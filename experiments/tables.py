@@ -38,7 +38,7 @@ def results() -> str:
                 study["command"],
             )
         )
-    for name in ("digits", "letters"):
+    for name in ("digits", "letters", "characters"):
         shipped = read(f"weights-{name}.json")
         low, high = shipped["test"]["interval_95"]
         rows.append(

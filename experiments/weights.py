@@ -174,8 +174,7 @@ def summarize(name: str, config: jd.TrainConfig, candidates: Sequence[Candidate]
 
 def describe(name: str, run: jd.Run, moved: float, document: dict, folder: Path) -> None:
     """Write what a user of the weights should know."""
-    seeds = document["seeds"]
-    form = "EMNIST" if run.config.dataset.startswith("emnist") else "MNIST"
+    seeds, form = document["seeds"], run.form
 
     def mean(figure: str) -> str:
         found = document[figure]
@@ -196,7 +195,7 @@ def describe(name: str, run: jd.Run, moved: float, document: dict, folder: Path)
         "test, moved by up to 2 pixels, 5 inverted": f"{moved:.2%}; {mean('test_moved')}",
     }
     text = f"""\
-It sees one character at a time, in the form of {form} (`jd.transforms.to_{form.lower()}`), and
+It sees one character at a time, in the form of {form.upper()} (`jd.transforms.to_{form}`), and
 answers with one of its classes whatever the image shows. The writers of its data lived in the
 United States; where people write their characters otherwise, such as a 1 with a long upstroke, it
 reads fewer of them.

@@ -1,6 +1,7 @@
 """Writing files and folders so that a reader never sees half of one."""
 
 import contextlib
+import hashlib
 import itertools
 import json
 import math
@@ -81,6 +82,12 @@ def to_json(document: Any, indent: int | None = None) -> str:
         return None if isinstance(value, float) and not math.isfinite(value) else value
 
     return json.dumps(finite(document), indent=indent, allow_nan=False)
+
+
+def file_sum(path: Path) -> str:
+    """Hash a file: SHA-256, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write_json(path: Path, document: Mapping[str, Any]) -> None:

@@ -12,7 +12,7 @@ def classify(run: str, files: tuple[Path, ...], json: Json = False) -> None:
     A test image of a folder gets the same label as `jaxdigits evaluate` gives it there.
 
     Args:
-        run: a run folder; or digits or letters, the networks that come with the package.
+        run: a run folder; or digits, letters, or characters (both), which come with the package.
         files: PNG, JPEG, BMP, GIF, WebP, or TIFF.
     """
     if not files:

@@ -13,7 +13,8 @@ def draw(
     Other machines and other sites cannot use it. Ctrl-C ends it.
 
     Args:
-        network: digits or letters, which come with the package, or a run folder.
+        network: digits, letters, or characters (both), which come with the package; or a run
+            folder.
         port: to listen on. Default: a free one.
         no_browser: only print the address.
     """

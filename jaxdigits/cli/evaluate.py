@@ -23,7 +23,7 @@ def evaluate(
     """Measure a trained network again, from the files of its run folder.
 
     Args:
-        run: a run folder; or digits or letters, the networks that come with the package.
+        run: a run folder; or digits, letters, or characters (both), which come with the package.
         dataset: measure it on another dataset of the same classes. Default: the one that it was
             trained on.
         jittered: also measure it on jittered test images ("slightly moved" in post C), ten draws.

@@ -16,7 +16,7 @@ def export(run: Path, format: Format | None = None, out: File = None, json: Json
     return probabilities. safetensors are the parameters alone.
 
     Args:
-        run: digits or letters, which come with the package, or a run folder.
+        run: digits, letters, or characters (both), which come with the package; or a run folder.
         format: what to write. Default: what the file's name ends with; html without --out.
         out: the file. Default: NAME.FORMAT.
     """

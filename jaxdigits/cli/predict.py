@@ -28,7 +28,8 @@ def predict(
 
     Args:
         pictures: PNG, JPEG, WebP, GIF, BMP, TIFF, or HEIC; dark on light or light on dark.
-        network: digits or letters, which come with the package, or a run folder.
+        network: digits, letters, or characters (both), which come with the package; or a run
+            folder.
         error_rate: share of wrong answers to accept; what is less sure is shown as ?.
         words: a text file of words, one a line; where one may well be written, it is read.
         spelling: letters are read as they follow one another in words, or by looks alone.

@@ -17,8 +17,8 @@ class RunOptions:
     """Data and devices.
 
     Attributes:
-        from_: start from a trained network (a run folder, digits, or letters), and keep its
-            settings, scaling, and form.
+        from_: start from a trained network (a run folder, digits, letters, or characters), and
+            keep its settings, scaling, and form.
         stream: leave the training images on the disk, for datasets that don't fit in memory.
             Several processes always do, each with its own share.
         devices: devices to shard each batch over. Default: 1; for convnet on CPU, one per core.

@@ -22,9 +22,10 @@ import tensorflow_datasets as tfds
 
 from jaxdigits.data import arrays
 from jaxdigits.data.idx import read_idx
-from jaxdigits.data.sources import file_sum, verify
+from jaxdigits.data.sources import verify
 from jaxdigits.data.specs import ROLES, SPECS, DatasetSpec
 from jaxdigits.errors import DataError
+from jaxdigits.files import file_sum
 
 
 class _IdxBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):

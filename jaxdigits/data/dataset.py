@@ -1,6 +1,7 @@
 """A split of a dataset in memory, and the fingerprint that says exactly which data it is."""
 
 import hashlib
+import reprlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, NamedTuple
@@ -347,11 +348,13 @@ def _check_alike(parts: Sequence[np.ndarray], form: str) -> None:
         raise DataError(f"the form {form} is of 28x28 pixels; for {shape} choose plain")
 
 
-def check_class_names(class_names: Sequence[str]) -> tuple[str, ...]:
+def check_class_names(class_names: Any) -> tuple[str, ...]:
     """Return names as a tuple; raise DataError if one is not a string, or appears twice."""
-    if isinstance(class_names, str) or not all(isinstance(name, str) for name in class_names):
-        raise DataError(f"class_names must be a list of strings, one a class, not {class_names!r}")
-    names = tuple(class_names)
+    several = isinstance(class_names, Iterable) and getattr(class_names, "ndim", 1) == 1
+    names = tuple(class_names) if several else ()
+    if not names or not all(isinstance(name, str) for name in names):
+        found = " ".join(reprlib.repr(class_names).split())
+        raise DataError(f"class_names must be a list of strings, one a class, not {found}")
     for index, name in enumerate(names):
         if name in names[:index]:
             raise DataError(f"class names must differ; {name!r} appears twice")

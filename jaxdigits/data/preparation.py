@@ -11,7 +11,7 @@ from jaxdigits.data import arrays, sources
 from jaxdigits.data.sources import StrPath
 from jaxdigits.data.specs import SPECS, DatasetSpec
 from jaxdigits.errors import DataError, DataUnavailableError
-from jaxdigits.files import absolute
+from jaxdigits.files import absolute, file_sum
 
 
 def data_root(data_dir: StrPath | None) -> Path:
@@ -113,7 +113,7 @@ def _check_same_files(spec: DatasetSpec, folder: Path, local: dict[str, Path]) -
     for name, path in local.items():
         # A file with a known hash has been verified: it cannot be another one.
         known = name in spec.remote or name not in recorded
-        if not known and sources.file_sum(path) != recorded[name]:
+        if not known and file_sum(path) != recorded[name]:
             raise DataError(
                 f"{spec.name} was prepared from another {name} than {path}: to prepare it again, "
                 f"delete {folder}; to keep both, give another --data-dir"

@@ -1,6 +1,5 @@
 """Where the files of a dataset are: in a folder of the user's, or on a host that answers."""
 
-import hashlib
 import os
 import threading
 from collections.abc import Mapping
@@ -8,7 +7,7 @@ from pathlib import Path
 
 from jaxdigits.data.specs import DatasetSpec, RemoteFile
 from jaxdigits.errors import DataError
-from jaxdigits.files import absolute
+from jaxdigits.files import absolute, file_sum
 
 StrPath = str | os.PathLike[str]
 
@@ -86,12 +85,6 @@ def verify(path: Path, remote: RemoteFile) -> None:
             f"{path} is corrupted or another file: expected the SHA-256 hash {remote.sha256}, "
             f"found {found}; copy it again from {remote.url}"
         )
-
-
-def file_sum(path: Path) -> str:
-    """Hash a file: SHA-256, in hex."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def host_answers(remote: RemoteFile) -> bool:

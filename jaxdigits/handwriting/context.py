@@ -91,13 +91,10 @@ def settle(
         ['l', 'o']
     """
     logs = np.log(np.maximum(probabilities, 1e-6))
-    labels = _of_one_kind(logs, np.array([name.isdigit() for name in class_names]))
-    if (
-        spelling == ENGLISH
-        and len(labels) > 1
-        and {class_names[label] for label in labels} <= set(LETTERS)
-    ):
-        labels = _spelled(logs, class_names)
+    digits = np.array([name.isdigit() for name in class_names])
+    labels, _ = _of_one_kind(logs, digits)
+    if spelling == ENGLISH and len(labels) > 1:
+        labels = _spelled_or_with_digits(logs, class_names, labels)
     by_name = {name: label for label, name in enumerate(class_names)}
     listed = [word for word in words if len(word) == len(logs) and all(c in by_name for c in word)]
     if not listed:
@@ -112,10 +109,38 @@ def settle(
     return spelled[best] if scores[best] > other else labels
 
 
-def _of_one_kind(logs: Float[np.ndarray, "n classes"], digits: np.ndarray) -> Int[np.ndarray, " n"]:
+def _spelled_or_with_digits(
+    logs: Float[np.ndarray, "n classes"], class_names: Sequence[str], labels: Int[np.ndarray, " n"]
+) -> Int[np.ndarray, " n"]:
+    """Choose between a word, as English spells them, and something with a digit in it.
+
+    What has a digit in it is spelled in no way: each digit is as frequent as any other, and so is
+    each letter.
+
+    Args:
+        logs: of the probabilities.
+        class_names: by label.
+        labels: that are best without that.
+    """
+    known = {class_names[label] for label in labels} <= {*LETTERS, *string.digits}
+    if not known or not set(class_names) & set(LETTERS):
+        return labels
+    digits = np.array([name.isdigit() for name in class_names])
+    options = [_spelled(logs, class_names)]
+    alike = logs - _SPELLING * np.log(np.where(digits, 10, len(LETTERS) - 1))
+    for place in range(len(logs)) if digits.any() else ():
+        one = alike.copy()
+        one[place, ~digits] = -np.inf
+        options.append(_of_one_kind(one, digits))
+    return max(options, key=lambda option: option[1])[0]
+
+
+def _of_one_kind(
+    logs: Float[np.ndarray, "n classes"], digits: np.ndarray
+) -> tuple[Int[np.ndarray, " n"], float]:
     """The best labels where a switch between digits and letters costs (Viterbi's algorithm)."""
     if digits.all() or not digits.any():
-        return logs.argmax(axis=1)
+        return logs.argmax(axis=1), float(logs.max(axis=1).sum())
     kinds = [np.flatnonzero(~digits), np.flatnonzero(digits)]
     each = np.array([[row[kind].max() for kind in kinds] for row in logs])
     switch = np.array([[0.0, _SWITCH], [_SWITCH, 0.0]])
@@ -127,14 +152,13 @@ def _of_one_kind(logs: Float[np.ndarray, "n classes"], digits: np.ndarray) -> In
     state = [int(score.argmax())]
     for step in reversed(came):
         state.append(int(step[state[-1]]))
-    return np.array(
-        [kinds[k][row[kinds[k]].argmax()] for k, row in zip(state[::-1], logs, strict=True)]
-    )
+    labels = [kinds[k][row[kinds[k]].argmax()] for k, row in zip(state[::-1], logs, strict=True)]
+    return np.array(labels), float(score.max())
 
 
 def _spelled(
     logs: Float[np.ndarray, "n classes"], class_names: Sequence[str]
-) -> Int[np.ndarray, " n"]:
+) -> tuple[Int[np.ndarray, " n"], float]:
     """The best labels of letters, given which follow one another in English (Viterbi's algorithm).
 
     A state is the last two letters.
@@ -153,12 +177,13 @@ def _spelled(
         score[:, 1:] += row
         score[:, 0] = -np.inf
     score += follow[:, :, 0]
+    best = score.max()
     before, last = np.unravel_index(int(score.argmax()), score.shape)
     found = []
     for step in reversed(came):
         found.append(labels[int(last) - 1])
         before, last = step[before, last], before
-    return np.array(found[::-1])
+    return np.array(found[::-1]), float(best)
 
 
 def _no_english(key: Any) -> Any:

@@ -1,6 +1,6 @@
 """Tell ink from the ground: uneven light, texture, dark or bright strokes, any color."""
 
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 from jaxtyping import Bool, Float32, Int, UInt8
@@ -26,6 +26,32 @@ _CROP = 0.5  # the most width of a single character cut out at its box, in its h
 _NOISES = 6.0  # the least contrast of ink, in deviations of the ground's noise
 _CLEARLY = 2.5  # the contrast of strokes over the least; noise reaches up to twice
 _BLANK = "there is no writing in it: nothing stands out from the ground"
+
+
+def check_picture(picture: Any) -> Picture:
+    """Return what is a picture, gray ones in three equal channels; raise DataError if it is none.
+
+    Example:
+        >>> check_picture(np.zeros((30, 20), np.uint8)).shape
+        (30, 20, 3)
+        >>> check_picture("photo.jpg")
+        Traceback (most recent call last):
+        jaxdigits.errors.DataError: a picture must be an array of uint8 (pixels 0..255) of shape
+        [height, width, 3] or [height, width], as jaxdigits.handwriting.open_picture reads it from a
+        file; this is str
+    """
+    shape, dtype = np.shape(picture), getattr(picture, "dtype", None)
+    if dtype != np.uint8 or len(shape) not in (2, 3) or shape[2:] not in ((), (3,)):
+        kind = type(picture).__name__ if dtype is None else f"{dtype} of shape {list(shape)}"
+        raise DataError(
+            "a picture must be an array of uint8 (pixels 0..255) of shape [height, width, 3] or "
+            "[height, width], as jaxdigits.handwriting.open_picture reads it from a file; this is "
+            f"{kind}"
+        )
+    if 0 in shape:
+        raise DataError(f"the picture has no pixels: it is of shape {list(shape)}")
+    found = np.asarray(picture)
+    return found if found.ndim == 3 else np.repeat(found[..., None], 3, axis=2)
 
 
 def find_ink(picture: Picture) -> Ink:

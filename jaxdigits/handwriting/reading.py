@@ -11,7 +11,7 @@ from jaxdigits.errors import ConfigError, DataError
 from jaxdigits.files import StrPath
 from jaxdigits.handwriting.context import SPELLINGS, settle
 from jaxdigits.handwriting.finding import find_pieces
-from jaxdigits.handwriting.ink import Picture
+from jaxdigits.handwriting.ink import Gray, Picture, check_picture
 from jaxdigits.handwriting.opening import open_picture
 from jaxdigits.handwriting.parting import Piece
 from jaxdigits.handwriting.segmentation import Character
@@ -114,7 +114,7 @@ class Reading:
 
 
 def read(
-    picture: Picture,
+    picture: Picture | Gray,
     run: Run,
     *,
     threshold: float = 0.0,
@@ -127,7 +127,8 @@ def read(
     Each character is brought to the form of the images that the network was trained on, `run.form`.
 
     Args:
-        picture: pixels 0..255, from `jaxdigits.handwriting.open_picture`.
+        picture: uint8 [height, width, 3] or [height, width], pixels 0..255, such as
+            `jaxdigits.handwriting.open_picture` gives.
         run: the network.
         threshold: the probability, 0..1, from which the network is sure.
         words: in lower case; one of these is read where it may well be one.
@@ -139,7 +140,8 @@ def read(
 
     Raises:
         ConfigError: there is no such way to find them, or no such spelling.
-        DataError: there is no writing in the picture, or none that the network can read.
+        DataError: it is no picture, or there is no writing in it, or none that the network can
+            read.
 
     Example:
         >>> import jaxdigits as jd
@@ -150,7 +152,7 @@ def read(
     """
     if spelling not in SPELLINGS:
         raise ConfigError(f"spelling must be {' or '.join(SPELLINGS)}, not {spelling!r}")
-    pieces, degrees, by_strokes = find_pieces(picture, run, find)
+    pieces, degrees, by_strokes = find_pieces(check_picture(picture), run, find)
     _check_known(pieces, run, *(_FEW_STROKES if by_strokes else _FEW_FOUND))
     characters = [piece.character for piece in pieces]
     probabilities = np.stack([piece.probabilities for piece in pieces])

@@ -64,6 +64,7 @@ class RunDocument(TypedDict):
     data: DataDocument
     class_names: Annotated[list[Text], Meta(min_length=1, max_length=100_000)]
     scaling: ScalingDocument
+    params_sha256: NotRequired[Text | None]
     results: dict[Text, ResultsDocument]
     versions: dict[Text, Text]
     device: Text

@@ -35,6 +35,7 @@ from jaxdigits.files import (
     StrPath,
     absolute,
     atomic_write,
+    file_sum,
     staged_directory,
     unfinished,
     write_json,
@@ -78,7 +79,7 @@ WEIGHTS = Path(__file__).parent.parent / "weights"
 """The folder of what comes with the package."""
 
 SHIPPED: Mapping[str, Path] = MappingProxyType(
-    {name: WEIGHTS / name for name in ("digits", "letters")}
+    {name: WEIGHTS / name for name in ("digits", "letters", "characters")}
 )
 """The networks that come with the package; a card in each folder tells how it was made."""
 
@@ -109,6 +110,7 @@ def save(run: Run, folder: Path, dtype: type[np.floating] = np.float32) -> dict[
         "extent": run.extent,
         "light_files": run.light_files,
         "scaling": {"mean": float(run.scaling.mean), "std": float(run.scaling.std)},
+        "params_sha256": file_sum(folder / PARAMS_FILE),
         "results": dict(run.results),
         "seconds": dict(run.seconds or {}),
         "devices": run.devices,
@@ -201,6 +203,12 @@ def read_run(folder: Path, model: Model | None = None, loss: Loss | None = None)
             f"the network in {folder} is your own: give it to jaxdigits.load(folder, model=...)"
         )
     params = load_params(folder / PARAMS_FILE, run.model.init)
+    known = document.get("params_sha256")  # older runs have none
+    if known is not None and file_sum(folder / PARAMS_FILE) != known:
+        raise RunError(
+            f"{folder / PARAMS_FILE} is damaged, or of another run: its SHA-256 is not the one in "
+            f"{RUN_FILE}; copy the run again, or train it again"
+        )
     return replace(run, params=params, history=_load_history(folder), folder=absolute(folder))
 
 

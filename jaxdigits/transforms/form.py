@@ -23,6 +23,7 @@ when EMNIST was made.
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
@@ -189,11 +190,30 @@ def to_form(
     return np.repeat(made[..., None], channels[0], axis=2) if channels else made
 
 
+def check_gray(image: Any) -> UInt8[np.ndarray, "height width"]:
+    """Return what is a gray image; raise DataError if it is none.
+
+    Example:
+        >>> check_gray(np.zeros((28, 28)))
+        Traceback (most recent call last):
+        jaxdigits.errors.DataError: a character must be an array of uint8 (pixels 0..255) of shape
+        [height, width]; this is float64 of shape [28, 28]
+    """
+    shape, dtype = np.shape(image), getattr(image, "dtype", None)
+    if dtype != np.uint8 or len(shape) != 2:
+        kind = type(image).__name__ if dtype is None else f"{dtype} of shape {list(shape)}"
+        raise DataError(
+            "a character must be an array of uint8 (pixels 0..255) of shape [height, width]; this "
+            f"is {kind}"
+        )
+    return np.asarray(image)
+
+
 def _cut(
     image: UInt8[np.ndarray, "height width"], share: float
 ) -> UInt8[np.ndarray, "rows columns"]:
     """Cut to the box around what is brighter than this share of the largest value, made 255."""
-    largest = int(image.max(initial=0))
+    largest = int(check_gray(image).max(initial=0))
     if not largest:
         raise DataError("there is no ink: the image has no pixel above 0")
     return np.round(image[_box(image, share)] * np.float32(255 / largest)).astype(np.uint8)

@@ -102,6 +102,39 @@ def test_letters_follow_one_another_as_in_english() -> None:
         assert tuple(names[label] for label in settle(probabilities, list(names))) == best
 
 
+def test_a_word_or_something_with_a_digit_in_it() -> None:
+    """It is what trying every text gives; both are chosen somewhere."""
+    rng, names, costs = np.random.default_rng(2), "015aiscb", english()
+    chosen = []
+    for _ in range(100):
+        probabilities = rng.dirichlet(np.full(len(names), 0.1), 3)
+
+        def score(text: tuple[str, ...], table: np.ndarray = probabilities) -> float:
+            looks = sum(
+                np.log(max(row[names.index(name)], 1e-6))
+                for row, name in zip(table, text, strict=True)
+            )
+            kinds = [name.isdigit() for name in text]
+            if any(kinds):
+                alike = sum(np.log(10 if kind else 26) for kind in kinds)
+                switches = sum(first != second for first, second in itertools.pairwise(kinds))
+                return looks - _SPELLING * alike + _SWITCH * switches
+            ends = [0, 0, *map(LETTERS.index, text), 0]
+            return looks - _SPELLING * sum(costs[t] for t in zip(ends, ends[1:], ends[2:]))  # noqa: B905
+
+        best = max(itertools.product(names, repeat=3), key=score)
+        assert tuple(names[label] for label in settle(probabilities, list(names))) == best
+        chosen.append(sum(name.isdigit() for name in best))
+    assert set(chosen) >= {0, 1, 3}
+
+
+def test_classes_that_are_neither_stay_as_they_look() -> None:
+    """Spelling says nothing of them."""
+    names = ["a", "é", "1"]
+    unsure = np.array([[0.5, 0.1, 0.4], [0.3, 0.6, 0.1]])
+    assert [names[label] for label in settle(unsure, names)] == ["a", "é"]
+
+
 def test_spelling_settles_what_is_unsure_and_nothing_else() -> None:
     """`l` after `qu` is rather an i; a network that is sure is believed; so is a lone letter."""
     names = list("cikluq")

@@ -119,6 +119,16 @@ def test_a_photo_of_letters(letters_run):
     assert found.text.upper() == "HELLO\nJIJ"
 
 
+def test_digits_and_letters_on_one_page():
+    """Neighbors settle what looks alike; what it might be alone is kept."""
+    run = jd.load("characters")
+    found = read(photo(["ROOM 12"], 3), run)
+    assert found.text == "room 12"
+    both = [(one["character"], one["second"]) for one in found.as_dict()["characters"]]
+    assert both[1:3] == [("o", "0")] * 2
+    assert read_text(photo(["FUNK 97"], 3), run) == "funk 97"
+
+
 def test_words_are_parted():
     found = find_characters(photo(["12 34", "5 67"], 0, turned=0))
     assert [character.line for character in found] == [0, 0, 0, 0, 1, 1, 1]

@@ -16,6 +16,7 @@ from PIL import Image
 import jaxdigits as jd
 from jaxdigits.errors import ConfigError
 from jaxdigits.runs.export.page import describe, make_page
+from jaxdigits.runs.folder import SHIPPED
 from jaxdigits.transforms import to_form
 from jaxdigits.transforms.scaling import scale_inputs
 from jaxdigits.web.server import saliency_of
@@ -49,6 +50,7 @@ def runs() -> dict[str, jd.Run]:
     return {
         "digits": jd.load("digits"),
         "letters": jd.load("letters"),
+        "characters": jd.load("characters"),
         "linear": jd.fit(quick.replace(model="linear", scale="image")),
         "mlp": jd.fit(mlp),
         "convnet": jd.fit(convnet),
@@ -91,7 +93,9 @@ def drawings(shape: tuple[int, ...], count: int) -> list[np.ndarray]:
     return [*found, np.full(shape[:2], 200, np.uint8), np.eye(30, dtype=np.uint8) * 255]
 
 
-@pytest.mark.parametrize("name", ["digits", "letters", "linear", "mlp", "convnet", "colors"])
+@pytest.mark.parametrize(
+    "name", ["digits", "letters", "characters", "linear", "mlp", "convnet", "colors"]
+)
 def test_the_browser_computes_what_the_library_does(node, runs, name):
     run = runs[name]
     rng = np.random.default_rng(1)
@@ -146,7 +150,7 @@ def test_real_digits_in_the_browser(node, mnist_dir):
 def test_a_page_is_one_file_and_small(runs):
     for name, run in runs.items():
         page = make_page(run)
-        assert len(page.encode()) < (400_000 if name in ("digits", "letters") else 800_000)
+        assert len(page.encode()) < (410_000 if name in SHIPPED else 800_000)
         addresses = re.findall(r"(?:src|href)=\"?([^\s\">]+)|url\(|@import|https?:", page)
         assert set(addresses) <= {"data:,"}, name
         assert page.count("</script>") == 2
