@@ -1,7 +1,5 @@
 """`python -m jaxdigits` is the command `jaxdigits`."""
 
-import sys
+from jaxdigits.cli import program
 
-from jaxdigits.cli import main
-
-sys.exit(main())
+program()

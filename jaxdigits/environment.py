@@ -4,6 +4,7 @@ import contextlib
 import importlib.metadata
 import os
 import platform
+import sys
 from collections.abc import Iterator
 from contextvars import ContextVar
 from pathlib import Path
@@ -104,6 +105,26 @@ def environment() -> dict[str, Any]:
         "versions": {**own, **versions},
         "device": jax.devices()[0].device_kind,
     }
+
+
+def missing_platform() -> str | None:
+    """Say that jax has none of the platforms in `$JAX_PLATFORMS`; None where that is not so.
+
+    Only where jax has been imported: else nothing has asked for a device.
+    """
+    wanted = os.environ.get("JAX_PLATFORMS")
+    if not wanted or "jax" not in sys.modules:
+        return None
+    import jax
+
+    try:
+        jax.devices()
+    except (RuntimeError, AssertionError):  # jax's, for a platform that is not installed
+        return (
+            f"jax finds no device for JAX_PLATFORMS={wanted}: install jax for it, such as "
+            "pip install 'jax[cuda12]', or unset that variable"
+        )
+    return None
 
 
 def target_platform() -> str:

@@ -1,5 +1,6 @@
 """The command line: one file per command, imported when the command runs."""
 
+import atexit
 import difflib
 import importlib
 import io
@@ -8,7 +9,7 @@ import os
 import signal
 import sys
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from jaxdigits import __version__
 from jaxdigits.errors import ConfigError, JaxdigitsError, ProcessLostError, StoppedError
@@ -56,6 +57,13 @@ options:
 """
 
 
+def program() -> NoReturn:
+    """What `jaxdigits` runs: `main`, and the end of the process, which Ctrl-C leaves in order."""
+    signal.signal(signal.SIGINT, _interrupt)
+    atexit.register(signal.signal, signal.SIGINT, signal.SIG_IGN)  # the last of all that end
+    sys.exit(main())
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; the exit code is 2 for an error that better input would avoid."""
     words = sys.argv[1:] if arguments is None else list(arguments)
@@ -68,7 +76,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         try:
             return _run(words)
         finally:
-            sys.stdout.flush()
+            if sys.stdout is not None:  # closed by `>&-`
+                sys.stdout.flush()
     except StoppedError as stop:
         print(f"jaxdigits: {stop}", file=sys.stderr)
         return stop.exit_code
@@ -80,9 +89,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     except BrokenPipeError:
         # The reader, such as `head`, has seen enough. Python would complain once more at the end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     except OSError as error:
         print(f"jaxdigits: {error.filename or 'input/output'}: {error.strerror}", file=sys.stderr)
+        return 2
+    except (RuntimeError, AssertionError):
+        from jaxdigits.environment import missing_platform
+
+        reason = missing_platform()
+        if reason is None:
+            raise
+        print(f"jaxdigits: {reason}", file=sys.stderr)
         return 2
     finally:
         signal.signal(signal.SIGINT, before)

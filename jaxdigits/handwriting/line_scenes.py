@@ -109,8 +109,8 @@ def line(key: Key[Array, ""], characters: Characters, labels: Int[Array, " n"]) 
         )  # fmt: skip
         columns = start - _PATCH + grid - places[number]
         found = draw(characters, glyph, (rows - across[number])[:, None], columns[None], TALL)
-        old = lax.dynamic_slice(canvas, (0, start), (HEIGHT, _PATCH))
-        return lax.dynamic_update_slice(canvas, jnp.maximum(old, found), (0, start))
+        old = lax.dynamic_slice_in_dim(canvas, start, _PATCH, axis=1)
+        return lax.dynamic_update_slice_in_dim(canvas, jnp.maximum(old, found), start, axis=1)
 
     canvas = jnp.zeros((HEIGHT, WIDTH + 2 * _PATCH))
     ink = lax.fori_loop(0, used.sum(), put, canvas)[:, _PATCH:-_PATCH]

@@ -59,9 +59,9 @@ class Seen(NamedTuple):
 
     @property
     def clarity(self) -> float:
-        """The mean probability of what may be ink."""
+        """The mean probability of what may be ink, where there is some."""
         ink = self.ink
-        return float(ink[ink > _FAINT].mean()) if (ink > _FAINT).any() else 0.0
+        return float(ink[ink > _FAINT].mean())
 
 
 class Mark(NamedTuple):
@@ -210,7 +210,7 @@ def _peaks(values: Float32[np.ndarray, "rows columns"], apart: float) -> Float[n
     highest = ndimage.maximum_filter(values, max(2 * round(apart) + 1, 3))
     labels = connected((values == highest) & (values > _LIKELY))
     middles = ndimage.center_of_mass(labels > 0, labels, np.arange(1, labels.max() + 1))
-    return np.array(middles, np.float64).reshape(-1, 2)
+    return np.array(middles, np.float64).reshape(len(middles), 2)
 
 
 def slope(found: Sequence[Mark], otherwise: float) -> float:

@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import subprocess
 import sys
 
 import jax
@@ -149,6 +150,54 @@ def test_a_diverged_network_goes_anywhere(cli, diverged, tmp_path):
         if command[0] == "predict":
             (found,) = document["pictures"][0]["characters"]
             assert (found["confidence"], found["sure"]) == (None, False)
+
+
+def test_a_platform_that_there_is_not(python):
+    picture = "experiments/samples/note.jpg"
+    done = python(
+        *("-m", "jaxdigits", "predict", picture), env={**os.environ, "JAX_PLATFORMS": "abacus"}
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("jaxdigits: jax finds no device for JAX_PLATFORMS=abacus: ")
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.skipif(os.name == "nt", reason="the shell of Unix closes streams")
+def test_a_closed_stream():
+    for closed in ("1", "2"):
+        command = f"{sys.executable} -m jaxdigits data list {closed}>&-"
+        done = subprocess.run(command, shell=True, capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert ("mnist" in done.stdout) == (closed == "2")
+
+
+@pytest.mark.parametrize(("registered", "code"), [("before", 0), ("after", 130)])
+def test_interrupted_while_the_process_ends(python, registered, code):
+    """By what runs at its end: in one line while Python still works, and then not at all."""
+    kill = "atexit.register(os.kill, os.getpid(), signal.SIGINT)"
+    program = f"""
+import atexit, os, signal, sys
+from jaxdigits import cli
+sys.argv = ["jaxdigits", "--version"]
+if {registered == "before"}:
+    {kill}
+else:
+    cli.main = lambda: {kill} and 0
+cli.program()
+"""
+    done = python("-c", program)
+    assert done.returncode == code
+    assert done.stderr == ("" if code == 0 else "\njaxdigits: interrupted\n")
+
+
+def test_other_errors_are_not_taken_for_a_missing_platform(monkeypatch):
+    def fail(_: object) -> int:
+        raise RuntimeError("a fault of ours")
+
+    monkeypatch.setenv("JAX_PLATFORMS", "cpu")
+    monkeypatch.setattr("jaxdigits.cli._run", fail)
+    with pytest.raises(RuntimeError, match="a fault of ours"):
+        main(["train"])
 
 
 X64 = """

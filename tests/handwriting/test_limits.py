@@ -185,6 +185,25 @@ def test_two_groups_of_gray_are_far_apart(bright, apart):
         np.testing.assert_array_equal(found, gray == bright)
 
 
+def test_groups_of_gray_are_those_that_differ_most():
+    """Otsu's threshold: of all between bins, the one with the largest variance between the two."""
+    rng = np.random.default_rng(0)
+    for _ in range(5):
+        share = rng.uniform(0.1, 0.9)
+        gray = np.where(rng.random((40, 40)) < share, rng.normal(60, 25, (40, 40)), 180.0)
+        counts, edges = np.histogram(gray, 64)
+        values = np.repeat((edges[1:] + edges[:-1]) / 2, counts)
+
+        def spread(edge: float, values: np.ndarray = values) -> float:
+            low, high = values[values < edge], values[values > edge]
+            return len(low) * len(high) * (low.mean() - high.mean()) ** 2
+
+        best = max(edges[1:-1], key=spread)
+        found = bright_part(gray)
+        assert found is not None
+        np.testing.assert_array_equal(found, gray > best)
+
+
 def test_what_is_clearly_ink():
     """Above a half, or above a quarter beside it."""
     ink = np.array([[0.5, 0.0, 0.26, 0.51, 0.25, 0.0, 0.3]], np.float32)

@@ -1,0 +1,342 @@
+"""What do commands do where the machine is not as usual? One sentence at most, and nothing lost.
+
+    python experiments/circumstances.py                       # about 8 minutes
+    python experiments/circumstances.py --only disk interrupted
+
+Commands run as a user runs them, each in a folder of its own: with a full disk, few open files, no
+home, odd locales, two at once, interrupted at any moment. A command has done well if it ends with
+the exit code that it should, prints no traceback, and leaves a run folder that is complete, or
+can be resumed, or none.
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import random
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import safetensors.numpy
+from tabulate import tabulate
+
+from jaxdigits.environment import environment
+from jaxdigits.files import write_json
+
+RESULTS = Path(__file__).parent / "results"
+TRAIN = ("train", "--dataset", "digits", "--model", "linear", "--epochs", "3", "--out", "run")
+LONG = ("train", "--dataset", "digits", "--model", "mlp", "--epochs", "100000", "--out", "run")
+_PATIENCE = 120.0
+
+
+class Ended(NamedTuple):
+    """How a command ended."""
+
+    code: int
+    err: str
+
+    def told(self, *codes: int) -> str:
+        """What is wrong with that, if anything: another exit code, a traceback, no sentence."""
+        lines = [line for line in self.err.splitlines() if line.startswith("jaxdigits: ")]
+        if self.code not in codes:
+            return f"exit code {self.code}: {self.err[-300:]}"
+        if "Traceback" in self.err or (self.code == 2 and not lines):
+            return self.err[-300:]
+        return ""
+
+
+Limits = Callable[[], None]
+
+
+def start(
+    words: Sequence[str],
+    folder: Path,
+    env: Mapping[str, str] | None = None,
+    limits: Limits | None = None,
+    **options: Any,
+) -> subprocess.Popen[str]:
+    """Start a command in a folder."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "jaxdigits", *words],
+        cwd=folder,
+        env={**os.environ, **(env or {})},
+        preexec_fn=limits,
+        text=True,
+        errors="replace",
+        **{"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, **options},
+    )
+
+
+def end(process: subprocess.Popen[str]) -> Ended:
+    """Wait for a command."""
+    try:
+        _, err = process.communicate(timeout=_PATIENCE)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        return Ended(-1, f"it did not end in {_PATIENCE:.0f} s")
+    return Ended(process.returncode, err or "")
+
+
+def run(words: Sequence[str], folder: Path, **options: Any) -> Ended:
+    """Run a command to its end."""
+    return end(start(words, folder, **options))
+
+
+def kept(folder: Path) -> str:
+    """What is wrong with the run folder, if anything: it must be complete, resumable, or absent."""
+    if (folder / "run" / "run.json").exists():
+        return run(("evaluate", "run"), folder).told(0)
+    if (folder / "run.unfinished").exists():
+        return run(("train", "--resume", "run"), folder).told(0, 2)
+    return "an incomplete run folder is left" if (folder / "run").exists() else ""
+
+
+def disk(folder: Path) -> Iterator[str]:
+    """No file may grow beyond some bytes, as on a full disk."""
+    for most in (0, 500, 3_000, 20_000, 100_000, 1_000_000):
+        place = folder / str(most)
+        place.mkdir()
+
+        def limits(most: int = most) -> None:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
+
+        cache = {"JAX_COMPILATION_CACHE_DIR": str(place / "cache")}
+        yield run(TRAIN, place, limits=limits, env=cache).told(0, 2) or kept(place)
+
+
+def open_files(folder: Path) -> Iterator[str]:
+    """Only a few files may be open at once."""
+    for most in (16, 32, 64, 128):
+        place = folder / str(most)
+        place.mkdir()
+
+        def limits(most: int = most) -> None:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+        found = run(TRAIN, place, limits=limits)
+        # With fewer Python and XLA cannot start, in words of their own.
+        yield kept(place) if most < 64 else found.told(0, 2) or kept(place)
+
+
+def homes(folder: Path) -> Iterator[str]:
+    """Without a home, a cache, or a folder for temporary files."""
+    none = {"JAX_COMPILATION_CACHE_DIR": ""}
+    for env in (
+        {"HOME": "/dev/null/nobody", "XDG_CACHE_HOME": "/dev/null/cache"},
+        {"HOME": "", "XDG_CACHE_HOME": ""},
+        {"HOME": "/", "TMPDIR": "/no/such/folder"},
+        {"MPLCONFIGDIR": "/dev/null/x"},
+    ):
+        place = folder / str(len(list(folder.iterdir())))
+        place.mkdir()
+        yield run(TRAIN, place, env=none | env).told(0) or kept(place)
+
+
+def locales(folder: Path) -> Iterator[str]:
+    """Encodings and locales."""
+    for number, env in enumerate(
+        (
+            {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+            {"LC_ALL": "tr_TR.UTF-8"},
+            {"PYTHONIOENCODING": "ascii"},
+            {"PYTHONUTF8": "1", "LC_ALL": "POSIX"},
+        )
+    ):
+        place = folder / f"{number} é"
+        place.mkdir()
+        yield run(TRAIN, place, env=env).told(0) or kept(place)
+
+
+def flags(folder: Path) -> Iterator[str]:
+    """Switches of JAX and of Python; what is trained is the same, where it should be."""
+    expected = None
+    for number, env in enumerate(
+        (
+            {"PYTHONHASHSEED": "1"},
+            {"PYTHONHASHSEED": "2"},
+            {"JAX_DEBUG_NANS": "1"},
+            {"JAX_ENABLE_X64": "1"},
+            {"PYTHONOPTIMIZE": "2"},
+            {"PYTHONWARNINGS": "error"},
+            {"PYTHONDEVMODE": "1"},
+        )
+    ):
+        place = folder / str(number)
+        place.mkdir()
+        found = run(TRAIN, place, env=env).told(0) or kept(place)
+        if not found:
+            params = safetensors.numpy.load_file(place / "run" / "params.safetensors")
+            expected = expected or params
+            if not all(np.allclose(params[name], expected[name], atol=1e-5) for name in params):
+                found = f"{env}: other parameters"
+        yield found
+    yield run(TRAIN, folder, env={"JAX_PLATFORMS": "cuda"}).told(2)
+
+
+def streams(folder: Path) -> Iterator[str]:
+    """Standard output is closed, full, or no longer read."""
+    with Path("/dev/full").open("w") as full:
+        yield run(TRAIN, folder, stdout=full).told(1, 2) or kept(folder)
+    for closed in ("1", "2"):
+        shutil.rmtree(folder / "run", ignore_errors=True)
+        command = f"exec {sys.executable} -m jaxdigits {' '.join(TRAIN)} {closed}>&-"
+        done = subprocess.run(
+            command, shell=True, cwd=folder, capture_output=True, text=True, check=False
+        )
+        yield Ended(done.returncode, done.stderr).told(0, 1, 2) or kept(folder)
+    command = f"{sys.executable} -m jaxdigits evaluate run --json | head -c 10"
+    done = subprocess.run(
+        command, shell=True, cwd=folder, capture_output=True, text=True, check=False
+    )
+    yield Ended(done.returncode, done.stderr).told(0)
+
+
+def two(folder: Path) -> Iterator[str]:
+    """Two at once in one folder; one is resumed while it trains; it is deleted meanwhile."""
+    both = [start(TRAIN, folder) for _ in range(2)]
+    ended = [end(process) for process in both]
+    yield ended[0].told(0, 2) or ended[1].told(0, 2) or kept(folder)
+    yield "" if min(one.code for one in ended) == 0 else "neither trained"
+    shutil.rmtree(folder / "run")
+    first = start(LONG, folder)
+    _wait_for(folder / "run.unfinished" / "metrics.jsonl")
+    yield run(("train", "--resume", "run"), folder).told(2)
+    shutil.rmtree(folder / "run.unfinished")
+    time.sleep(1)
+    first.send_signal(signal.SIGTERM)
+    yield end(first).told(2, 143)
+    shutil.rmtree(folder / "run.unfinished", ignore_errors=True)
+    gone = folder / "gone"
+    gone.mkdir()
+    first = start(LONG, gone)
+    _wait_for(gone / "run.unfinished" / "metrics.jsonl")
+    shutil.rmtree(gone)
+    first.send_signal(signal.SIGINT)
+    yield end(first).told(2, 130)
+
+
+def _wait_for(path: Path) -> None:
+    deadline = time.monotonic() + _PATIENCE
+    while not path.exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+
+
+def interrupted(folder: Path) -> Iterator[str]:
+    """Ctrl-C at any moment: while Python starts, JAX compiles, and pictures are drawn."""
+    began = time.monotonic()
+    run(TRAIN, folder)
+    life = time.monotonic() - began
+    rng = random.Random(0)
+    for number in range(30):
+        place = folder / str(number)
+        place.mkdir()
+        process = start(TRAIN, place)
+        # Before its own first line runs, a program of Python's ends with Python's words.
+        time.sleep(0.15 * life + rng.random() * life)
+        process.send_signal(signal.SIGINT)
+        yield end(process).told(0, 130) or kept(place)
+
+
+THREADS = """
+import concurrent.futures, sys
+import numpy as np
+import jaxdigits as jd
+run, rng = jd.load("digits"), np.random.default_rng(0)
+images = [rng.integers(0, 256, (n, 28, 28), np.uint8) for n in rng.integers(1, 300, 40)]
+expected = [run.predict(batch) for batch in images]
+with concurrent.futures.ThreadPoolExecutor(8) as pool:
+    for _ in range(5):
+        for first, second in zip(pool.map(run.predict, images), expected):
+            assert np.array_equal(first, second)
+page = np.full((100, 60, 3), 250, np.uint8)
+page[20:80, 28:34] = 30
+with concurrent.futures.ThreadPoolExecutor(8) as pool:
+    texts = list(pool.map(lambda _: jd.handwriting.read(page, run).text, range(24)))
+assert texts == ["1"] * 24, texts
+"""
+
+FORK = """
+import os, sys
+import numpy as np
+import jaxdigits as jd
+child = os.fork()
+if child == 0:
+    run = jd.load("digits")
+    os._exit(int(run.predict(np.zeros((3, 28, 28), np.uint8)).shape != (3,)))
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+SPAWN = """
+import concurrent.futures, multiprocessing
+import numpy as np
+import jaxdigits as jd
+
+def labels(number):
+    return jd.load("digits").predict(np.full((2, 28, 28), number, np.uint8)).tolist()
+
+if __name__ == "__main__":
+    context = multiprocessing.get_context("spawn")
+    with concurrent.futures.ProcessPoolExecutor(2, context) as pool:
+        assert list(pool.map(labels, range(4))) == [labels(number) for number in range(4)]
+"""
+
+
+def processes(folder: Path) -> Iterator[str]:
+    """Threads that predict at once, a fork after the import, a pool of processes."""
+    for name, program in {"threads": THREADS, "fork": FORK, "spawn": SPAWN}.items():
+        path = folder / f"{name}.py"
+        path.write_text(program)
+        done = subprocess.run(
+            [sys.executable, str(path)], capture_output=True, text=True, check=False, timeout=300
+        )
+        yield Ended(done.returncode, done.stderr).told(0)
+
+
+CIRCUMSTANCES: dict[str, Callable[[Path], Iterator[str]]] = {
+    "disk": disk,
+    "open files": open_files,
+    "homes": homes,
+    "locales": locales,
+    "flags": flags,
+    "streams": streams,
+    "two at once": two,
+    "interrupted": interrupted,
+    "processes": processes,
+}
+
+
+def main() -> None:
+    """Try everything, and count."""
+    parser = argparse.ArgumentParser(description="Unusual circumstances.")
+    parser.add_argument("--only", nargs="+", default=list(CIRCUMSTANCES), choices=CIRCUMSTANCES)
+    parser.add_argument("--json", type=Path, default=RESULTS / "circumstances.json")
+    options = parser.parse_args()
+    rows = []
+    for name in options.only:
+        tried = bad = 0
+        with tempfile.TemporaryDirectory() as folder, contextlib.suppress(KeyboardInterrupt):
+            for wrong in CIRCUMSTANCES[name](Path(folder)):
+                tried += 1
+                bad += bool(wrong)
+                if wrong:
+                    print(f"{name} {tried}: {wrong}", file=sys.stderr, flush=True)
+        what = (CIRCUMSTANCES[name].__doc__ or "").rstrip(".")
+        rows.append({"circumstance": what, "tried": tried, "did badly": bad})
+        print(json.dumps(rows[-1]), flush=True)
+    print(f"\n{tabulate(rows, 'keys', 'github')}")
+    document = {"command": "python experiments/circumstances.py", "rows": rows, **environment()}
+    write_json(options.json, document)
+    sys.exit(any(row["did badly"] for row in rows))
+
+
+if __name__ == "__main__":
+    main()
