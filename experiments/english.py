@@ -1,22 +1,22 @@
-"""Which letters follow one another in English words: counted in the docstrings of Python's library.
+"""Which words are frequent in English, and which letters follow one another in them.
 
+    pip install pyspellchecker
     python experiments/english.py                                        # 10 seconds
     python experiments/english.py --measure --data-dir FOLDER            # what it is worth
 
-Each word counts once, however often it is used, so that the words of programs count little. What
+The words of pyspellchecker (MIT license) come with counts of how often they are used. The most
+frequent ones are kept, in that order. Letters are counted in more of them, each word once: what
 follows two letters is smoothed by what follows one, and that by how frequent letters are (Witten
-and Bell, 1991). Python's documentation is under the licence of the Python Software Foundation; only
-counts of letters are taken from it.
+and Bell, 1991).
 """
 
 import argparse
-import inspect
-import pkgutil
+import gzip
+import importlib.metadata
+import importlib.resources
+import json
 import re
-import sys
-import warnings
-from collections.abc import Iterator
-from importlib import import_module
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -25,45 +25,22 @@ from shipping import write_card
 import jaxdigits as jd
 from jaxdigits.environment import environment
 from jaxdigits.evaluation.metrics import wilson_interval
-from jaxdigits.files import write_json
-from jaxdigits.handwriting.context import ENGLISH, LETTERS, NATS, SPELLINGS, settle
+from jaxdigits.files import atomic_write, write_json
+from jaxdigits.handwriting.context import ENGLISH, LETTERS, NATS, SPELLINGS, WORDS_FILE, settle
 from jaxdigits.runs.folder import PARAMS_FILE, WEIGHTS, save_params
 
 RESULTS = Path(__file__).parent / "results"
 
-FREQUENT = re.findall(
-    r"\w+",
-    """
-    the and you that was for are with his they this have from one had word but not what all
-    were when your can said there use each which she how their will other about out many then
-    them these some her would make like him into time has look two more write see number way
-    could people than first water been call who oil its now find long down day did get come
-    made may part
-    """,
-)
-"""Frequent words of English, of two letters and more."""
-
-WITHOUT = {"antigravity", "idlelib", "this", "test", "turtledemo", "__main__", "lib2to3", "tkinter"}
-"""Modules that do something when they are imported, or are not everywhere."""
+KEPT, COUNTED = 8_000, 20_000
+"""How many of the most frequent words are kept, and in how many letters are counted."""
 
 
-def docstrings() -> Iterator[str]:
-    """Those of the modules of the standard library, and of their classes and functions."""
-    warnings.simplefilter("ignore")
-    for module in pkgutil.iter_modules():
-        if module.name not in sys.stdlib_module_names or module.name in WITHOUT:
-            continue
-        try:
-            loaded = import_module(module.name)
-        except ImportError:
-            continue  # not on this system
-        yield str(loaded.__doc__)
-        for _, value in inspect.getmembers(loaded):
-            if inspect.isclass(value) or inspect.isroutine(value):
-                yield str(value.__doc__)
-                if inspect.isclass(value):
-                    yield from (str(of.__doc__) for _, of in inspect.getmembers(value))
-    yield from import_module("pydoc_data.topics").topics.values()
+def frequent_words() -> list[str]:
+    """Words of two letters and more, the most frequent one first."""
+    path = importlib.resources.files("spellchecker") / "resources" / "en.json.gz"
+    counts = json.loads(gzip.decompress(path.read_bytes()))
+    plain = [word for word in counts if re.fullmatch("[a-z]{2,20}", word)]
+    return sorted(plain, key=lambda word: (-counts[word], word))
 
 
 def trigrams(words: set[str]) -> np.ndarray:
@@ -83,16 +60,23 @@ def trigrams(words: set[str]) -> np.ndarray:
     return lower
 
 
+def _some(words: Sequence[str], count: int, rng: np.random.Generator) -> list[str]:
+    return [str(word) for word in rng.choice(words, count)]
+
+
 def measure(data_dir: Path | None, count: int = 1_000, seed: int = 1) -> dict:
     """How often words, and random strings of five letters, of test images are read exactly."""
+    words = frequent_words()
     test, run = jd.data.load("emnist/letters", "test", data_dir=data_dir), jd.load("letters")
     rng = np.random.default_rng(seed)
     by_letter = {
         name: np.flatnonzero(test.labels == label) for label, name in enumerate(run.class_names)
     }
     texts = {
-        "words": [str(word) for word in rng.choice(FREQUENT, count)],
-        "strings": ["".join(rng.choice(run.class_names, 5)) for _ in range(count)],
+        "the 1,000 most frequent words": _some(words[:1_000], count, rng),
+        f"others of the {KEPT:,} that are kept": _some(words[1_000:KEPT], count, rng),
+        "words that are not kept": _some(words[20_000:50_000], count, rng),
+        "strings of five letters": ["".join(rng.choice(run.class_names, 5)) for _ in range(count)],
     }
     results = {}
     for kind, chosen in texts.items():
@@ -132,19 +116,22 @@ def main() -> None:
             print(f"{what:26} {found['exact']:.1%} (95% interval {low:.1%} to {high:.1%})")
         write_json(arguments.json, document)
         return
-    found = (re.findall(r"\b[A-Z]?[a-z]{1,19}\b", text) for text in docstrings())
-    words = {word.lower() for some in found for word in some}
-    table = np.round(-np.log(trigrams(words)) / NATS).clip(max=255).astype(np.uint8)
+    words = frequent_words()
+    table = np.round(-np.log(trigrams(set(words[:COUNTED]))) / NATS).clip(max=255).astype(np.uint8)
     arguments.weights.mkdir(parents=True, exist_ok=True)
+    with atomic_write(arguments.weights / WORDS_FILE) as path:
+        path.write_text("\n".join(words[:KEPT]) + "\n", encoding="ascii")
     save_params({"trigrams": table}, arguments.weights / PARAMS_FILE)
+    version = importlib.metadata.version("pyspellchecker")
     rows = {
-        "tells": "how probable a letter of an English word is after two others",
-        "form": f"27 x 27 x 27 negative logarithms in steps of {NATS}; the first is no letter",
-        "data": f"{len(words):,} different words in the docstrings of Python's standard library",
-        "recipe": f"`python experiments/english.py`, by Python {sys.version.split()[0]}",
+        "tells": "how probable a letter of an English word is after two others: 27 x 27 x 27 "
+        f"negative logarithms in steps of {NATS}; the first is no letter",
+        f"`{WORDS_FILE}`": f"the {KEPT:,} most frequent words, in that order",
+        "data": f"the {COUNTED:,} most frequent words of pyspellchecker {version} (MIT license)",
+        "recipe": "`python experiments/english.py`",
     }
-    write_card(arguments.weights, "Letters of English words", rows)
-    print(f"written to {arguments.weights}: {len(words):,} words")
+    write_card(arguments.weights, "English words", rows)
+    print(f"written to {arguments.weights}: {KEPT:,} words")
 
 
 if __name__ == "__main__":

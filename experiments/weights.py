@@ -15,6 +15,11 @@ stronger and 15 epochs (thickness 0.8, blur 0.8, contrast 0.5, noise 0.1, rectan
 99.28%. The label smoothing is what `recipes.py` has found best. Letters, with changes as strong as
 the digits': 94.34% and 94.63%, where `recipes.py` has 95.01% without most of them; so theirs are
 weaker.
+
+Some letters are six times as frequent in EMNIST as others, and networks learn it. What comes before
+and after a letter says more of how frequent it is there, so that much is taken from the last biases
+(Menon et al., "Long-tail learning via logit adjustment", 2021). On validation images the mean of
+the classes' accuracies rises with it from 94.5% to 94.7%.
 """
 
 import argparse
@@ -105,10 +110,14 @@ def load(name: str, folders: Mapping[str, Path | None]) -> dict[Any, jd.Dataset]
 
 
 def train(config: jd.TrainConfig, splits: Mapping[str, jd.Dataset], test: jd.Dataset) -> Candidate:
-    """Train, round the parameters to float16, and measure the network."""
+    """Train, take all classes for equally frequent, round to float16, and measure the network."""
     run = jd.fit(config, splits)
+    *hidden, last = run.params["dense"]
+    frequency = np.bincount(splits["train"].labels, minlength=len(run.class_names))
+    bias = last["bias"] - np.log(frequency / frequency.mean())
+    params = {**run.params, "dense": [*hidden, {**last, "bias": bias}]}
     params = jax.tree.map(
-        lambda leaf: np.asarray(leaf).astype(np.float16).astype(np.float32), run.params
+        lambda leaf: np.asarray(leaf).astype(np.float16).astype(np.float32), params
     )
     run = measure(replace(run, params=params), splits["validation"], test).run
     return Candidate(run, fmean(run.accuracies_jittered(test)))

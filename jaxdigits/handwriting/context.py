@@ -7,6 +7,7 @@ English words do. What a network is sure of stays as it is.
 import math
 import string
 from collections.abc import Collection, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,13 @@ from jaxtyping import Float, Int
 
 from jaxdigits.errors import DataError
 from jaxdigits.files import StrPath
-from jaxdigits.runs.folder import shipped_params
+from jaxdigits.runs.folder import WEIGHTS, shipped_params
 
 ENGLISH = "english"
-"""The folder of the letters of English words, among those of networks."""
+"""The folder of what is known of English words, among those of networks."""
+
+WORDS_FILE = "words.txt"
+"""Frequent words, in the order of their frequency."""
 
 LETTERS = " " + string.ascii_lowercase
 """What follows what: no letter, or one."""
@@ -32,7 +36,12 @@ NATS = 0.05
 
 _SWITCH = math.log(0.03)  # of going from digits to letters, or back, within a word
 _LISTED = 0.9  # how probable it is that a word is one of the list
-_SPELLING = 0.3  # what the letters of English words count, beside what the characters look like
+# Chosen on validation images of letters: words in the list, others, and strings of five letters.
+_SPELLING = 0.25  # what the letters of English words count, beside what the characters look like
+_FREQUENCY = 0.3  # what the frequency of words counts, likewise
+_FREQUENT = 4.0  # and that a word is among the frequent ones
+_NUMBER = 2.0  # that a digit is in it
+_RANK = 30  # the word of rank n is as frequent as 1 / (n + this)
 
 
 def read_words(path: StrPath) -> frozenset[str]:
@@ -68,8 +77,9 @@ def settle(
     """Choose the labels of one word's characters together.
 
     Digits stand with digits, letters with letters, unless a network is sure; and if there is a
-    list of words, the word is more probably one of them than any other letters. Letters follow one
-    another as in words of the language: "ui" is more probable than "ul" after "q".
+    list of words, the word is more probably one of them than any other letters. In a language,
+    frequent words are more probable than others, and letters follow one another as in its words:
+    "ui" is more probable than "ul" after "q".
 
     Args:
         probabilities: of each class for each character of a word.
@@ -112,7 +122,7 @@ def settle(
 def _spelled_or_with_digits(
     logs: Float[np.ndarray, "n classes"], class_names: Sequence[str], labels: Int[np.ndarray, " n"]
 ) -> Int[np.ndarray, " n"]:
-    """Choose between a word, as English spells them, and something with a digit in it.
+    """Choose between a frequent word, another as English spells them, and one with a digit in it.
 
     What has a digit in it is spelled in no way: each digit is as frequent as any other, and so is
     each letter.
@@ -127,11 +137,16 @@ def _spelled_or_with_digits(
         return labels
     digits = np.array([name.isdigit() for name in class_names])
     options = [_spelled(logs, class_names)]
+    frequent = _frequent_words(tuple(class_names)).get(len(logs))
+    if frequent:
+        scores = logs[np.arange(len(logs)), frequent[0]].sum(axis=1) + frequent[1]
+        options.append((frequent[0][scores.argmax()], float(scores.max())))
     alike = logs - _SPELLING * np.log(np.where(digits, 10, len(LETTERS) - 1))
     for place in range(len(logs)) if digits.any() else ():
         one = alike.copy()
         one[place, ~digits] = -np.inf
-        options.append(_of_one_kind(one, digits))
+        labels, score = _of_one_kind(one, digits)
+        options.append((labels, score + _NUMBER))
     return max(options, key=lambda option: option[1])[0]
 
 
@@ -184,6 +199,26 @@ def _spelled(
         found.append(labels[int(last) - 1])
         before, last = step[before, last], before
     return np.array(found[::-1]), float(best)
+
+
+@lru_cache
+def _frequent_words(
+    class_names: tuple[str, ...],
+) -> dict[int, tuple[Int[np.ndarray, "words letters"], Float[np.ndarray, " words"]]]:
+    """By length: the labels of frequent words, and what it counts how frequent they are."""
+    text = (WEIGHTS / ENGLISH / WORDS_FILE).read_text(encoding="ascii").split()
+    shares = 1 / (np.arange(len(text)) + _RANK)
+    counts = _FREQUENCY * np.log(shares / shares.sum()) + _FREQUENT
+    by_name = {name: label for label, name in enumerate(class_names)}
+    found: dict[int, tuple[list[list[int]], list[float]]] = {}
+    for word, count in zip(text, counts, strict=True):
+        if set(word) <= set(by_name):
+            labels, worth = found.setdefault(len(word), ([], []))
+            labels.append([by_name[letter] for letter in word])
+            worth.append(float(count))
+    return {
+        length: (np.array(labels), np.array(worth)) for length, (labels, worth) in found.items()
+    }
 
 
 def _no_english(key: Any) -> Any:

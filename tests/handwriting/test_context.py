@@ -1,12 +1,17 @@
 """What neighbors settle."""
 
 import itertools
+from functools import cache
 
 import numpy as np
 import pytest
 
 from jaxdigits.handwriting.context import (
+    _FREQUENCY,
+    _FREQUENT,
     _LISTED,
+    _NUMBER,
+    _RANK,
     _SPELLING,
     _SWITCH,
     ENGLISH,
@@ -15,7 +20,7 @@ from jaxdigits.handwriting.context import (
     _no_english,
     settle,
 )
-from jaxdigits.runs.folder import shipped_params
+from jaxdigits.runs.folder import WEIGHTS, shipped_params
 
 NAMES = ["0", "1", "b", "l", "o"]
 
@@ -30,9 +35,9 @@ def of(*rows: dict[str, float]) -> np.ndarray:
     return table
 
 
-def read(probabilities: np.ndarray, words: tuple[str, ...] = ()) -> str:
+def read(probabilities: np.ndarray, words: tuple[str, ...] = (), spelling: str = "english") -> str:
     """The text that is chosen."""
-    return "".join(NAMES[label] for label in settle(probabilities, NAMES, words))
+    return "".join(NAMES[label] for label in settle(probabilities, NAMES, words, spelling))
 
 
 @pytest.mark.parametrize(
@@ -47,7 +52,7 @@ def read(probabilities: np.ndarray, words: tuple[str, ...] = ()) -> str:
 )
 def test_digits_stand_with_digits(rows: list[dict[str, float]], text: str) -> None:
     """Digits stand with digits, letters with letters."""
-    assert read(of(*rows)) == text
+    assert read(of(*rows), spelling="none") == text
 
 
 def test_the_best_of_all_texts() -> None:
@@ -68,9 +73,32 @@ def test_the_best_of_all_texts() -> None:
         assert tuple(settle(probabilities, NAMES, spelling="none")) == best
 
 
+@cache
 def english() -> np.ndarray:
     """Negative logarithms of what follows two letters."""
     return NATS * np.asarray(shipped_params(ENGLISH, _no_english)["trigrams"], np.float64)
+
+
+WORDS = (WEIGHTS / ENGLISH / "words.txt").read_text().split()
+
+
+def worth(text: tuple[str, ...]) -> float:
+    """What the language counts for a text without digits, the longer of two ways."""
+    ends = [0, 0, *map(LETTERS.index, text), 0]
+    threes = zip(ends, ends[1:], ends[2:], strict=False)
+    spelled = -_SPELLING * sum(english()[three] for three in threes)
+    if "".join(text) not in WORDS:
+        return spelled
+    shares = [1 / (rank + _RANK) for rank in range(len(WORDS))]
+    share = shares[WORDS.index("".join(text))] / sum(shares)
+    return max(spelled, _FREQUENT + _FREQUENCY * np.log(share))
+
+
+def test_frequent_words() -> None:
+    """Words of two letters and more, each once, the most frequent one first."""
+    assert len(WORDS) == len(set(WORDS)) == 8_000
+    assert all(len(word) > 1 and set(word) <= set(LETTERS[1:]) for word in WORDS)
+    assert max(map(WORDS.index, ("the", "and", "you"))) < 10 < WORDS.index("paper") < 2_000
 
 
 def test_what_follows_two_letters_is_a_distribution() -> None:
@@ -85,8 +113,8 @@ def test_what_follows_two_letters_is_a_distribution() -> None:
 
 def test_letters_follow_one_another_as_in_english() -> None:
     """It is what trying every text gives, where none is a digit."""
-    rng, names, costs = np.random.default_rng(1), "quilnogt", english()
-    for length in (2, 3, 4):
+    rng, names, listed = np.random.default_rng(1), "quilnogt", 0
+    for length in 4 * (2, 3, 4):
         probabilities = rng.dirichlet(np.full(len(names), 0.3), length)
 
         def score(text: tuple[str, ...], table: np.ndarray = probabilities) -> float:
@@ -94,17 +122,17 @@ def test_letters_follow_one_another_as_in_english() -> None:
                 np.log(max(row[names.index(letter)], 1e-6))
                 for row, letter in zip(table, text, strict=True)
             )
-            ends = [0, 0, *map(LETTERS.index, text), 0]
-            threes = zip(ends, ends[1:], ends[2:], strict=False)
-            return looks - _SPELLING * sum(costs[three] for three in threes)
+            return looks + worth(text)
 
         best = max(itertools.product(names, repeat=length), key=score)
         assert tuple(names[label] for label in settle(probabilities, list(names))) == best
+        listed += "".join(best) in WORDS
+    assert 0 < listed < 12
 
 
 def test_a_word_or_something_with_a_digit_in_it() -> None:
     """It is what trying every text gives; both are chosen somewhere."""
-    rng, names, costs = np.random.default_rng(2), "015aiscb", english()
+    rng, names = np.random.default_rng(2), "015aiscb"
     chosen = []
     for _ in range(100):
         probabilities = rng.dirichlet(np.full(len(names), 0.1), 3)
@@ -118,9 +146,8 @@ def test_a_word_or_something_with_a_digit_in_it() -> None:
             if any(kinds):
                 alike = sum(np.log(10 if kind else 26) for kind in kinds)
                 switches = sum(first != second for first, second in itertools.pairwise(kinds))
-                return looks - _SPELLING * alike + _SWITCH * switches
-            ends = [0, 0, *map(LETTERS.index, text), 0]
-            return looks - _SPELLING * sum(costs[t] for t in zip(ends, ends[1:], ends[2:]))  # noqa: B905
+                return looks - _SPELLING * alike + _SWITCH * switches + _NUMBER
+            return looks + worth(text)
 
         best = max(itertools.product(names, repeat=3), key=score)
         assert tuple(names[label] for label in settle(probabilities, list(names))) == best
