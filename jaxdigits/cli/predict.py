@@ -32,7 +32,7 @@ def predict(
             folder.
         error_rate: share of wrong answers to accept; what is less sure is shown as ?.
         words: a text file of words, one a line; where one may well be written, it is read.
-        spelling: letters are read as they follow one another in words, or by looks alone.
+        spelling: letters are read as English words have them, or by looks alone.
         find: characters by their strokes, by a network that knows turned pages, forms, and signs,
             or by whichever reads more clearly.
         show: a PNG to draw what was read into; with several pictures its name is numbered.

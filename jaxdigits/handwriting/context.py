@@ -6,7 +6,7 @@ English words do. What a network is sure of stays as it is.
 
 import math
 import string
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from jaxtyping import Float, Int
 
 from jaxdigits.errors import DataError
 from jaxdigits.files import StrPath
+from jaxdigits.handwriting.segmentation import Character
 from jaxdigits.runs.folder import WEIGHTS, shipped_params
 
 ENGLISH = "english"
@@ -41,6 +42,7 @@ _SPELLING = 0.25  # what the letters of English words count, beside what the cha
 _FREQUENCY = 0.3  # what the frequency of words counts, likewise
 _FREQUENT = 4.0  # and that a word is among the frequent ones
 _NUMBER = 2.0  # that a digit is in it
+_LONG, _LOOKS = 4, 0.4  # letters, and their mean probability, of what is a word by itself
 _RANK = 30  # the word of rank n is as frequent as 1 / (n + this)
 
 
@@ -66,6 +68,42 @@ def read_words(path: StrPath) -> frozenset[str]:
     if not words:
         raise DataError(f"there is no word in {path}: write one a line")
     return words
+
+
+def words_of(characters: Sequence[Character]) -> Iterator[list[int]]:
+    """Which characters stand together, without a space or a sign between them."""
+    word: list[int] = []
+    for number, character in enumerate(characters):
+        apart = character.after_space or character.line != characters[number - 1].line
+        if word and (apart or character.sign):
+            yield word
+            word = []
+        if not character.sign:
+            word.append(number)
+    if word:
+        yield word
+
+
+def spells(probabilities: Float[np.ndarray, "n classes"], class_names: Sequence[str]) -> bool:
+    """Tell whether characters look like a frequent word of several letters.
+
+    Args:
+        probabilities: of each class for each character of a word.
+        class_names: by label.
+
+    Example:
+        >>> names = "abcdefghijklmnopqrstuvwxyz"
+        >>> word = np.full((5, 26), 0.01)
+        >>> word[range(5), [names.index(name) for name in "house"]] = 0.75
+        >>> spells(word, names), spells(word[:3], names)
+        (True, False)
+    """
+    frequent = _frequent_words(tuple(class_names)).get(len(probabilities))
+    if frequent is None or len(probabilities) < _LONG:
+        return False
+    labels = settle(probabilities, class_names)
+    looks = np.log(np.maximum(probabilities[np.arange(len(labels)), labels], 1e-6)).mean()
+    return bool((frequent[0] == labels).all(axis=1).any() and looks > math.log(_LOOKS))
 
 
 def settle(

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Float, Float32, UInt8
 
 from jaxdigits.errors import ConfigError, DataError
+from jaxdigits.handwriting.context import spells, words_of
 from jaxdigits.handwriting.ink import Gray, Picture
 from jaxdigits.handwriting.page import Page, find_at, look, scales
 from jaxdigits.handwriting.parting import Piece, Read, is_alone, part, pieces
@@ -197,14 +198,23 @@ def _upright(picture: Picture, found: _Found, run: Run) -> _Found:
 
 
 def _settled(found: _Found, run: Run) -> list[Piece]:
-    """What the page says, lines considered, and stray marks left out."""
+    """What the page says, lines considered, and stray marks left out, but those of a word."""
     if found.by_strokes:
         each = found.read.probabilities.max(axis=1)
         return pieces(found.page.characters, found.read._replace(each=each))
     settled = part(found.page, run.class_names, found.read, lambda others: _ask(others, run)[0])
     strays = {_box(character) for character in found.strays}
+    words = words_of([piece.character for piece in settled])
+    spelled = {
+        row
+        for rows in words
+        if spells(np.stack([settled[row].probabilities for row in rows]), run.class_names)
+        for row in rows
+    }
     kept = [
-        piece for piece in settled if _box(piece.character) not in strays or piece.agreed > _AGREED
+        piece
+        for row, piece in enumerate(settled)
+        if _box(piece.character) not in strays or piece.agreed > _AGREED or row in spelled
     ]
     lines = sorted({piece.character.line for piece in kept})
     return [

@@ -9,7 +9,7 @@ from jaxtyping import Float32, Int, UInt8
 
 from jaxdigits.errors import ConfigError, DataError
 from jaxdigits.files import StrPath
-from jaxdigits.handwriting.context import SPELLINGS, settle
+from jaxdigits.handwriting.context import SPELLINGS, settle, spells, words_of
 from jaxdigits.handwriting.finding import find_pieces
 from jaxdigits.handwriting.ink import Gray, Picture, check_picture
 from jaxdigits.handwriting.opening import open_picture
@@ -132,8 +132,8 @@ def read(
         run: the network.
         threshold: the probability, 0..1, from which the network is sure.
         words: in lower case; one of these is read where it may well be one.
-        spelling: `english`, where letters that follow one another in English words are more
-            probable, or `none`.
+        spelling: `english`, where frequent words, and letters that follow one another in English
+            words, are more probable; or `none`.
         find: how to find them: `strokes`, by what is connected, which suits drawings of single
             characters; `network`, by the page network, which also takes pages that are turned, and
             tells signs from characters; or `auto`, whichever reads more clearly.
@@ -153,11 +153,12 @@ def read(
     if spelling not in SPELLINGS:
         raise ConfigError(f"spelling must be {' or '.join(SPELLINGS)}, not {spelling!r}")
     pieces, degrees, by_strokes = find_pieces(check_picture(picture), run, find)
-    _check_known(pieces, run, *(_FEW_STROKES if by_strokes else _FEW_FOUND))
     characters = [piece.character for piece in pieces]
     probabilities = np.stack([piece.probabilities for piece in pieces])
+    if not any(spells(probabilities[rows], run.class_names) for rows in words_of(characters)):
+        _check_known(pieces, run, *(_FEW_STROKES if by_strokes else _FEW_FOUND))
     labels = probabilities.argmax(axis=1)
-    for rows in _words(characters):
+    for rows in words_of(characters):
         labels[rows] = settle(probabilities[rows], run.class_names, words, spelling)
     images = np.stack([piece.image for piece in pieces])
     return Reading(characters, images, probabilities, run.class_names, threshold, labels, degrees)
@@ -198,20 +199,6 @@ def _check_known(pieces: Sequence[Piece], run: Run, fewest: int, least: float) -
             f"what it shows is not like {', '.join(run.class_names[:3])} and so on: of "
             f"{len(pieces)} pieces the network's median confidence is {typical:.0%}"
         )
-
-
-def _words(characters: Sequence[Character]) -> Iterator[list[int]]:
-    """Which characters stand together, without a space or a sign between them."""
-    word: list[int] = []
-    for number, character in enumerate(characters):
-        apart = character.after_space or character.line != characters[number - 1].line
-        if word and (apart or character.sign):
-            yield word
-            word = []
-        if not character.sign:
-            word.append(number)
-    if word:
-        yield word
 
 
 def read_files(

@@ -107,6 +107,28 @@ def test_strays_are_left_out_unless_the_line_says_what_they_are(monkeypatch) -> 
     assert settled(0.0, 0.89, 0.89) == [(0, 0)]
 
 
+def test_strays_that_make_a_word_are_none(monkeypatch) -> None:
+    """An i without its dot looks like nothing; with it, the rest is a word."""
+    names = jd.load("letters").class_names
+    characters = [character(40 * number) for number in range(5)]
+    one = found(characters, [0.94, 0.5, 0.94, 0.94, 0.94], none(0.0, 0.95, 0.0, 0.0, 0.0))
+
+    def settled(text: str, looks: float) -> int:
+        shares = np.full((5, 26), (1 - looks) / 25, np.float32)
+        shares[range(5), [names.index(letter) for letter in text]] = looks
+        parted = [
+            piece._replace(probabilities=row)
+            for piece, row in zip(pieces(characters, one.read), shares, strict=True)
+        ]
+        monkeypatch.setattr(finding, "part", lambda *_: parted)
+        return len(finding._settled(one, jd.load("letters")))
+
+    assert settled("night", 0.9) == 5
+    assert settled("night", 0.41) == 5
+    assert settled("night", 0.39) == 4  # it does not look like it
+    assert settled("xqzjk", 0.9) == 4
+
+
 def test_how_clear_characters_are() -> None:
     """Signs are as certain as the page network is; a very wide one is no character."""
     characters = [

@@ -504,6 +504,16 @@ def test_which_devices_share_a_batch():
             default_mesh(sharded, 64, devices)
 
 
+def test_several_processes_share_a_batch_among_all_of_their_devices(monkeypatch):
+    monkeypatch.setattr(jax, "process_count", lambda: 2)
+    for devices in (None, 2):
+        mesh = default_mesh(jd.Hints(), 64, devices)
+        assert mesh is not None
+        assert mesh.size == 2
+    with pytest.raises(jd.errors.ConfigError, match="all of their 2 devices; omit --devices 1 and"):
+        default_mesh(jd.Hints(), 64, 1)
+
+
 def test_which_networks_are_sharded_and_augmented():
     """The hints belong to the network: only the third post's has any of these."""
     for name in ("resnet18", "mlp", "linear", "pixel"):

@@ -72,3 +72,12 @@ def test_a_gray_image_is_blank():
     """Of any of the 256 levels."""
     pixels = jnp.broadcast_to(jnp.arange(256, dtype=jnp.uint8)[:, None, None], (256, 28, 28))
     np.testing.assert_allclose(rescale_each(unit_pixels(pixels)), IMAGE_MEAN, atol=1e-6)
+
+
+@pytest.mark.parametrize("sides", [(181, 182), (182, 183), (200, 300), (500, 600)])
+def test_statistics_of_large_bright_images(sides):
+    """Their sums of squares leave 32 bits, from 33,026 pixels an image on."""
+    images = np.full((2, *sides), 255, np.uint8)
+    images[:, ::2] = 200
+    found = pixel_statistics(jnp.asarray(images))
+    np.testing.assert_allclose(found, (images.mean() / 255, images.std() / 255), rtol=1e-4)
