@@ -11,6 +11,7 @@ from jaxdigits.handwriting.segmentation import (
     _is_stroke,
     _lines,
     _merge_characters,
+    _merge_stacked,
     _Piece,
     _pieces,
     _stem_of,
@@ -173,6 +174,18 @@ def test_a_stroke_is_no_filled_shape(height, width, stroke):
     labels = connected(marks((160, 160), (20, 20 + height, 20, 20 + width)))
     (piece,) = _pieces(labels)
     assert _is_stroke(piece, labels) == stroke
+
+
+def test_pieces_one_above_the_other_are_merged_in_every_place():
+    """The first, the last, and three of which one fits only when two have grown together."""
+    two = [box(0, 5, 0, 20), box(8, 30, 0, 20)]
+    more = [box(0, 5, 60, 80), box(8, 30, 60, 80)]
+    three = [box(0, 30, 100, 104), box(8, 14, 102, 122), box(16, 30, 103, 123)]
+    merged = _merge_stacked([*more, *two, *three], 30.0)
+    boxes = [(one.left, one.right) for one in merged]
+    assert boxes == [(0, 20), (60, 80), (100, 123)]
+    alone = [box(0, 30, 0, 20), box(0, 30, 30, 50)]
+    assert _merge_stacked(alone, 30.0) == alone
 
 
 @pytest.mark.parametrize(("bright", "apart"), [(160, True), (159, False)])
