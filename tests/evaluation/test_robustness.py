@@ -53,6 +53,17 @@ def test_a_shift_is_by_so_much():
     assert len(found) > 4
 
 
+@pytest.mark.parametrize("factor", [0.7, 1.2])
+def test_a_scale_is_scipys(factor):
+    """Larger where the factor is above 1, around the center."""
+    middle = 13.5 - 13.5 / factor
+    for before, after in zip(DIGITS.images[:10], images_under("scale", f"{factor}x"), strict=False):
+        expected = scipy.ndimage.affine_transform(
+            before.astype(float), np.eye(2) / factor, middle, order=1
+        )
+        np.testing.assert_allclose(after, expected, atol=2)
+
+
 def test_a_rotation_is_scipys_to_one_side_or_the_other():
     for before, after in zip(
         DIGITS.images[:10], images_under("rotation", "20 degrees"), strict=False
