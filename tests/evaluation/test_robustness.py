@@ -77,6 +77,20 @@ def test_a_rotation_is_scipys_to_one_side_or_the_other():
         assert min(d.max() for d in differences) < 1
 
 
+def test_what_is_inverted_blurred_and_noisy():
+    """So many pixels at most, drawn with replacement; scipy's blur; noise of that deviation."""
+    before = DIGITS.images[:40].astype(int)
+    after = images_under("inverted", "20 pixels").astype(int)
+    changed_pixels = (after != before).sum(axis=(1, 2))
+    assert 15 < changed_pixels.mean() <= changed_pixels.max() <= 20
+    np.testing.assert_array_equal(after[after != before], 255 - before[after != before])
+    blurred = images_under("blur", "deviation 1 pixels")
+    expected = scipy.ndimage.gaussian_filter(before.astype(float), (0, 1, 1), mode="constant")
+    np.testing.assert_allclose(blurred, expected, atol=2)
+    noisy, middle = images_under("noise", "deviation 0.1"), (before > 80) & (before < 175)
+    assert np.std((noisy - before)[middle] / 255) == pytest.approx(0.1, abs=0.01)
+
+
 def test_the_mean_leaves_the_clean_images_out():
     found = [
         ConditionAccuracy("clean", "", 1.0),
