@@ -11,6 +11,8 @@ import sys
 from pathlib import Path
 from statistics import fmean, median
 
+import mutation
+
 from jaxdigits.data import Fingerprint
 from jaxdigits.posts import report
 
@@ -207,7 +209,16 @@ def compiled() -> str:
     return "\n".join([*lines, "", measured])
 
 
+def faults() -> str:
+    """Make the table of the faults that the tests noticed."""
+    document = read("mutation.json")
+    command = f"python experiments/mutation.py --seed {document['seed']}"
+    table = re.sub("  +", " ", mutation.table(document["faults"]))
+    return f"{re.sub('---+:?', '---', table)}\n\nMeasured by `{command}`."
+
+
 TABLES = {
+    "CONTRIBUTING.md": {"mutation": faults},
     "README.md": {"figures": figures},
     "docs/guides/accelerators.md": {"compiled": compiled},
     "docs/guides/handwriting.md": {"pages": pages},

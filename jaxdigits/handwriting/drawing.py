@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from jaxdigits.files import atomic_write
-from jaxdigits.handwriting.ink import Picture
+from jaxdigits.handwriting.ink import Gray, Picture, check_picture
 from jaxdigits.handwriting.page import turned
 from jaxdigits.handwriting.reading import UNSURE, Reading
 
@@ -16,11 +16,11 @@ _SEEN, _MARGIN, _LABEL = 84, 10, 18
 """Pixels of an image that the network saw (enlarged 3x), around it, and of its label."""
 
 
-def draw_reading(picture: Picture, reading: Reading) -> Image.Image:
+def draw_reading(picture: Picture | Gray, reading: Reading) -> Image.Image:
     """Draw the upright page, a box and the reading of each character, and what the network saw.
 
     Args:
-        picture: pixels 0..255.
+        picture: uint8 [height, width, 3] or [height, width], pixels 0..255.
         reading: of this picture.
 
     Example:
@@ -30,7 +30,7 @@ def draw_reading(picture: Picture, reading: Reading) -> Image.Image:
         >>> draw_reading(page, jd.handwriting.read(page, jd.load("digits"))).size
         (386, 722)
     """
-    picture = turned(picture, -reading.degrees)
+    picture = turned(check_picture(picture), -reading.degrees)
     factor = max(round(_SMALLEST / max(picture.shape)), 1)
     height, width = (factor * side for side in picture.shape[:2])
     width = max(width, 4 * (_SEEN + _MARGIN) + _MARGIN)

@@ -131,6 +131,17 @@ def test_digits_and_letters_on_one_page():
     assert read_text(photo(["FUNK 97"], 3), run) == "funk 97"
 
 
+def test_what_is_drawn_says_what_is_sure(digits_run):
+    """In green, or in orange: the box, and the label below; of gray pictures too."""
+    page = 255 - canvas("7", 1)
+    found = read(page, digits_run)
+    for threshold, color in ((0.0, (10, 125, 50)), (1.0, (194, 80, 10))):
+        drawn = np.asarray(draw_reading(page, dataclasses.replace(found, threshold=threshold)))
+        rows = np.flatnonzero((drawn == color).all(axis=2).any(axis=1))
+        below = len(drawn) - 28  # a label, and a margin below it
+        assert rows[0] < below <= rows[-1]
+
+
 def test_words_are_parted():
     found = find_characters(photo(["12 34", "5 67"], 0, turned=0))
     assert [character.line for character in found] == [0, 0, 0, 0, 1, 1, 1]
