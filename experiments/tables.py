@@ -8,6 +8,7 @@ import argparse
 import json
 import re
 import sys
+from functools import partial
 from pathlib import Path
 from statistics import fmean, median
 
@@ -183,6 +184,19 @@ def pages() -> str:
     return "\n".join([*head, *rows, total, "", measured])
 
 
+def tried(name: str) -> str:
+    """Make the table of what was tried, and how it ended."""
+    document = read(name)
+    columns = list(document["rows"][0])
+    rows = [list(row.values()) for row in document["rows"]]
+    rows.append(["all", *(sum(row[at] for row in rows) for at in range(1, len(columns)))])
+    lines = [columns, ["---"] * len(columns), *rows]
+    table = "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)
+    return (
+        f"{table}\n\nMeasured by `{document['command']}`, Python {document['versions']['python']}."
+    )
+
+
 def compiled() -> str:
     """Make the table of programs compiled for devices that are not here."""
     document = read("compiled.json")
@@ -220,6 +234,10 @@ def faults() -> str:
 TABLES = {
     "CONTRIBUTING.md": {"mutation": faults},
     "README.md": {"figures": figures},
+    "docs/explanations/tried.md": {
+        "hostile": partial(tried, "hostile.json"),
+        "circumstances": partial(tried, "circumstances.json"),
+    },
     "docs/guides/accelerators.md": {"compiled": compiled},
     "docs/guides/handwriting.md": {"pages": pages},
     "docs/results.md": {"results": results, "posts": posts},
