@@ -45,6 +45,9 @@ def prepare_jax(dump_hlo: Path | None = None) -> None:
         os.environ["JAX_ENABLE_COMPILATION_CACHE"] = "false"
     if "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
         defaults["JAX_NUM_CPU_DEVICES"] = str(usable_cores())
+    if own := os.environ.get("JAX_COMPILATION_CACHE_DIR"):
+        with contextlib.suppress(OSError):
+            _drop_unfinished(Path(own))
     # Without a folder to write to, or a home, all is compiled each time.
     with contextlib.suppress(OSError, RuntimeError):
         cache = user_cache_path("jaxdigits") / "compiled"

@@ -31,6 +31,15 @@ def test_the_users_own_devices_win(monkeypatch):
     assert os.environ["JAX_NUM_CPU_DEVICES"] == str(environment.usable_cores())
 
 
+def test_halves_of_programs_are_dropped_from_a_named_cache(monkeypatch, tmp_path):
+    """What a killed command left, of which jax would warn whenever it writes another."""
+    for name in ("whole-cache", "whole-atime", "half-cache"):
+        (tmp_path / name).write_bytes(b"")
+    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(tmp_path))
+    environment.prepare_jax()
+    assert {path.name for path in tmp_path.iterdir()} == {"whole-cache", "whole-atime"}
+
+
 def test_without_a_home_nothing_is_cached(monkeypatch):
     def no_home(_: str):
         raise RuntimeError("could not determine the home directory")
