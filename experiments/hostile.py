@@ -1,6 +1,6 @@
 """What becomes of bad input? Each gets one sentence, or is read all the same: never a traceback.
 
-    python experiments/hostile.py                             # 5,000 inputs, about 5 minutes on two quiet cores
+    python experiments/hostile.py                             # 5,000 inputs, about 5 minutes
     python experiments/hostile.py --kinds pictures --count 100 --seed 3
 
 Files are damaged, folders hold what nobody expects, options and arrays have values that no person
