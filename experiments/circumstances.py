@@ -3,14 +3,13 @@
     python experiments/circumstances.py                       # about 8 minutes
     python experiments/circumstances.py --only disk interrupted
 
-Commands run as a user runs them, each in a folder of its own: with a full disk, few open files, no
+Commands run as a user runs them, each in its own folder: with a full disk, few open files, no
 home, odd locales, two at once, interrupted at any moment. A command has done well if it ends with
 the exit code that it should, prints no traceback, and leaves a run folder that is complete, or
 can be resumed, or none.
 """
 
 import argparse
-import contextlib
 import json
 import os
 import random
@@ -22,6 +21,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -91,6 +91,21 @@ def run(words: Sequence[str], folder: Path, **options: Any) -> Ended:
     return end(start(words, folder, **options))
 
 
+def shell(command: str, folder: Path) -> Ended:
+    """Run a line of a shell."""
+    done = subprocess.run(
+        command, shell=True, cwd=folder, capture_output=True, text=True, check=False
+    )
+    return Ended(done.returncode, done.stderr)
+
+
+def new(folder: Path, name: object) -> Path:
+    """A new folder in another one."""
+    place = folder / str(name)
+    place.mkdir()
+    return place
+
+
 def kept(folder: Path) -> str:
     """What is wrong with the run folder, if anything: it must be complete, resumable, or absent."""
     if (folder / "run" / "run.json").exists():
@@ -103,12 +118,8 @@ def kept(folder: Path) -> str:
 def disk(folder: Path) -> Iterator[str]:
     """No file may grow beyond some bytes, as on a full disk."""
     for most in (0, 500, 3_000, 20_000, 100_000, 1_000_000):
-        place = folder / str(most)
-        place.mkdir()
-
-        def limits(most: int = most) -> None:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
-
+        place = new(folder, most)
+        limits = partial(resource.setrlimit, resource.RLIMIT_FSIZE, (most, most))
         cache = {"JAX_COMPILATION_CACHE_DIR": str(place / "cache")}
         yield run(TRAIN, place, limits=limits, env=cache).told(0, 2) or kept(place)
 
@@ -116,12 +127,8 @@ def disk(folder: Path) -> Iterator[str]:
 def open_files(folder: Path) -> Iterator[str]:
     """Only a few files may be open at once."""
     for most in (16, 32, 64, 128):
-        place = folder / str(most)
-        place.mkdir()
-
-        def limits(most: int = most) -> None:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-
+        place = new(folder, most)
+        limits = partial(resource.setrlimit, resource.RLIMIT_NOFILE, (most, most))
         found = run(TRAIN, place, limits=limits)
         # With fewer Python and XLA cannot start, in words of their own.
         yield kept(place) if most < 64 else found.told(0, 2) or kept(place)
@@ -136,8 +143,7 @@ def homes(folder: Path) -> Iterator[str]:
         {"HOME": "/", "TMPDIR": "/no/such/folder"},
         {"MPLCONFIGDIR": "/dev/null/x"},
     ):
-        place = folder / str(len(list(folder.iterdir())))
-        place.mkdir()
+        place = new(folder, len(list(folder.iterdir())))
         yield run(TRAIN, place, env=none | env).told(0) or kept(place)
 
 
@@ -151,8 +157,7 @@ def locales(folder: Path) -> Iterator[str]:
             {"PYTHONUTF8": "1", "LC_ALL": "POSIX"},
         )
     ):
-        place = folder / f"{number} é"
-        place.mkdir()
+        place = new(folder, f"{number} é")
         yield run(TRAIN, place, env=env).told(0) or kept(place)
 
 
@@ -170,8 +175,7 @@ def flags(folder: Path) -> Iterator[str]:
             {"PYTHONDEVMODE": "1"},
         )
     ):
-        place = folder / str(number)
-        place.mkdir()
+        place = new(folder, number)
         found = run(TRAIN, place, env=env).told(0) or kept(place)
         if not found:
             params = safetensors.numpy.load_file(place / "run" / "params.safetensors")
@@ -189,15 +193,9 @@ def streams(folder: Path) -> Iterator[str]:
     for closed in ("1", "2"):
         shutil.rmtree(folder / "run", ignore_errors=True)
         command = f"exec {sys.executable} -m jaxdigits {' '.join(TRAIN)} {closed}>&-"
-        done = subprocess.run(
-            command, shell=True, cwd=folder, capture_output=True, text=True, check=False
-        )
-        yield Ended(done.returncode, done.stderr).told(0, 1, 2) or kept(folder)
+        yield shell(command, folder).told(0, 1, 2) or kept(folder)
     command = f"{sys.executable} -m jaxdigits evaluate run --json | head -c 10"
-    done = subprocess.run(
-        command, shell=True, cwd=folder, capture_output=True, text=True, check=False
-    )
-    yield Ended(done.returncode, done.stderr).told(0)
+    yield shell(command, folder).told(0)
 
 
 def two(folder: Path) -> Iterator[str]:
@@ -215,8 +213,7 @@ def two(folder: Path) -> Iterator[str]:
     first.send_signal(signal.SIGTERM)
     yield end(first).told(2, 143)
     shutil.rmtree(folder / "run.unfinished", ignore_errors=True)
-    gone = folder / "gone"
-    gone.mkdir()
+    gone = new(folder, "gone")
     first = start(LONG, gone)
     _wait_for(gone / "run.unfinished" / "metrics.jsonl")
     shutil.rmtree(gone)
@@ -237,8 +234,7 @@ def interrupted(folder: Path) -> Iterator[str]:
     life = time.monotonic() - began
     rng = random.Random(0)
     for number in range(30):
-        place = folder / str(number)
-        place.mkdir()
+        place = new(folder, number)
         process = start(TRAIN, place)
         # Before its own first line runs, a program of Python's ends with Python's words.
         time.sleep(0.15 * life + rng.random() * life)
@@ -323,7 +319,7 @@ def main() -> None:
     rows = []
     for name in options.only:
         tried = bad = 0
-        with tempfile.TemporaryDirectory() as folder, contextlib.suppress(KeyboardInterrupt):
+        with tempfile.TemporaryDirectory() as folder:
             for wrong in CIRCUMSTANCES[name](Path(folder)):
                 tried += 1
                 bad += bool(wrong)

@@ -166,9 +166,11 @@ def figures() -> str:
 def posts() -> str:
     """Make the table of `jaxdigits reproduce --out experiments/results/posts`, without padding."""
     document = read("posts/report.json")
-    table = re.sub("  +", " ", report.brief_table(document))
-    table = re.sub("---+", "---", table)
-    return f"{table}\n\n{report.measured(document)}"
+    return f"{_without_padding(report.brief_table(document))}\n\n{report.measured(document)}"
+
+
+def _without_padding(table: str) -> str:
+    return re.sub("---+:?", "---", re.sub("  +", " ", table))
 
 
 def pages() -> str:
@@ -227,8 +229,7 @@ def faults() -> str:
     """Make the table of the faults that the tests noticed."""
     document = read("mutation.json")
     command = f"python experiments/mutation.py --seed {document['seed']}"
-    table = re.sub("  +", " ", mutation.table(document["faults"]))
-    return f"{re.sub('---+:?', '---', table)}\n\nMeasured by `{command}`."
+    return f"{_without_padding(mutation.table(document['faults']))}\n\nMeasured by `{command}`."
 
 
 TABLES = {

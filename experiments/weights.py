@@ -162,7 +162,7 @@ def main() -> None:
     folder = arguments.weights or WEIGHTS / arguments.name
     save(best.run, folder, dtype=np.float16)
     write_json(arguments.results / f"weights-{arguments.name}.json", document)
-    describe(arguments.name, best.run, best.moved, document, folder)
+    describe(arguments.name, best, document, folder)
     print(f"written to {folder}: seed {best.run.config.seed}")
 
 
@@ -190,8 +190,9 @@ def summarize(name: str, config: jd.TrainConfig, candidates: Sequence[Candidate]
     }
 
 
-def describe(name: str, run: jd.Run, moved: float, document: dict, folder: Path) -> None:
+def describe(name: str, best: Candidate, document: dict, folder: Path) -> None:
     """Write what a user of the weights should know."""
+    run = best.run
     seeds, form = document["seeds"], run.form
 
     def mean(figure: str) -> str:
@@ -208,10 +209,10 @@ def describe(name: str, run: jd.Run, moved: float, document: dict, folder: Path)
         + ", ".join(run.config.augment),
         "seed": f"{run.config.seed}, of {seeds} the best on validation",
         "validation accuracy": f"{validation['accuracy']:.2%}; mean of its classes "
-        f"{fmean(validation['per_class_accuracy'].values()):.2%}",
+        f"{best.macro:.2%}",
         "test accuracy": f"{test['accuracy']:.2%}; the recipe {mean('test')}",
         "test, top-2": f"{test['top_2_accuracy']:.2%}; {mean('test_within_two')}",
-        "test, moved by up to 2 pixels, 5 inverted": f"{moved:.2%}; {mean('test_moved')}",
+        "test, moved by up to 2 pixels, 5 inverted": f"{best.moved:.2%}; {mean('test_moved')}",
     }
     text = f"""\
 It sees one character at a time, in the form of {form.upper()} (`jd.transforms.to_{form}`), and

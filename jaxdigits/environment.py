@@ -45,20 +45,19 @@ def prepare_jax(dump_hlo: Path | None = None) -> None:
         os.environ["JAX_ENABLE_COMPILATION_CACHE"] = "false"
     if "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
         defaults["JAX_NUM_CPU_DEVICES"] = str(usable_cores())
-    if own := os.environ.get("JAX_COMPILATION_CACHE_DIR"):
-        with contextlib.suppress(OSError):
-            _drop_unfinished(Path(own))
     # Without a folder to write to, or a home, all is compiled each time.
     with contextlib.suppress(OSError, RuntimeError):
         cache = user_cache_path("jaxdigits") / "compiled"
         cache.mkdir(parents=True, exist_ok=True)
-        _drop_unfinished(cache)
         if os.access(cache, os.W_OK):
             defaults["JAX_COMPILATION_CACHE_DIR"] = str(cache)
             defaults["JAX_COMPILATION_CACHE_MAX_SIZE"] = str(CACHE_BYTES)
             defaults["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.2"
     for name, value in defaults.items():
         os.environ[name] = os.environ.get(name) or value
+    if cache := os.environ.get("JAX_COMPILATION_CACHE_DIR"):
+        with contextlib.suppress(OSError):
+            _drop_unfinished(Path(cache))
 
 
 @contextlib.contextmanager

@@ -330,6 +330,17 @@ def check_images(images: Any, image_shape: tuple[int, ...] | None = None) -> Non
         raise DataError(f"floats must be 0..1; these are {found}: divide them by their range")
 
 
+def kind_of(found: Any) -> str:
+    """The dtype and shape of an array, or the type of what is given instead of one.
+
+    Example:
+        >>> kind_of(np.zeros((2, 3))), kind_of([0])
+        ('float64 of shape [2, 3]', 'list')
+    """
+    dtype = getattr(found, "dtype", None)
+    return type(found).__name__ if dtype is None else f"{dtype} of shape {list(np.shape(found))}"
+
+
 def _pixels(images: Any) -> np.ndarray:
     """The images as uint8 or float32."""
     array = np.asarray(images)

@@ -98,8 +98,10 @@ def spells(probabilities: Float[np.ndarray, "n classes"], class_names: Sequence[
         >>> spells(word, names), spells(word[:3], names)
         (True, False)
     """
+    if len(probabilities) < _LONG:
+        return False
     frequent = _frequent_words(tuple(class_names)).get(len(probabilities))
-    if frequent is None or len(probabilities) < _LONG:
+    if frequent is None:
         return False
     labels = settle(probabilities, class_names)
     looks = np.log(np.maximum(probabilities[np.arange(len(labels)), labels], 1e-6)).mean()
@@ -142,7 +144,7 @@ def settle(
     digits = np.array([name.isdigit() for name in class_names])
     labels, _ = _of_one_kind(logs, digits)
     if spelling == ENGLISH and len(labels) > 1:
-        labels = _spelled_or_with_digits(logs, class_names, labels)
+        labels = _spelled_or_with_digits(logs, class_names, digits, labels)
     by_name = {name: label for label, name in enumerate(class_names)}
     listed = [word for word in words if len(word) == len(logs) and all(c in by_name for c in word)]
     if not listed:
@@ -158,7 +160,10 @@ def settle(
 
 
 def _spelled_or_with_digits(
-    logs: Float[np.ndarray, "n classes"], class_names: Sequence[str], labels: Int[np.ndarray, " n"]
+    logs: Float[np.ndarray, "n classes"],
+    class_names: Sequence[str],
+    digits: np.ndarray,
+    labels: Int[np.ndarray, " n"],
 ) -> Int[np.ndarray, " n"]:
     """Choose between a frequent word, another as English spells them, and one with a digit in it.
 
@@ -168,12 +173,12 @@ def _spelled_or_with_digits(
     Args:
         logs: of the probabilities.
         class_names: by label.
+        digits: which classes are digits.
         labels: that are best without that.
     """
     known = {class_names[label] for label in labels} <= {*LETTERS, *string.digits}
     if not known or not set(class_names) & set(LETTERS):
         return labels
-    digits = np.array([name.isdigit() for name in class_names])
     options = [_spelled(logs, class_names)]
     frequent = _frequent_words(tuple(class_names)).get(len(logs))
     if frequent:
@@ -183,8 +188,8 @@ def _spelled_or_with_digits(
     for place in range(len(logs)) if digits.any() else ():
         one = alike.copy()
         one[place, ~digits] = -np.inf
-        labels, score = _of_one_kind(one, digits)
-        options.append((labels, score + _NUMBER))
+        with_digit, score = _of_one_kind(one, digits)
+        options.append((with_digit, score + _NUMBER))
     return max(options, key=lambda option: option[1])[0]
 
 
@@ -230,13 +235,12 @@ def _spelled(
         score[:, 1:] += row
         score[:, 0] = -np.inf
     score += follow[:, :, 0]
-    best = score.max()
     before, last = np.unravel_index(int(score.argmax()), score.shape)
     found = []
     for step in reversed(came):
         found.append(labels[int(last) - 1])
         before, last = step[before, last], before
-    return np.array(found[::-1]), float(best)
+    return np.array(found[::-1]), float(score.max())
 
 
 @lru_cache
@@ -250,7 +254,7 @@ def _frequent_words(
     by_name = {name: label for label, name in enumerate(class_names)}
     found: dict[int, tuple[list[list[int]], list[float]]] = {}
     for word, count in zip(text, counts, strict=True):
-        if set(word) <= set(by_name):
+        if by_name.keys() >= set(word):
             labels, worth = found.setdefault(len(word), ([], []))
             labels.append([by_name[letter] for letter in word])
             worth.append(float(count))

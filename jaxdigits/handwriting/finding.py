@@ -204,7 +204,7 @@ def _settled(found: _Found, run: Run) -> list[Piece]:
         return pieces(found.page.characters, found.read._replace(each=each))
     settled = part(found.page, run.class_names, found.read, lambda others: _ask(others, run)[0])
     strays = {_box(character) for character in found.strays}
-    words = words_of([piece.character for piece in settled])
+    words = words_of([piece.character for piece in settled]) if strays else ()
     spelled = {
         row
         for rows in words

@@ -7,6 +7,7 @@ from jaxtyping import Bool, Float32, Int, UInt8
 from PIL import Image
 from scipy import ndimage
 
+from jaxdigits.data.dataset import kind_of
 from jaxdigits.errors import DataError
 from jaxdigits.transforms.skeleton import skeletonize
 
@@ -40,13 +41,12 @@ def check_picture(picture: Any) -> Picture:
         [height, width, 3] or [height, width], as jaxdigits.handwriting.open_picture reads it from a
         file; this is str
     """
-    shape, dtype = np.shape(picture), getattr(picture, "dtype", None)
-    if dtype != np.uint8 or len(shape) not in (2, 3) or shape[2:] not in ((), (3,)):
-        kind = type(picture).__name__ if dtype is None else f"{dtype} of shape {list(shape)}"
+    is_uint8, shape = getattr(picture, "dtype", None) == np.uint8, np.shape(picture)
+    if not is_uint8 or len(shape) not in (2, 3) or shape[2:] not in ((), (3,)):
         raise DataError(
             "a picture must be an array of uint8 (pixels 0..255) of shape [height, width, 3] or "
             "[height, width], as jaxdigits.handwriting.open_picture reads it from a file; this is "
-            f"{kind}"
+            f"{kind_of(picture)}"
         )
     if 0 in shape:
         raise DataError(f"the picture has no pixels: it is of shape {list(shape)}")

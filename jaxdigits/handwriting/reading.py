@@ -155,10 +155,10 @@ def read(
     pieces, degrees, by_strokes = find_pieces(check_picture(picture), run, find)
     characters = [piece.character for piece in pieces]
     probabilities = np.stack([piece.probabilities for piece in pieces])
-    if not any(spells(probabilities[rows], run.class_names) for rows in words_of(characters)):
-        _check_known(pieces, run, *(_FEW_STROKES if by_strokes else _FEW_FOUND))
+    each_word = list(words_of(characters))
+    _check_known(pieces, each_word, run, *(_FEW_STROKES if by_strokes else _FEW_FOUND))
     labels = probabilities.argmax(axis=1)
-    for rows in words_of(characters):
+    for rows in each_word:
         labels[rows] = settle(probabilities[rows], run.class_names, words, spelling)
     images = np.stack([piece.image for piece in pieces])
     return Reading(characters, images, probabilities, run.class_names, threshold, labels, degrees)
@@ -191,10 +191,19 @@ def threshold(run: Run, error_rate: float) -> float:
     return max(least, 1 - error_rate) if error_rate else least
 
 
-def _check_known(pieces: Sequence[Piece], run: Run, fewest: int, least: float) -> None:
-    """Raise DataError if the network can only guess what most of the characters are."""
+def _check_known(
+    pieces: Sequence[Piece], each_word: Sequence[list[int]], run: Run, fewest: int, least: float
+) -> None:
+    """Raise DataError if the network can only guess what most are, and they make no word."""
     typical = float(np.median([piece.each for piece in pieces]))
-    if len(pieces) >= fewest and typical < least:
+    if (
+        len(pieces) >= fewest
+        and typical < least  # of a diverged network it is nan
+        and not any(
+            spells(np.stack([pieces[row].probabilities for row in rows]), run.class_names)
+            for rows in each_word
+        )
+    ):
         raise DataError(
             f"what it shows is not like {', '.join(run.class_names[:3])} and so on: of "
             f"{len(pieces)} pieces the network's median confidence is {typical:.0%}"

@@ -29,6 +29,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
+from jaxdigits.data.dataset import kind_of
 from jaxdigits.data.images import stretch
 from jaxdigits.errors import DataError
 from jaxdigits.transforms.skeleton import skeletonize
@@ -199,12 +200,10 @@ def check_gray(image: Any) -> UInt8[np.ndarray, "height width"]:
         jaxdigits.errors.DataError: a character must be an array of uint8 (pixels 0..255) of shape
         [height, width]; this is float64 of shape [28, 28]
     """
-    shape, dtype = np.shape(image), getattr(image, "dtype", None)
-    if dtype != np.uint8 or len(shape) != 2:
-        kind = type(image).__name__ if dtype is None else f"{dtype} of shape {list(shape)}"
+    if getattr(image, "dtype", None) != np.uint8 or np.ndim(image) != 2:
         raise DataError(
             "a character must be an array of uint8 (pixels 0..255) of shape [height, width]; this "
-            f"is {kind}"
+            f"is {kind_of(image)}"
         )
     return np.asarray(image)
 
