@@ -1,15 +1,16 @@
 """Is what is killed again and again the same in the end?
 
-    python experiments/kills.py                             # 200 kills, 50 of each kind
+    python experiments/kills.py                             # 200 kills, 40 of each kind
     python experiments/kills.py --kinds sweep --kills 20
 
-A training run on the digits inside, a sweep, a run whose images stay on the disk, and a run by two
-processes write a checkpoint after each epoch. Their processes are killed (SIGKILL; of two
-processes one or both) at a random moment of their lives, from the import of Python's modules to the
-drawing of the pictures, and resumed; where nothing had begun, the first command is given again.
-When all is complete, the bytes of the parameters, and all metrics but the times, are compared with
-those of an undisturbed run, and the next one begins, with another seed. A process that is left
-alone by the other is to end by itself within a minute. Expect forty minutes on two CPU cores.
+A training run on the digits inside, a sweep, a run whose images stay on the disk, a run by two
+processes, and a sweep by four write a checkpoint after each epoch. Their processes are killed
+(SIGKILL; of several one or more) at a random moment of their lives, from the import of Python's
+modules to the drawing of the pictures, and resumed; where nothing had begun, the first command is
+given again. When all is complete, the bytes of the parameters, and all metrics but the times, are
+compared with those of an undisturbed run, and the next one begins, with another seed. A process
+that is left alone by the others is to end by itself within a minute. Expect an hour on two CPU
+cores.
 """
 
 import argparse
@@ -26,6 +27,7 @@ from pathlib import Path
 
 from tabulate import tabulate
 
+from jaxdigits.environment import environment
 from jaxdigits.files import unfinished, write_json
 from jaxdigits.runs.checkpoints import MANIFEST_FILE, saved_chunks
 
@@ -34,13 +36,15 @@ _PATIENCE = 60.0  # seconds in which a process without the other ends
 
 _DATA = ("--dataset", "digits", "--model", "mlp", "--epochs", "60")
 _MORE = ("--dropout", "0.2", "--ema-decay", "0.9", "--augment", "shift")
+_SWEEP = ("sweep", *_DATA, "--hidden", "16,24", "--seeds", "2")
 KINDS = {
-    "train": ("train", *_DATA, *_MORE),
-    "sweep": ("sweep", *_DATA, "--hidden", "16,24", "--seeds", "2"),
-    "stream": ("train", *_DATA, *_MORE, "--stream"),
-    "two processes": ("train", *_DATA, "--dropout", "0.2"),
+    "train": (1, "train", *_DATA, *_MORE),
+    "sweep": (1, *_SWEEP),
+    "stream": (1, "train", *_DATA, *_MORE, "--stream"),
+    "two processes": (2, "train", *_DATA, "--dropout", "0.2"),
+    "sweep by four processes": (4, *_SWEEP),
 }
-"""Commands, which their first word resumes."""
+"""The number of processes, and the command, which its first word resumes."""
 
 
 def start(words: list[str], processes: int) -> list[subprocess.Popen[str]]:
@@ -73,7 +77,7 @@ def run(words: list[str], processes: int, seconds: float | None = None) -> bool:
             try:
                 process.communicate(timeout=_PATIENCE)
             except subprocess.TimeoutExpired:
-                sys.exit(f"{' '.join(words)}: a process hangs after the other was killed")
+                sys.exit(f"{' '.join(words)}: a process hangs after another was killed")
         return False
     for process in started:
         _, errors = process.communicate()
@@ -95,10 +99,10 @@ def digest(folder: Path) -> str:
 
 def kill(kind: str, kills: int, folder: Path) -> dict[str, str | int]:
     """Kill runs of a kind `kills` times, and resume them until all are complete."""
-    processes = 2 if kind == "two processes" else 1
+    processes, *command = KINDS[kind]
     killed = same = runs = resumed = 0
     while killed < kills:
-        settings = [*KINDS[kind], "--seed", str(runs)]
+        settings = [*command, "--seed", str(runs)]
         alone, out = (folder / f"{name} {kind} {runs}" for name in ("alone", "killed"))
         launched = time.monotonic()
         run([*settings, "--out", str(alone)], processes)
@@ -115,26 +119,31 @@ def kill(kind: str, kills: int, folder: Path) -> dict[str, str | int]:
             print(f"{kind}: kill {killed}, run {runs}, checkpoints up to {epochs}", flush=True)
         runs += 1
         same += digest(out) == digest(alone)
-    return {"kind": kind, "kills": killed, "resumed": resumed, "runs": runs, "same": same}
+    return {
+        "what": kind,
+        "kills": killed,
+        "resumed from a checkpoint": resumed,
+        "runs or sweeps": runs,
+        "the same bytes in the end": same,
+    }
 
 
 def main() -> None:
     """Kill, resume, compare."""
     parser = argparse.ArgumentParser(description="Killed and resumed.")
     parser.add_argument("--kinds", nargs="+", default=list(KINDS), choices=list(KINDS))
-    parser.add_argument("--kills", type=int, default=50, help="of each kind")
+    parser.add_argument("--kills", type=int, default=40, help="of each kind")
     parser.add_argument("--json", type=Path, default=RESULTS / "kills.json")
     options = parser.parse_args()
     random.seed(0)
-    began = time.monotonic()
     rows = []
     with tempfile.TemporaryDirectory() as name:
         for kind in options.kinds:
             rows.append(kill(kind, options.kills, Path(name)))
-            document = {"rows": rows, "seconds": round(time.monotonic() - began, 1)}
-            write_json(options.json, document)
+            command = "python experiments/kills.py"
+            write_json(options.json, {"command": command, "rows": rows, **environment()})
     print(f"\n{tabulate(rows, 'keys', 'github')}")
-    sys.exit(any(row["same"] != row["runs"] for row in rows))
+    sys.exit(any(row["the same bytes in the end"] != row["runs or sweeps"] for row in rows))
 
 
 if __name__ == "__main__":

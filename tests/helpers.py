@@ -8,6 +8,7 @@ import socket
 import struct
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -65,25 +66,35 @@ def stop_after(
     monkeypatch.setattr(CheckpointHook, "after_chunk", after_chunk)
 
 
-def start_two(*words: str) -> list[subprocess.Popen[str]]:
-    """Python with these words in two processes, a device each; the second one starts first.
+def start_together(*words: str, processes: int = 2) -> list[subprocess.Popen[str]]:
+    """Python with these words in some processes, a device each; the first one starts last.
 
-    Each is told its number by `--process-id`, and where to meet, by `--coordinator`.
+    Each gets its number by `--process-id`, and where to meet by `--coordinator`.
     """
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         port = found.getsockname()[1]
-    together = ["--coordinator", f"127.0.0.1:{port}", "--processes", "2", "--process-id"]
+    together = ["--coordinator", f"127.0.0.1:{port}", "--processes", str(processes)]
     return [
         subprocess.Popen(
-            [sys.executable, *words, *together, number],
+            [sys.executable, *words, *together, "--process-id", str(number)],
             env=os.environ | {"JAX_NUM_CPU_DEVICES": "1"},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
         )
-        for number in ("1", "0")
+        for number in reversed(range(processes))
     ][::-1]
+
+
+def wait_for_checkpoint(epoch: int, folder: Path = Path("run.unfinished")) -> None:
+    """Wait until another process has saved this epoch, or a later one."""
+    from jaxdigits.runs.checkpoints import saved_chunks
+
+    deadline = time.monotonic() + 90
+    while time.monotonic() < deadline and (saved_chunks(folder) or [0])[-1] < epoch:
+        time.sleep(0.01)
+    assert saved_chunks(folder)
 
 
 def finish(processes: list[subprocess.Popen[str]]) -> list[tuple[int, str, str]]:

@@ -6,6 +6,7 @@ from typing import Annotated, Any, get_type_hints
 
 from jaxdigits.cli.parser import describe, hint, metavar
 from jaxdigits.config import CheckpointConfig, TrainConfig, parse_settings
+from jaxdigits.errors import ConfigError
 
 Json = Annotated[bool, {"help": "print one JSON object on stdout, and nothing else."}]
 Name = Annotated[str, {"metavar": "NAME"}]
@@ -76,6 +77,35 @@ class SavingOptions:
     out: Folder = None
     overwrite: bool = False
     resume: Folder = None
+
+
+@dataclasses.dataclass(frozen=True)
+class HostOptions:
+    """Train with several processes, each of which is given the same command.
+
+    Attributes:
+        coordinator: HOST:PORT of the first process, or auto, where Slurm, Kubernetes, and the like
+            tell. They share each batch, or the members of a sweep; only the first process writes.
+        processes: the number of processes; not needed with auto.
+        process_id: 0 for the first process; not needed with auto.
+    """
+
+    coordinator: str | None = None
+    processes: int | None = None
+    process_id: int | None = None
+
+    def connect(self) -> None:
+        """Wait for the other processes, if there are any.
+
+        Raises:
+            ConfigError: the numbers are impossible, or the others were not found.
+        """
+        if self.coordinator is not None:
+            from jaxdigits.runs import multihost
+
+            multihost.connect(self.coordinator, self.processes, self.process_id)
+        elif (self.processes, self.process_id) != (None, None):
+            raise ConfigError("--processes and --process-id need --coordinator HOST:PORT")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,18 +1,58 @@
 """`jaxdigits sweep`, and `jaxdigits train --seeds`: many runs, compared, and their ensemble."""
 
+import dataclasses
 import textwrap
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from jaxdigits.cli.options import Json, TrainOptions
+from jaxdigits.cli.options import HostOptions, Json, TrainOptions
 from jaxdigits.errors import ConfigError
 
 if TYPE_CHECKING:
+    from jaxdigits.sweeps.launcher import Launcher
     from jaxdigits.sweeps.summary import Setting, SweepResult
+
+
+@dataclasses.dataclass(frozen=True)
+class JobOptions:
+    """Give the runs to jobs of a cluster, which all must see the folder.
+
+    Attributes:
+        launcher: slurm, or local for processes on this machine; needs submitit.
+        jobs: how many, at most.
+        job_options: of submitit's executor, as timeout_min=60,slurm_partition=gpu
+    """
+
+    launcher: Annotated[str | None, {"metavar": "slurm|local"}] = None
+    jobs: int | None = None
+    job_options: str | None = None
+
+    def parse(self) -> "Launcher | None":
+        """The launcher, if there is one.
+
+        Raises:
+            ConfigError: a value is impossible.
+        """
+        if self.launcher is None:
+            if (self.jobs, self.job_options) != (None, None):
+                raise ConfigError("--jobs and --job-options need --launcher")
+            return None
+        from jaxdigits.sweeps.launcher import Launcher
+
+        options: dict[str, Any] = {}
+        for text in (self.job_options or "").split(",") if self.job_options else ():
+            name, equals, value = text.partition("=")
+            if not (name.isidentifier() and equals and value):
+                raise ConfigError(f"--job-options takes NAME=VALUE,..., not {text!r}")
+            options[name] = int(value) if value.isdigit() else value
+        jobs = Launcher.jobs if self.jobs is None else self.jobs
+        return Launcher(self.launcher, jobs, options)
 
 
 def sweep(
     shared: TrainOptions,
+    several_hosts: HostOptions,
+    cluster: JobOptions,
     seeds: int = 1,
     members_per_batch: int | None = None,
     devices: int | None = None,
@@ -31,18 +71,23 @@ def sweep(
         devices: devices that the runs are sharded over. Default: all.
     """
     options = {"seeds": seeds, "members_per_batch": members_per_batch, "devices": devices}
-    run_sweep(shared, options, as_json=json)
+    options["launcher"] = cluster.parse()
+    run_sweep(shared, several_hosts, options, as_json=json)
 
 
-def run_sweep(shared: TrainOptions, options: dict[str, Any], *, as_json: bool) -> None:
+def run_sweep(
+    shared: TrainOptions, hosts: HostOptions, options: dict[str, Any], *, as_json: bool
+) -> None:
     """Sweep, and print the result."""
     config, grid, given = shared.parse()
     from jaxdigits.environment import prepare_jax
 
     prepare_jax()
     from jaxdigits.cli.output import note_counts, report
+    from jaxdigits.runs import multihost
     from jaxdigits.sweeps import sweep as sweeps
 
+    hosts.connect()
     saving, options = shared.saving, shared.options | options
     if saving.resume is not None:
         if saving.out is not None:
@@ -50,6 +95,8 @@ def run_sweep(shared: TrainOptions, options: dict[str, Any], *, as_json: bool) -
         found = sweeps.resume(saving.resume, expected=config, given=given, grid=grid, **options)
     else:
         found = sweeps.sweep(config, grid, folder=saving.out or "auto", **options)
+    if not multihost.is_primary():
+        return
     note_counts(found.ensemble.fingerprint)
     report(summary(found), {"sweep": str(found.folder), **found.document}, as_json=as_json)
 

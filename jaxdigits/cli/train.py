@@ -5,7 +5,7 @@ from json import loads
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from jaxdigits.cli.options import Json, ProfileOptions, TrainOptions
+from jaxdigits.cli.options import HostOptions, Json, ProfileOptions, TrainOptions
 from jaxdigits.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -35,22 +35,6 @@ class RunOptions:
     tensorboard: bool = False
 
 
-@dataclasses.dataclass(frozen=True)
-class HostOptions:
-    """Train with several processes, each of which is given the same command.
-
-    Attributes:
-        coordinator: HOST:PORT of the first process, or auto, where Slurm, Kubernetes, and the like
-            tell. The batch size is that of all together; only the first process writes.
-        processes: the number of processes; not needed with auto.
-        process_id: 0 for the first process; not needed with auto.
-    """
-
-    coordinator: str | None = None
-    processes: int | None = None
-    process_id: int | None = None
-
-
 def train(
     shared: TrainOptions,
     run: RunOptions,
@@ -67,20 +51,17 @@ def train(
     if lists:
         name = next(iter(lists)).replace("_", "-")
         raise ConfigError(f"--{name} has several values: `jaxdigits sweep` takes lists")
-    hosts = several_hosts
-    if hosts.coordinator is None and (hosts.processes, hosts.process_id) != (None, None):
-        raise ConfigError("--processes and --process-id need --coordinator HOST:PORT")
     if run.seeds != 1:
-        more = profiling.profile or profiling.dump_hlo
-        if run.tensorboard or hosts.coordinator or run.stream or run.from_ or more:
+        if run.tensorboard or run.stream or run.from_ or profiling.profile or profiling.dump_hlo:
             raise ConfigError(
-                "--tensorboard, --coordinator, --stream, --from, --profile, and --dump-hlo are for "
-                "one run, not --seeds"
+                "--tensorboard, --stream, --from, --profile, and --dump-hlo are for one run, not "
+                "--seeds"
             )
         from jaxdigits.cli.sweep import run_sweep
 
         names = ("seeds", "members_per_batch", "devices")
-        run_sweep(shared, {name: getattr(run, name) for name in names}, as_json=json)
+        options = {name: getattr(run, name) for name in names}
+        run_sweep(shared, several_hosts, options, as_json=json)
         return
 
     from jaxdigits.environment import prepare_jax, profiled
@@ -89,8 +70,7 @@ def train(
     from jaxdigits.cli.output import note_counts, report
     from jaxdigits.runs import fit, multihost
 
-    if hosts.coordinator is not None:
-        multihost.connect(hosts.coordinator, hosts.processes, hosts.process_id)
+    several_hosts.connect()
     options = {name: getattr(run, name) for name in ("tensorboard", "stream", "devices")}
     saving, options = shared.saving, shared.options | options
     if saving.resume is not None:

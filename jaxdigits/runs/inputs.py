@@ -19,6 +19,7 @@ from jaxdigits.data import Examples
 from jaxdigits.data.dataset import StoredSplit
 from jaxdigits.errors import ConfigError
 from jaxdigits.models import Params
+from jaxdigits.runs import multihost
 from jaxdigits.training.batches import epoch_batches, steps_per_epoch
 from jaxdigits.training.members import VectorizedTrainer
 from jaxdigits.training.sharding import num_devices, replicate
@@ -192,6 +193,17 @@ class Members(InMemory):
                 train_epoch = train_epoch.lower(progress, self._data.train).compile()
             self._programs[shared] = train_epoch, evaluate.compile()
         self._train_epoch, self._evaluate = self._programs[shared]
+
+    def train(
+        self, progress: TrainState, chunk: int
+    ) -> Generator[tuple[TrainState, Metrics | None]]:
+        """See `InputPipeline`."""
+        for state, metrics in super().train(progress, chunk):
+            yield state, multihost.gather(metrics)
+
+    def evaluate(self, progress: TrainState) -> Metrics:
+        """See `InputPipeline`."""
+        return multihost.gather(super().evaluate(progress))
 
     @property
     def program(self) -> Any:

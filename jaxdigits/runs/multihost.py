@@ -1,17 +1,21 @@
-"""Several processes, on one host or many, that train one network together.
+"""Several processes, on one host or many, that train one network together, or a sweep's members.
 
-Each process runs the same command. They share every batch: a mesh holds the devices of all. The
-first one alone writes files.
+Each process runs the same command. They share every batch, or the members: a mesh holds the devices
+of all. The first one alone writes files.
 
 Each function here is for all processes to call at the same place; with one process they do nothing.
 """
 
+import contextlib
+import json
 import os
 import re
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from jaxdigits.errors import ConfigError, JaxdigitsError, ProcessLostError
@@ -66,25 +70,29 @@ def connect(coordinator: str, processes: int | None, process_id: int | None) -> 
     output = os.dup(1)
     os.dup2(2, 1)
     try:
-        max_over_processes(0)
-    except (jax.errors.JaxRuntimeError, ValueError) as error:
-        check_lost(error, "start all of them again")
-        raise
+        with checked("start all of them again"):
+            max_over_processes(0)
     finally:
         os.dup2(output, 1)
         os.close(output)
 
 
-def check_lost(error: Exception, advice: str) -> None:
-    """Raise ProcessLostError, with the advice, if an error says that a process is gone.
+@contextlib.contextmanager
+def checked(advice: str = "start all of them again with --resume") -> Iterator[None]:
+    """Turn errors of jax that say that a process is gone into ProcessLostError, with the advice.
 
     Example:
-        >>> check_lost(ValueError("Gloo AllGather failed: connection closed"), "start it again")
+        >>> with checked("start it again"):
+        ...     raise ValueError("Gloo AllGather failed: connection closed")  # there is no other
         Traceback (most recent call last):
-        jaxdigits.errors.ProcessLostError: another process has ended: start it again
-        >>> check_lost(ValueError("negative dimensions"), "start it again")
+        ValueError: Gloo AllGather failed: connection closed
     """
-    if _LOST.search(str(error)) and not isinstance(error, JaxdigitsError):
+    try:
+        yield
+    except (jax.errors.JaxRuntimeError, ValueError) as error:
+        known = _LOST.search(str(error)) and not isinstance(error, JaxdigitsError)
+        if jax.process_count() == 1 or not known:
+            raise
         raise ProcessLostError(f"another process has ended: {advice}") from None
 
 
@@ -98,18 +106,19 @@ def is_primary() -> bool:
     return jax.process_index() == 0
 
 
-def max_over_processes(number: int) -> int:
-    """The greatest of the processes' numbers.
+def max_over_processes(*numbers: int) -> list[int]:
+    """The greatest that any process has of each number.
 
     Example:
-        >>> max_over_processes(15)
-        15
+        >>> max_over_processes(15, True)
+        [15, 1]
     """
-    if jax.process_count() == 1:
-        return number
-    from jax.experimental import multihost_utils
+    found = np.array(numbers, np.int32)
+    if jax.process_count() > 1:
+        from jax.experimental import multihost_utils
 
-    return int(np.max(multihost_utils.process_allgather(np.int32(number))))
+        found = np.max(multihost_utils.process_allgather(found), axis=0)
+    return found.tolist()
 
 
 def broadcast_from_primary(tree: Any) -> Any:
@@ -124,3 +133,38 @@ def broadcast_from_primary(tree: Any) -> Any:
     from jax.experimental import multihost_utils
 
     return multihost_utils.broadcast_one_to_all(tree)
+
+
+def document_from_primary(document: Any) -> Any:
+    """The first process's plain values, whatever those of the others are.
+
+    Example:
+        >>> document_from_primary({"epoch": 3})
+        {'epoch': 3}
+    """
+    if jax.process_count() == 1:
+        return document
+    text = np.frombuffer(json.dumps(document).encode(), np.uint8)
+    (size,) = max_over_processes(len(text) if is_primary() else 0)
+    padded = np.zeros(size, np.uint8)
+    padded[: len(text)] = text[:size]
+    return json.loads(bytes(broadcast_from_primary(padded)))
+
+
+def gather(tree: Any) -> Any:
+    """A pytree whole in each process, of arrays that lie in shares on the devices of all.
+
+    Example:
+        >>> gather(jnp.arange(3)).tolist()
+        [0, 1, 2]
+    """
+    if jax.process_count() == 1:
+        return tree
+    from jax.experimental import multihost_utils
+
+    def whole(leaf: Any) -> Any:
+        if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+            return jax.random.wrap_key_data(jnp.asarray(whole(jax.random.key_data(leaf))))
+        return multihost_utils.process_allgather(leaf, tiled=True)
+
+    return jax.tree.map(whole, tree)

@@ -94,7 +94,7 @@ class CheckpointHook:
             found = self._checkpoints.restore(shapes(), after)
         for sentence in found.notes if found else ():
             logger.warning("%s; resuming from the checkpoint before it", sentence)
-        chunk = multihost.max_over_processes(found.chunk if found else 0)
+        (chunk,) = multihost.max_over_processes(found.chunk if found else 0)
         if chunk and jax.process_count() > 1:
             template = shapes()
             arrays = {
@@ -104,8 +104,9 @@ class CheckpointHook:
             arrays = multihost.broadcast_from_primary(
                 named_arrays(found.state) if found else arrays
             )
-            found = found or Checkpoint(chunk, None, {"history": [], "seconds": 0.0}, [])
-            found = found._replace(state=from_named(arrays, template))
+            progress = multihost.document_from_primary(found.progress if found else None)
+            notes = found.notes if found else []
+            found = Checkpoint(chunk, from_named(arrays, template), progress, notes)
         return found
 
     def after_chunk(self, chunk: int, total: int, state: Any, progress: Mapping[str, Any]) -> None:
@@ -121,20 +122,24 @@ class CheckpointHook:
             StoppedError: a signal came before the last chunk; the state is saved.
             OutputError: the same, but it cannot be saved.
         """
-        stop = multihost.max_over_processes(self._interrupts.received or 0)
-        if self._checkpoints is None:
-            if stop and chunk < total:
-                raise StoppedError("stopped with the first process", 128 + stop)
-            return
+        checkpoints = self._checkpoints
+        stop, due = multihost.max_over_processes(
+            self._interrupts.received or 0, checkpoints is not None and checkpoints.due(chunk)
+        )
+        if due and not stop:
+            state = multihost.gather(state)
         try:
-            self._checkpoints.check()
-            if not stop and self._checkpoints.due(chunk):
-                self._checkpoints.save(chunk, state, progress)
+            if checkpoints is not None:
+                checkpoints.check()
+                if due and not stop:
+                    checkpoints.save(chunk, state, progress)
         except OutputError as error:
             logger.warning("%s; training continues, older checkpoints stay", error)
         if stop and chunk < total:
             self.save(chunk, state, progress)
-            done, whole = map(self._checkpoints.epochs, (chunk, total))
+            if checkpoints is None:
+                raise StoppedError("stopped with the first process", 128 + stop)
+            done, whole = map(checkpoints.epochs, (chunk, total))
             raise StoppedError(
                 f"interrupted after epoch {done} of {whole}; resume with: {self._command}",
                 128 + stop,
@@ -146,6 +151,7 @@ class CheckpointHook:
         Raises:
             OutputError: it cannot be saved.
         """
+        state = multihost.gather(state)
         if self._checkpoints is None:
             return
         try:

@@ -168,22 +168,24 @@ class Session:
             return
         try:
             if not self._options.get("folder") or not multihost.is_primary():
-                with CheckpointHook(None, {"chunks_per_epoch": self._inputs.chunks_per_epoch}) as h:
-                    yield from self._train(h, None)
+                manifest = {"chunks_per_epoch": self._inputs.chunks_per_epoch}
+                with multihost.checked(), CheckpointHook(None, manifest) as hook:
+                    yield from self._train(hook, None)
                 return
-            with staged_directory(
-                self._final or Path("runs") / self._name,
-                numbered=self._final is None and not self._options.get("overwrite", False),
-                overwrite=self._options.get("overwrite", False),
-                known=KNOWN_FILES,
-                resume=self._options.get("resume", False),
-                resumable=resumable,
-            ) as folder:
+            with (
+                multihost.checked(),
+                staged_directory(
+                    self._final or Path("runs") / self._name,
+                    numbered=self._final is None and not self._options.get("overwrite", False),
+                    overwrite=self._options.get("overwrite", False),
+                    known=KNOWN_FILES,
+                    resume=self._options.get("resume", False),
+                    resumable=resumable,
+                ) as folder,
+            ):
                 yield from self._train_in(folder)
             drop_checkpoints(folder.final)
         except (jax.errors.JaxRuntimeError, ValueError) as error:
-            if jax.process_count() > 1:
-                multihost.check_lost(error, "start all of them again with --resume")
             if "RESOURCE_EXHAUSTED" not in str(error) and "Out of memory" not in str(error):
                 raise
             raise ConfigError(

@@ -3,6 +3,7 @@
 import itertools
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import jax
@@ -18,6 +19,38 @@ from jaxdigits.training.trainer import make_trainer
 
 MAX_MEMBERS = 1000
 """Of a sweep: a mistyped list should not begin."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The members of a sweep.
+
+    Attributes:
+        settings: without seeds.
+        members: a config each, the seeds of a setting one after the other.
+        names: of the settings that differ.
+    """
+
+    settings: list[TrainConfig]
+    members: list[TrainConfig]
+    names: list[str]
+
+
+def make_plan(config: TrainConfig, grid: Mapping[str, Sequence[Any]], seeds: int) -> Plan:
+    """The members of a sweep.
+
+    Raises:
+        ConfigError: a value is impossible, or there are too many members.
+    """
+    settings = expand(config, grid)
+    members = [
+        setting.replace(seed=config.seed + number)
+        for setting in settings
+        for number in range(seeds)
+    ]
+    if len(members) > MAX_MEMBERS:
+        raise ConfigError(f"{len(members):,} members are too many: at most {MAX_MEMBERS}")
+    return Plan(settings, members, [name for name, values in grid.items() if len(values) > 1])
 
 
 def expand(base: TrainConfig, grid: Mapping[str, Sequence[Any]]) -> list[TrainConfig]:
@@ -48,8 +81,14 @@ def expand(base: TrainConfig, grid: Mapping[str, Sequence[Any]]) -> list[TrainCo
     return settings
 
 
-def group_by_program(members: Sequence[TrainConfig]) -> list[list[int]]:
+def group_by_program(
+    members: Sequence[TrainConfig], indices: Sequence[int] | None = None
+) -> list[list[int]]:
     """The indices of members that one compiled program can train, in lists.
+
+    Args:
+        members: of the sweep.
+        indices: of those to look at. Default: of all.
 
     Members that differ only in seed and in the optimizer's hyperparameters have arrays of the same
     shapes.
@@ -63,7 +102,8 @@ def group_by_program(members: Sequence[TrainConfig]) -> list[list[int]]:
         [[0, 2], [1, 3]]
     """
     found: dict[Any, list[int]] = {}
-    for index, config in enumerate(members):
+    for index in range(len(members)) if indices is None else indices:
+        config = members[index]
         settings = {**config.as_dict(), "seed": 0, **dict.fromkeys(config.hyperparams)}
         found.setdefault(tuple(settings.items()), []).append(index)
     return list(found.values())
@@ -104,11 +144,11 @@ def tree_bytes(tree: Any) -> int:
 
 def memory_budget(mesh: Mesh) -> int:
     """Bytes on each device that a program may take: half of what is free, a CPU's devices share."""
-    device = mesh.devices.flat[0]
-    found = device.memory_stats() if device.platform != "cpu" else None
+    devices = mesh.local_devices
+    found = devices[0].memory_stats() if devices[0].platform != "cpu" else None
     if found and "bytes_limit" in found:
         return (found["bytes_limit"] - found["bytes_in_use"]) // 2
-    return psutil.virtual_memory().available // (2 * mesh.size)
+    return psutil.virtual_memory().available // (2 * len(devices))
 
 
 def program_bytes(compiled: Any) -> int:

@@ -9,14 +9,14 @@ from typing import Any, NamedTuple
 
 import jax
 from jax import lax
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Key
 
 from jaxdigits.config import TrainConfig
 from jaxdigits.data import Examples
 from jaxdigits.environment import compiler_options
 from jaxdigits.training.resolve import DataSpec, Parts
-from jaxdigits.training.sharding import make_mesh, platform_of
+from jaxdigits.training.sharding import make_mesh, platform_of, shard
 from jaxdigits.training.state import Metrics, TrainingData, TrainState, with_hyperparams
 from jaxdigits.training.trainer import make_trainer
 
@@ -49,7 +49,7 @@ class VectorizedTrainer(NamedTuple):
 
     def shard(self, members: Any) -> Any:
         """Put a share of the members on each device."""
-        return jax.device_put(members, NamedSharding(self.mesh, PartitionSpec(MEMBERS)))
+        return shard(members, self.mesh, PartitionSpec(MEMBERS))
 
 
 def make_vectorized_trainer(
@@ -113,9 +113,9 @@ def make_vectorized_trainer(
 
 
 def members_mesh(devices: int | None = None) -> Mesh:
-    """The devices that members are sharded over. Default: all.
+    """The devices that members are sharded over. Default: all, of all processes.
 
     Raises:
-        ConfigError: there are not that many devices.
+        ConfigError: see `jaxdigits.training.sharding.make_mesh`.
     """
-    return make_mesh(jax.local_devices(), devices, MEMBERS)
+    return make_mesh(jax.devices(), devices, MEMBERS)

@@ -66,17 +66,20 @@ def own_share(array: Shaped[Array, "... n"], axis_name: str | None) -> Shaped[Ar
 
 def replicate(tree: Any, mesh: Mesh | None) -> Any:
     """Put a pytree on the device, or on all that share a batch, in all processes."""
-    if mesh is None:
-        return jax.device_put(tree)
-    replicated = NamedSharding(mesh, PartitionSpec())
+    return jax.device_put(tree) if mesh is None else shard(tree, mesh, PartitionSpec())
+
+
+def shard(tree: Any, mesh: Mesh, spec: PartitionSpec) -> Any:
+    """Put a pytree, which each process has whole, on the devices of all processes."""
+    sharding = NamedSharding(mesh, spec)
     if jax.process_count() == 1:
-        return jax.device_put(tree, replicated)
+        return jax.device_put(tree, sharding)
 
     def place(leaf: Any) -> Array:
         if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
             return jax.random.wrap_key_data(place(jax.random.key_data(leaf)))
         host = np.asarray(leaf)
-        return jax.make_array_from_callback(host.shape, replicated, lambda index: host[index])
+        return jax.make_array_from_callback(host.shape, sharding, lambda index: host[index])
 
     return jax.tree.map(place, tree)
 
@@ -103,12 +106,7 @@ def default_mesh(hints: Hints, batch_size: int, devices: int | None = None) -> M
         True
     """
     available = jax.devices()
-    if jax.process_count() > 1:
-        if devices not in (None, len(available)):
-            raise ConfigError(
-                f"several processes share a batch among all of their {len(available)} devices; "
-                f"omit --devices {devices} and set JAX_NUM_CPU_DEVICES for each process"
-            )
+    if devices is None and jax.process_count() > 1:
         devices = len(available)
     if devices is None:
         devices = 1
@@ -122,9 +120,14 @@ def make_mesh(available: Any, devices: int | None, axis_name: str) -> Mesh:
     """A mesh of the first `devices` of those available, or of all of them.
 
     Raises:
-        ConfigError: there are not that many devices.
+        ConfigError: there are not that many devices, or several processes leave some of theirs.
     """
     devices = len(available) if devices is None else devices
+    if jax.process_count() > 1 and devices != len(available):
+        raise ConfigError(
+            f"several processes share the work among all of their {len(available)} devices; "
+            f"omit --devices {devices} and set JAX_NUM_CPU_DEVICES for each process"
+        )
     if not 1 <= devices <= len(available):
         raise ConfigError(
             f"devices must be 1 to {len(available)}, as many as jax has here, not {devices}"

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from helpers import finish, start_two, stop_after
+from helpers import finish, start_together, stop_after
 from jaxtyping import TypeCheckError
 
 import jaxdigits as jd
@@ -210,6 +210,6 @@ def test_a_process_reads_its_own_share(python):
         "batches, _ = inputs.Streamed(trainer, source, digits.validation, key)._read(0)\n"
         "print(batches.images.shape, (batches.weights > 0).sum())\n"
     )
-    first, second = finish(start_two("-c", code))
+    first, second = finish(start_together("-c", code))
     assert first[:2] == (0, "(40, 17, 28, 28) 680\n"), first[2]
     assert second[:2] == (0, "(40, 17, 28, 28) 637\n"), second[2]

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import safetensors.numpy
-from helpers import finish, history, start_two
+from helpers import finish, history, start_together, wait_for_checkpoint
 
 import jaxdigits as jd
 from jaxdigits.runs.checkpoints import saved_chunks
@@ -38,7 +38,9 @@ def alone(tmp_path_factory) -> Path:
 
 def test_two_processes_are_one_with_two_devices(alone):
     """The same losses, of which the last batch is a partial one; the first process alone writes."""
-    first, second = finish(start_two(*TRAIN, *SETTINGS, "--epochs", str(EPOCHS), "--out", "run"))
+    first, second = finish(
+        start_together(*TRAIN, *SETTINGS, "--epochs", str(EPOCHS), "--out", "run")
+    )
     assert first[0] == second[0] == 0, (first[2], second[2])
     assert second[1] == ""
     assert f"{EPOCHS} epochs in" in first[1]
@@ -54,18 +56,10 @@ def test_two_processes_are_one_with_two_devices(alone):
     assert sorted(path.name for path in Path().iterdir()) == ["run"]
 
 
-def wait_for_checkpoint(epoch: int) -> None:
-    deadline = time.monotonic() + 90
-    folder = Path("run.unfinished")
-    while time.monotonic() < deadline and (saved_chunks(folder) or [0])[-1] < epoch:
-        time.sleep(0.01)
-    assert saved_chunks(folder)
-
-
 def test_killed_and_stopped_and_resumed():
     """One is killed, and the other one says so at once; resumed, the second process gets a SIGTERM,
     and both stop after the same epoch."""
-    processes = start_two(*TRAIN, *SETTINGS, "--epochs", "100000", "--out", "run")
+    processes = start_together(*TRAIN, *SETTINGS, "--epochs", "100000", "--out", "run")
     wait_for_checkpoint(2)
     processes[1].kill()
     killed = time.monotonic()
@@ -75,7 +69,7 @@ def test_killed_and_stopped_and_resumed():
     sentence = "jaxdigits: another process has ended: start all of them again with --resume"
     assert err.splitlines()[-1] == sentence
     began = saved_chunks(Path("run.unfinished"))[-1]
-    processes = start_two(*TRAIN, "--resume", "run", "--checkpoint-epochs", "1")
+    processes = start_together(*TRAIN, "--resume", "run", "--checkpoint-epochs", "1")
     wait_for_checkpoint(began + 1)
     processes[1].send_signal(signal.SIGTERM)
     first, second = finish(processes)
@@ -124,7 +118,7 @@ def test_one_two_and_eight_devices(python, tmp_path):
             "process_id must be 0 to 1, not 2",
         ),
         (["--processes", "2"], "--processes and --process-id need --coordinator HOST:PORT"),
-        (["--coordinator", "auto", "--seeds", "2"], "are for one run, not --seeds"),
+        (["--process-id", "0", "--seeds", "2"], "--processes and --process-id need --coordinator"),
     ],
 )
 def test_wrong_settings(cli, arguments, message):

@@ -1,0 +1,164 @@
+"""Sweeps on several hosts: processes that know each other, and jobs that do not."""
+
+import json
+import os
+import time
+from pathlib import Path
+
+import pytest
+from filelock import FileLock
+from helpers import finish, history, start_together, wait_for_checkpoint
+
+import jaxdigits as jd
+from jaxdigits.config import CheckpointConfig
+from jaxdigits.errors import ConfigError, OutputError, RunError
+from jaxdigits.runs.checkpoints import read_manifest, saved_chunks
+from jaxdigits.sweeps.grid import make_plan
+from jaxdigits.sweeps.job import train_share
+from jaxdigits.sweeps.launcher import Launcher, share_out
+
+EPOCHS = 200
+CONFIG = jd.TrainConfig(dataset="digits", model="mlp", hidden=(4,), batch_size=256, epochs=EPOCHS)
+GRID = {"learning_rate": (0.01, 0.002)}
+SEEDS = 3
+SWEEP = (
+    *("sweep", "--dataset", "digits", "--model", "mlp", "--hidden", "4", "--batch-size", "256"),
+    *("--epochs", str(EPOCHS), "--learning-rate", "0.01,0.002", "--seeds", str(SEEDS)),
+)
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory) -> Path:
+    """The sweep in this process."""
+    folder = tmp_path_factory.mktemp("alone") / "sweep"
+    jd.sweep(CONFIG, GRID, seeds=SEEDS, folder=folder)
+    return folder
+
+
+def assert_same(folder: Path, other: Path) -> None:
+    """The members are the same but for rounding, and so is what the sweep found."""
+    for number in range(len(GRID["learning_rate"]) * SEEDS):
+        mine, theirs = (history(place / "members" / str(number)) for place in (folder, other))
+        for line, expected in zip(mine, theirs, strict=True):
+            assert line == pytest.approx(expected, rel=1e-3, abs=1e-5)
+    ours, expected = (json.loads((place / "sweep.json").read_text()) for place in (folder, other))
+    assert ours["best"] == expected["best"]
+    assert ours["settings"][0]["members"] == expected["settings"][0]["members"]
+
+
+def test_four_processes_of_which_one_is_killed(alone):
+    """The six members go to four devices in two batches. In the second one process is killed, which
+    the others say; resumed, all read the first batch, and begin the second where it was saved."""
+    words = ("-m", "jaxdigits", *SWEEP, "--checkpoint-epochs", "50", "--out", "run")
+    processes = start_together(*words, processes=4)
+    wait_for_checkpoint(EPOCHS + 50)
+    processes[2].kill()
+    killed = time.monotonic()
+    ended = finish(processes)
+    assert time.monotonic() - killed < 60
+    sentence = "jaxdigits: another process has ended: start all of them again with --resume"
+    for code, out, err in [*ended[:2], ended[3]]:
+        assert (code, out) == (1, "")
+        assert err.splitlines()[-1] == sentence
+    assert read_manifest(Path("run.unfinished"))["devices"] == 4
+    assert len(os.listdir("run.unfinished/members")) == 4
+    words = ("-m", "jaxdigits", "sweep", "--resume", "run")
+    (code, out, err), *others = finish(start_together(*words, processes=4))
+    assert code == 0, err
+    assert "6 members in" in out
+    assert f"of {2 * EPOCHS}" in err
+    assert [(code, out) for code, out, _ in others] == [(0, "")] * 3
+    assert_same(Path("run"), alone)
+
+
+def test_jobs_on_this_machine(cli, alone):
+    """Two jobs; a third share is complete, as if the sweep had been resumed."""
+    launcher = ("--launcher", "local", "--jobs", "3", "--job-options", "timeout_min=2")
+    code, out, err = cli(*SWEEP, "--out", "run", *launcher)
+    assert code == 0, err
+    assert err.startswith("training 6 networks in 3 jobs\n")
+    assert "6 members in" in out
+    assert sorted(os.listdir("run")) == ["curves.png", "members", "settings.png", "sweep.json"]
+    assert_same(Path("run"), alone)
+    document = json.loads(Path("run/sweep.json").read_text())
+    assert document["seconds"]["train"] > 0
+
+
+def test_a_job_that_fails(monkeypatch, tmp_path):
+    """One sentence, with the reason and the command; the other jobs' members stay."""
+    monkeypatch.setenv("JAX_PLATFORMS", "nowhere")
+    launcher = Launcher("local", jobs=1, options={"timeout_min": 2})
+    with pytest.raises(RunError, match=r"1 of 1 jobs failed, .*nowhere.* jaxdigits sweep --resume"):
+        jd.sweep(CONFIG, GRID, folder=tmp_path / "x", launcher=launcher)
+    assert (tmp_path / "x.unfinished" / "manifest.json").exists()
+
+
+@pytest.fixture
+def begun(monkeypatch, tmp_path) -> Path:
+    """The unfinished folder of a sweep, none of whose members is trained."""
+
+    def nothing(*_, **__):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("jaxdigits.sweeps.sweep.launch", nothing)
+        launcher = Launcher("local", jobs=2)
+        with pytest.raises(KeyboardInterrupt):
+            jd.sweep(CONFIG, GRID, seeds=SEEDS, folder=tmp_path / "x", launcher=launcher)
+    return tmp_path / "x.unfinished"
+
+
+def test_a_share_has_its_own_checkpoints(begun, alone):
+    """Stopped and resumed, it ends where it would have ended; a second job waits for the first."""
+    with FileLock(begun / "jobs" / "0-of-2" / ".lock"), pytest.raises(OutputError, match="another"):
+        train_share(str(begun), 0, 2)
+    saving = CheckpointConfig(checkpoint_epochs=70)
+    assert train_share(str(begun), 0, 2, saving=saving) == 3
+    assert saved_chunks(begun / "jobs" / "0-of-2")[-1] == 140
+    plan = make_plan(CONFIG, GRID, SEEDS)
+    done, left = share_out(plan.members, 2)
+    assert sorted(int(path.name) for path in (begun / "members").iterdir()) == sorted(done)
+    for number in done:  # trained again, from the checkpoint
+        (begun / "members" / str(number) / "run.json").unlink()
+    assert train_share(str(begun), 0, 2) == 3
+    for number in done:
+        mine, theirs = (place / "members" / str(number) for place in (begun, alone))
+        for line, expected in zip(history(mine), history(theirs), strict=True):
+            assert line == pytest.approx(expected, rel=1e-3, abs=1e-5)
+    assert not any((begun / "members" / str(number)).exists() for number in left)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--launcher", "pbs"], "launcher must be slurm or local, not 'pbs'"),
+        (["--launcher", "local", "--jobs", "0"], "jobs must be 1 or more, not 0"),
+        (["--jobs", "2"], "--jobs and --job-options need --launcher"),
+        (["--launcher", "local", "--job-options", "fast"], "takes NAME=VALUE,..., not 'fast'"),
+        (
+            ["--launcher", "local", "--job-options", "speed=3"],
+            "the jobs cannot be started: Parameter 'speed' need to be prefixed",
+        ),
+        (["--launcher", "slurm"], 'the jobs cannot be started: Could not detect "srun"'),
+        (["--process-id", "0"], "--processes and --process-id need --coordinator HOST:PORT"),
+    ],
+)
+def test_wrong_settings(cli, arguments, message):
+    code, out, err = cli(*SWEEP, *arguments)
+    assert (code, out) == (2, "")
+    assert message in err.splitlines()[-1]
+
+
+def test_jobs_need_a_folder_and_data_by_name(digits):
+    launcher = Launcher("local")
+    with pytest.raises(ConfigError, match="into a folder: give one"):
+        jd.sweep(CONFIG, GRID, launcher=launcher)
+    splits = {name: jd.data.load("digits", name) for name in ("train", "validation", "test")}
+    with pytest.raises(ConfigError, match="by its name: omit data"):
+        jd.sweep(CONFIG, GRID, splits, folder="x", launcher=launcher)
+
+
+def test_submitit_is_missing(monkeypatch):
+    monkeypatch.setattr("jaxdigits.sweeps.launcher.find_spec", lambda _: None)
+    with pytest.raises(ConfigError, match="needs submitit: pip install"):
+        Launcher("slurm")
