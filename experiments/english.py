@@ -127,8 +127,10 @@ def main() -> None:
         "tells": "how probable a letter of an English word is after two others: 27 x 27 x 27 "
         f"negative logarithms in steps of {NATS}; the first is no letter",
         f"`{WORDS_FILE}`": f"the {KEPT:,} most frequent words, in that order",
-        "data": f"the {COUNTED:,} most frequent words of pyspellchecker {version} (MIT license)",
+        "data": f"the {COUNTED:,} most frequent words of [pyspellchecker](../DATA.md) {version}",
         "recipe": "`python experiments/english.py`",
+        "license": "MIT, copyright (c) 2018-2021 Tyler Barrus; the terms are those of the "
+        "package's `LICENSE`",
     }
     write_card(arguments.weights, "English words", rows)
     print(f"written to {arguments.weights}: {KEPT:,} words")

@@ -14,6 +14,9 @@ import jaxdigits as jd
 from jaxdigits.files import atomic_write
 from jaxdigits.runs.folder import PARAMS_FILE, WEIGHTS, save_params
 
+LICENSE = "MIT, as the package; [its data](../DATA.md) have their own"
+"""Of the networks."""
+
 
 class Made(NamedTuple):
     """Examples that are made as a network learns, and that it judges by itself.
@@ -125,11 +128,12 @@ def write_card(folder: Path, title: str, rows: Mapping[str, str], text: str = ""
     Args:
         folder: with the parameters.
         title: of the card.
-        rows: of its table, to which the checksum is added.
+        rows: of its table, to which the checksum is added, and the license where there is none.
         text: below it.
     """
     digest = hashlib.sha256((folder / PARAMS_FILE).read_bytes()).hexdigest()
-    rows = {**rows, f"SHA-256 of `{PARAMS_FILE}`": f"`{digest}`"}
+    rows = {**rows, "license": rows.get("license", LICENSE)}
+    rows[f"SHA-256 of `{PARAMS_FILE}`"] = f"`{digest}`"
     table = "\n".join(f"| {what} | {value} |" for what, value in rows.items())
     with atomic_write(folder / "CARD.md") as path:
         path.write_text(f"# {title}\n\n| | |\n|---|---|\n{table}\n" + (text and f"\n{text}"))

@@ -139,7 +139,7 @@ def test_the_options_of_the_pages_are_there(cli):
     known = set()
     for name in COMMANDS:
         known |= set(re.findall(r"--[a-z][\w-]*", cli(*name.split(), "--help")[1]))
-    others = {"--xla_cpu_use_fusion_emitters", "--strict", "--seed", "--check"}
+    others = {"--xla_cpu_use_fusion_emitters", "--strict", "--seed", "--check", "--upgrade"}
     for page in PAGES:
         shown = set(re.findall(r"`(--[a-z][\w-]*)", page.read_text()))
         assert shown - known - others == set(), page
