@@ -1,17 +1,16 @@
 """What do commands do where the machine is not as usual? One sentence at most, and nothing lost.
 
-    python experiments/circumstances.py                       # about 8 minutes
+    python experiments/circumstances.py                       # about 12 minutes
     python experiments/circumstances.py --only disk interrupted
 
 Commands run as a user runs them, each in its own folder: with a full disk, few open files, no
-home, odd locales, two at once, interrupted at any moment. A command has done well if it ends with
-the exit code that it should, prints no traceback, and leaves a run folder that is complete, or
-can be resumed, or none.
+home, odd locales, two at once, interrupted at any moment, with downloads that break off. A command
+has done well if it ends with the exit code that it should, prints no traceback, and leaves a run
+folder that is complete, or can be resumed, or none. For downloads see `downloads.py`.
 """
 
 import argparse
 import json
-import os
 import random
 import resource
 import shutil
@@ -20,13 +19,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import numpy as np
 import safetensors.numpy
+from commands import PATIENCE, Ended, end, new, run, shell, start
+from downloads import downloads
 from tabulate import tabulate
 
 from jaxdigits.environment import environment
@@ -35,75 +35,6 @@ from jaxdigits.files import write_json
 RESULTS = Path(__file__).parent / "results"
 TRAIN = ("train", "--dataset", "digits", "--model", "linear", "--epochs", "3", "--out", "run")
 LONG = ("train", "--dataset", "digits", "--model", "mlp", "--epochs", "100000", "--out", "run")
-_PATIENCE = 120.0
-
-
-class Ended(NamedTuple):
-    """How a command ended."""
-
-    code: int
-    err: str
-
-    def told(self, *codes: int) -> str:
-        """What is wrong with that, if anything: another exit code, a traceback, no sentence."""
-        lines = [line for line in self.err.splitlines() if line.startswith("jaxdigits: ")]
-        if self.code not in codes:
-            return f"exit code {self.code}: {self.err[-300:]}"
-        if "Traceback" in self.err or (self.code == 2 and not lines):
-            return self.err[-300:]
-        return ""
-
-
-Limits = Callable[[], None]
-
-
-def start(
-    words: Sequence[str],
-    folder: Path,
-    env: Mapping[str, str] | None = None,
-    limits: Limits | None = None,
-    **options: Any,
-) -> subprocess.Popen[str]:
-    """Start a command in a folder."""
-    return subprocess.Popen(
-        [sys.executable, "-m", "jaxdigits", *words],
-        cwd=folder,
-        env={**os.environ, **(env or {})},
-        preexec_fn=limits,
-        text=True,
-        errors="replace",
-        **{"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, **options},
-    )
-
-
-def end(process: subprocess.Popen[str]) -> Ended:
-    """Wait for a command."""
-    try:
-        _, err = process.communicate(timeout=_PATIENCE)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        return Ended(-1, f"it did not end in {_PATIENCE:.0f} s")
-    return Ended(process.returncode, err or "")
-
-
-def run(words: Sequence[str], folder: Path, **options: Any) -> Ended:
-    """Run a command to its end."""
-    return end(start(words, folder, **options))
-
-
-def shell(command: str, folder: Path) -> Ended:
-    """Run a line of a shell."""
-    done = subprocess.run(
-        command, shell=True, cwd=folder, capture_output=True, text=True, check=False
-    )
-    return Ended(done.returncode, done.stderr)
-
-
-def new(folder: Path, name: object) -> Path:
-    """A new folder in another one."""
-    place = folder / str(name)
-    place.mkdir()
-    return place
 
 
 def kept(folder: Path) -> str:
@@ -222,7 +153,7 @@ def two(folder: Path) -> Iterator[str]:
 
 
 def _wait_for(path: Path) -> None:
-    deadline = time.monotonic() + _PATIENCE
+    deadline = time.monotonic() + PATIENCE
     while not path.exists() and time.monotonic() < deadline:
         time.sleep(0.05)
 
@@ -307,6 +238,7 @@ CIRCUMSTANCES: dict[str, Callable[[Path], Iterator[str]]] = {
     "two at once": two,
     "interrupted": interrupted,
     "processes": processes,
+    "downloads": downloads,
 }
 
 

@@ -21,7 +21,16 @@ class DataError(JaxdigitsError, ValueError):
 
 
 class DataUnavailableError(DataError):
-    """A dataset is neither prepared, nor among local files, nor available for download."""
+    """A dataset is neither prepared, nor among local files, nor available for download.
+
+    Attributes:
+        reason: why it cannot be downloaded, in a few words.
+    """
+
+    def __init__(self, message: str, reason: str = "") -> None:
+        """`message` also says how to get the files by hand."""
+        super().__init__(message)
+        self.reason = reason
 
 
 class OutputError(JaxdigitsError):

@@ -1,5 +1,6 @@
 """What several test files need."""
 
+import dataclasses
 import gzip
 import json
 import os
@@ -13,6 +14,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
+from jaxdigits.data.specs import SPECS, DatasetSpec, RemoteFile
 
 
 def notes(err: str) -> str:
@@ -48,6 +51,15 @@ def write_emnist(folder: Path, **replaced: np.ndarray) -> None:
     arrays.update({name.replace("_", "-"): array for name, array in replaced.items()})
     for role, array in arrays.items():
         write_idx(folder / f"emnist-letters-{role}-idx{array.ndim}-ubyte.gz", array)
+
+
+def replace_remote(
+    monkeypatch: pytest.MonkeyPatch, spec: DatasetSpec, remote: dict[str, RemoteFile]
+) -> None:
+    """Make the files of a dataset come from elsewhere."""
+    changed = dict(SPECS) | {spec.name: dataclasses.replace(spec, remote=remote)}
+    for module in ("specs", "preparation", "builders"):
+        monkeypatch.setattr(f"jaxdigits.data.{module}.SPECS", changed)
 
 
 def stop_after(

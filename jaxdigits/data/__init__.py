@@ -8,7 +8,8 @@
 | `dataset.py` | `Dataset`, `Examples`, fingerprints, checks of arrays |
 | `splits.py` | which images make a split |
 | `specs.py` | every named dataset: files, addresses, hashes, classes |
-| `sources.py` | finding the files: in a folder of the user's, or on a host that answers |
+| `sources.py` | finding the files in a folder of the user's, and what is missing |
+| `downloads.py` | downloading what is missing |
 | `idx.py` | reading the IDX format |
 | `builders.py` | builders for tensorflow-datasets, without TensorFlow |
 | `arrays.py` | the prepared arrays |
@@ -95,12 +96,12 @@ def choose_dataset(
         return str(find_folder(name) or name)
     try:
         prepare("mnist", data_dir, manual_dir)
-    except DataUnavailableError:
+    except DataUnavailableError as error:
         if manual_dir is not None:
             raise
         logger.warning(
-            "MNIST is not prepared and its host does not answer: training on the 1,797 digits that "
-            "come with the package. For MNIST, give a folder that holds its four files with "
+            f"MNIST is not prepared, and {error.reason}: training on the 1,797 digits that come "
+            "with the package. For MNIST, give a folder that holds its four files with "
             "--manual-dir (`jaxdigits data prepare mnist` names them)."
         )
         return "digits"
@@ -131,7 +132,7 @@ def load(
 
     Raises:
         DataError: unknown name or split, or damaged files.
-        DataUnavailableError: files are missing and the host does not answer.
+        DataUnavailableError: files are missing and cannot be downloaded.
 
     Example:
         >>> validation = load("digits", "validation")

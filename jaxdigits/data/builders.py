@@ -21,8 +21,9 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from jaxdigits.data import arrays
+from jaxdigits.data.downloads import download
 from jaxdigits.data.idx import read_idx
-from jaxdigits.data.sources import verify
+from jaxdigits.data.sources import missing_files
 from jaxdigits.data.specs import ROLES, SPECS, DatasetSpec
 from jaxdigits.errors import DataError
 from jaxdigits.files import file_sum
@@ -59,16 +60,8 @@ class _IdxBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     def _split_generators(self, dl_manager: tfds.download.DownloadManager):
         spec = self.spec
         local = dict(self.local_files)
-        for name, remote in spec.remote.items():
-            if name not in local and not set(spec.files.values()) <= set(local):
-                local[name] = Path(dl_manager.download(remote.url))
-                try:
-                    verify(local[name], remote)
-                except DataError:
-                    # Out of the library's cache, or it would be taken from there forever.
-                    for path in local[name].parent.glob(f"{local[name].name}*"):
-                        path.unlink()
-                    raise
+        # The library's own downloads wait forever for a host that stalls.
+        local |= download(spec, missing_files(spec, local), Path(dl_manager.download_dir))
         splits = read_splits(spec, local)
         # tensorflow-datasets renames the folder to its final name when all is written, so the
         # arrays and the records appear together or not at all.

@@ -1,16 +1,18 @@
 """Prepare a dataset once, with tensorflow-datasets, so that it loads in no time after that."""
 
 import contextlib
+import errno
 import os
+import re
 import shutil
 import sys
 import tempfile
 from pathlib import Path
 
-from jaxdigits.data import arrays, sources
+from jaxdigits.data import arrays, downloads, sources
 from jaxdigits.data.sources import StrPath
 from jaxdigits.data.specs import SPECS, DatasetSpec
-from jaxdigits.errors import DataError, DataUnavailableError
+from jaxdigits.errors import DataError
 from jaxdigits.files import absolute, file_sum
 
 
@@ -61,9 +63,9 @@ def is_prepared(name: str, data_dir: StrPath | None = None) -> bool:
 def prepare(name: str, data_dir: StrPath | None = None, manual_dir: StrPath | None = None) -> Path:
     """Prepare a dataset, unless it is prepared already.
 
-    The files come from `manual_dir`, or else are downloaded. Nothing half-prepared is ever used:
-    the folder gets its name when it is complete. A second process that prepares the same waits for
-    the first.
+    The files come from `manual_dir`, or else are downloaded, and kept for the next time. Nothing
+    half-prepared is ever used: the folder gets its name when it is complete. A second process that
+    prepares the same waits for the first.
 
     Args:
         name: `mnist`, `fashion_mnist`, `kmnist` or `emnist/...`; see `jaxdigits.data.names`.
@@ -77,7 +79,8 @@ def prepare(name: str, data_dir: StrPath | None = None, manual_dir: StrPath | No
     Raises:
         DataError: unknown name, a damaged or wrong file, a folder that cannot be written, or the
             dataset is prepared from other files than those in `manual_dir`.
-        DataUnavailableError: files are missing, and the host does not answer within two seconds.
+        DataUnavailableError: files are missing, and cannot be downloaded: the host does not answer
+            within two seconds, has other files, or the connection breaks three times.
     """
     spec = find_spec(name)
     folder = prepared_folder(spec, data_dir)
@@ -86,22 +89,20 @@ def prepare(name: str, data_dir: StrPath | None = None, manual_dir: StrPath | No
             _check_same_files(spec, folder, sources.local_files(spec, manual_dir))
         return folder
     local = sources.local_files(spec, manual_dir or os.environ.get(sources.MANUAL_DIR_VARIABLE))
-    missing = sources.missing_files(spec, local)
-    if missing and not sources.host_answers(missing[0]):
-        raise DataUnavailableError(
-            f"{spec.name} is not prepared in {data_root(data_dir)}, and the host of its "
-            f"files does not answer; {sources.how_to_get(spec, missing)}"
-        )
+    root = data_root(data_dir)
+    local |= downloads.kept_files(spec, sources.missing_files(spec, local), root / "downloads")
+    if missing := sources.missing_files(spec, local):
+        downloads.check_host(spec, missing, root)
     from filelock import FileLock
 
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(folder.parent / ".lock"):
             if not is_prepared(name, data_dir):
-                _build(spec, folder, data_root(data_dir), local)
+                _build(spec, folder, root, local)
     except OSError as error:
         raise DataError(
-            f"{spec.name} could not be prepared in {folder.parent}: {error.strerror or error}; "
+            f"{spec.name} could not be prepared in {folder.parent}: {_words(error)}; "
             "choose another place with --data-dir or TFDS_DATA_DIR"
         ) from None
     return folder
@@ -122,7 +123,6 @@ def _check_same_files(spec: DatasetSpec, folder: Path, local: dict[str, Path]) -
 
 def _build(spec: DatasetSpec, folder: Path, data_dir: Path, local: dict[str, Path]) -> None:
     """Run the builder of tensorflow-datasets; the caller holds the lock."""
-    import requests
     import tensorflow_datasets as tfds
 
     from jaxdigits.data.builders import builder_for
@@ -133,16 +133,27 @@ def _build(spec: DatasetSpec, folder: Path, data_dir: Path, local: dict[str, Pat
     builder.local_files = local
     if not sys.stderr.isatty():
         tfds.disable_progress_bar()
-    try:
-        # The library announces itself on standard output, which belongs to results.
-        with contextlib.redirect_stdout(sys.stderr if sys.stderr.isatty() else None):
+    # The library announces itself on standard output, which belongs to results.
+    with contextlib.redirect_stdout(sys.stderr if sys.stderr.isatty() else None):
+        try:
             builder.download_and_prepare(
                 download_config=tfds.download.DownloadConfig(try_download_gcs=False)
             )
-    except tfds.download.DownloadError as error:
-        raise DataError(f"{spec.name} could not be downloaded: {error}") from None
-    except requests.RequestException as error:
-        raise DataError(f"the download of {spec.name} broke off ({error}); try again") from None
+        except RuntimeError as error:  # so the library that writes records tells of a full disk
+            found = re.search(r"\w+\(\) failed: ([^;]+)", str(error))
+            if found is None:
+                raise
+            raise OSError(errno.EIO, found[1]) from None
+
+
+def _words(error: BaseException) -> str:
+    """What the system said; tensorflow-datasets puts its own words around that."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.strerror:
+            return cause.strerror
+        cause = cause.__cause__ or cause.__context__
+    return f"the disk may be full ({error})"  # so numpy tells of it: "8 requested and 5 written"
 
 
 def find_spec(name: str) -> DatasetSpec:

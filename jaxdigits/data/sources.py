@@ -1,7 +1,6 @@
-"""Where the files of a dataset are: in a folder of the user's, or on a host that answers."""
+"""Where the files of a dataset are: in a folder of the user's, or still to be downloaded."""
 
 import os
-import threading
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -13,9 +12,6 @@ StrPath = str | os.PathLike[str]
 
 MANUAL_DIR_VARIABLE = "JAXDIGITS_MANUAL_DIR"
 """Environment variable: a folder with files that the user copied there by hand."""
-
-PROBE_SECONDS = 2.0
-"""How long a host may take to answer before it counts as out of reach."""
 
 
 def local_files(spec: DatasetSpec, manual_dir: StrPath | None) -> dict[str, Path]:
@@ -85,30 +81,6 @@ def verify(path: Path, remote: RemoteFile) -> None:
             f"{path} is corrupted or another file: expected the SHA-256 hash {remote.sha256}, "
             f"found {found}; copy it again from {remote.url}"
         )
-
-
-def host_answers(remote: RemoteFile) -> bool:
-    """Find out within `PROBE_SECONDS` whether a file can be downloaded.
-
-    A thread asks, and is left behind if it does not return: looking up a name has no time limit.
-    """
-    import requests
-
-    answers = []
-
-    def ask() -> None:
-        try:
-            response = requests.head(remote.url, timeout=PROBE_SECONDS, allow_redirects=True)
-        except requests.RequestException:
-            return  # no answer is the answer
-        # A page that asks to log in, or to pay, has another size.
-        length = response.headers.get("Content-Length", str(remote.size))
-        answers.append(response.ok and length == str(remote.size))
-
-    thread = threading.Thread(target=ask, daemon=True)
-    thread.start()
-    thread.join(PROBE_SECONDS)
-    return bool(answers and answers[0])
 
 
 def how_to_get(spec: DatasetSpec, missing: list[RemoteFile]) -> str:

@@ -97,7 +97,9 @@ def test_the_main_job(python):
     done = python("-m", "jaxdigits", "train", "--epochs", "2")
     assert done.returncode == 0, done.stderr
     reason, trained, *epochs = done.stderr.strip().splitlines()
-    assert reason.startswith("MNIST is not prepared and its host does not answer")
+    assert reason.startswith(
+        "MNIST is not prepared, and the proxy on the way to storage.googleapis"
+    )
     assert "--manual-dir" in reason
     about = "training convnet with 135,114 parameters on digits: 1,317 images, 2 epochs of 21 steps"
     assert re.fullmatch(rf"{about}, on \d+ devices? \(cpu\)", trained)

@@ -1,22 +1,16 @@
 """Datasets from files: what is loaded, and what happens to files that are not right."""
 
-import dataclasses
-import http.server
 import os
-import shutil
 import signal
-import socket
 import subprocess
 import sys
-import threading
 import time
 from importlib import resources
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from helpers import emnist_arrays, write_emnist
+from helpers import emnist_arrays, replace_remote, write_emnist
 
 from jaxdigits import data
 from jaxdigits.data import arrays, sources, specs
@@ -202,98 +196,6 @@ def test_unknown_names(tmp_path):
         data.load("minst")
     with pytest.raises(DataError, match="nowhere is not a folder"):
         data.prepare("mnist", manual_dir=tmp_path / "nowhere")
-
-
-def with_remote(monkeypatch, spec, url, files: Path):
-    """Make a dataset's files come one by one from another address."""
-    import hashlib
-
-    remote = {
-        name: RemoteFile(
-            f"{url}/{name}",
-            (files / name).stat().st_size,
-            hashlib.sha256((files / name).read_bytes()).hexdigest(),
-        )
-        for name in spec.files.values()
-    }
-    replace_remote(monkeypatch, spec, remote)
-
-
-def replace_remote(monkeypatch, spec, remote: dict[str, RemoteFile]):
-    changed = dict(SPECS) | {spec.name: dataclasses.replace(spec, remote=remote)}
-    for module in ("specs", "preparation", "builders"):
-        monkeypatch.setattr(f"jaxdigits.data.{module}.SPECS", changed)
-
-
-@pytest.fixture
-def server(tmp_path):
-    """A web server on the loopback address, serving `tmp_path / 'www'`."""
-    folder = tmp_path / "www"
-    folder.mkdir()
-
-    class Handler(http.server.SimpleHTTPRequestHandler):
-        def __init__(self, *arguments):
-            super().__init__(*arguments, directory=str(folder))
-
-        def log_message(self, format, *args):
-            pass
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as running:
-        threading.Thread(target=running.serve_forever, daemon=True).start()
-        yield folder, f"http://127.0.0.1:{running.server_port}"
-        running.shutdown()
-
-
-def test_files_are_downloaded(server, emnist_files, monkeypatch):
-    folder, url = server
-    with_remote(monkeypatch, LETTERS, url, emnist_files)
-    shutil.copytree(emnist_files, folder, dirs_exist_ok=True)
-    np.testing.assert_array_equal(
-        data.load("emnist/letters", "test").labels, emnist_arrays()["test-labels"] - 1
-    )
-
-
-def test_a_corrupted_download_is_refused(server, emnist_files, monkeypatch):
-    folder, url = server
-    with_remote(monkeypatch, LETTERS, url, emnist_files)
-    shutil.copytree(emnist_files, folder, dirs_exist_ok=True)
-    name = LETTERS.files["test-labels"]
-    content = bytearray((folder / name).read_bytes())
-    content[20] ^= 1
-    (folder / name).write_bytes(content)
-    with pytest.raises(DataError, match="corrupted or another file"):
-        data.load("emnist/letters", "test")
-    assert not prepared_folder(LETTERS).exists()
-    # Once the server is in order, so is the next try.
-    shutil.copy(emnist_files / name, folder / name)
-    assert len(data.load("emnist/letters", "test")) == 52
-
-
-def test_a_page_that_asks_to_log_in_is_not_the_host(server, emnist_files, monkeypatch):
-    folder, url = server
-    with_remote(monkeypatch, LETTERS, url, emnist_files)
-    for name in LETTERS.files.values():
-        (folder / name).write_text("<html>Please log in</html>")
-    with pytest.raises(DataUnavailableError, match="does not answer"):
-        data.load("emnist/letters")
-
-
-def test_a_download_that_is_not_there(server, emnist_files, monkeypatch):
-    _, url = server
-    with_remote(monkeypatch, LETTERS, url, emnist_files)
-    with pytest.raises(DataUnavailableError, match="does not answer"):
-        data.load("emnist/letters")
-
-
-def test_a_host_that_keeps_silent_is_given_up(emnist_files, monkeypatch):
-    # The limit is the subject here: tensorflow-datasets alone would retry for minutes.
-    with socket.create_server(("127.0.0.1", 0)) as silent:
-        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
-        with_remote(monkeypatch, LETTERS, url, emnist_files)
-        began = time.monotonic()
-        with pytest.raises(DataUnavailableError):
-            data.load("emnist/letters")
-        assert time.monotonic() - began < 3
 
 
 def test_a_folder_that_cannot_be_written(emnist_files, tmp_path):
