@@ -55,6 +55,72 @@ def disk(folder: Path) -> Iterator[str]:
         yield run(TRAIN, place, limits=limits, env=cache).told(0, 2) or kept(place)
 
 
+def full_disk(folder: Path) -> Iterator[str]:
+    """A disk of 16 kB to 3 MB, where one can be mounted."""
+    for kilobytes in (16, 64, 150, 300, 600, 3_000):
+        place = new(folder, kilobytes)
+        if shell(f"mount -t tmpfs -o size={kilobytes}k tmpfs {place}", folder).code:
+            return
+        try:
+            cache = {"JAX_COMPILATION_CACHE_DIR": str(place / "cache")}
+            yield run(TRAIN, place, env=cache).told(0, 2) or kept(place)
+        finally:
+            shell(f"umount {place}", folder)
+
+
+RENAMES = """
+import errno, os, sys
+left = int(sys.argv.pop(1))
+
+def failing(function):
+    def call(*arguments, **options):
+        global left
+        left -= 1
+        if left == 0:
+            raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+        return function(*arguments, **options)
+    return call
+
+os.rename, os.replace = map(failing, (os.rename, os.replace))
+from jaxdigits.cli import program
+program()
+"""
+
+
+def renames(folder: Path) -> Iterator[str]:
+    """A file cannot be renamed, as on a network disk: the first, the second, ..."""
+    for number in range(1, 13):
+        place = new(folder, number)
+        words, program = (*TRAIN, "--checkpoint-epochs", "1"), ("-c", RENAMES, str(number))
+        yield run(words, place, program=program).told(0, 2) or kept(place)
+
+
+CLOCK = """
+import random, time
+now = time.time
+time.time = lambda: now() + random.choice((-3e7, 0, 3e7))
+time.time_ns = lambda: int(1e9 * time.time())
+from jaxdigits.cli import program
+program()
+"""
+
+
+def clock(folder: Path) -> Iterator[str]:
+    """The clock jumps by a year, back and forth."""
+    long, resumed = ("--epochs", "100000", "--checkpoint-epochs", "1"), ("train", "--resume", "run")
+    yield run(TRAIN, folder, program=("-c", CLOCK)).told(0) or kept(folder)
+    yield run(("evaluate", "run"), folder, program=("-c", CLOCK)).told(0)
+    place = new(folder, "stopped")
+    process = start((*TRAIN, *long), place, program=("-c", CLOCK))
+    _wait_for(place / "run.unfinished" / "checkpoints" / "2.safetensors")
+    process.terminate()
+    yield end(process).told(143)
+    process = start(resumed, place, program=("-c", CLOCK))
+    _wait_for(place / "run.unfinished" / "metrics.jsonl")
+    process.terminate()
+    yield end(process).told(143)
+
+
 def open_files(folder: Path) -> Iterator[str]:
     """Only a few files may be open at once."""
     for most in (16, 32, 64, 128):
@@ -230,6 +296,9 @@ def processes(folder: Path) -> Iterator[str]:
 
 CIRCUMSTANCES: dict[str, Callable[[Path], Iterator[str]]] = {
     "disk": disk,
+    "full disk": full_disk,
+    "renames": renames,
+    "clock": clock,
     "open files": open_files,
     "homes": homes,
     "locales": locales,
