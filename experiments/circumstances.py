@@ -88,7 +88,7 @@ program()
 
 
 def renames(folder: Path) -> Iterator[str]:
-    """A file cannot be renamed, as on a network disk: the first, the second, ..."""
+    """A file cannot be renamed, as on a network disk: each in turn"""
     for number in range(1, 13):
         place = new(folder, number)
         words, program = (*TRAIN, "--checkpoint-epochs", "1"), ("-c", RENAMES, str(number))
