@@ -6,9 +6,11 @@ again, and other readings are to be looked at. Then write the new ones:
     PYTHONPATH=tests python tests/handwriting/settled.py
 """
 
+import functools
 import json
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import jax
 import jax.numpy as jnp
@@ -19,14 +21,22 @@ from scipy import ndimage
 import jaxdigits as jd
 from jaxdigits.errors import DataError
 from jaxdigits.files import write_json
-from jaxdigits.handwriting import glyphs, line_scenes, scenes
+from jaxdigits.handwriting import glyphs, line_scenes, scene_layout, scenes
 from jaxdigits.handwriting.line_network import SYMBOLS
 
 SETTLED = Path(__file__).with_suffix(".json")
 
+# fmt: off
+SCENES = (
+    6, 162, 229, 298, 323, 368, 424, 469, 500, 642, 692, 1065, 1211, 1338, 1507, 1541, 1697, 1814,
+    1825, 1974, 2077, 2079, 2144, 2206, 2284, 2292, 2524, 2815, 2872, 2916, 2972, 2998,
+)
+# fmt: on
+"""Chosen of 3000: whatever a scene may have, at least two of these have, and two have not."""
+
 
 def settled(name: str) -> Any:
-    """What was settled of `scenes`, `lines`, or `pages`."""
+    """What was settled of `layouts`, `scenes`, `lines`, or `pages`."""
     return json.loads(SETTLED.read_text())[name]
 
 
@@ -40,11 +50,43 @@ def outline(values: np.ndarray) -> list[float]:
     return [float(f"{value:.4g}") for value in found]
 
 
+@functools.cache
+def some_digits() -> glyphs.Characters:
+    """200 of the digits that come with the package."""
+    return glyphs.prepare(jd.data.load("digits", "train").images[:200])
+
+
+def stack(each: list[Any]) -> Any:
+    """Arrays of each, with an axis in front."""
+    return jax.tree.map(lambda *leaves: np.stack(leaves), *jax.device_get(each))
+
+
+def draw_layouts() -> scene_layout.Layout:
+    """512 layouts of scenes."""
+    characters, make = some_digits(), jax.jit(scene_layout.make_layout)
+    return stack([make(key, characters) for key in jax.random.split(jax.random.key(7), 512)])
+
+
+def outline_layouts(layouts: scene_layout.Layout) -> list[dict[str, list[float]]]:
+    """Outlines of 16 layouts each."""
+    return [
+        {name: outline(values[at : at + 16]) for name, values in layouts._asdict().items()}
+        for at in range(0, len(layouts.height), 16)
+    ]
+
+
+@functools.cache
+def parts() -> dict[str, Any]:
+    """The parts of a scene, compiled: each alone is sooner than all of them at once."""
+    names = ("make_layout", "_write", "_ground", "_ink", "light", "crop")
+    return {name: jax.jit(getattr(scenes, name)) for name in names}
+
+
 def draw_scenes() -> tuple[np.ndarray, scenes.Truth]:
-    """64 scenes of the digits that come with the package, and their truth."""
-    characters = glyphs.prepare(jd.data.load("digits", "train").images[:200])
-    drawn = jax.jit(lambda keys: jax.lax.map(lambda key: scenes.scene(key, characters), keys))
-    return jax.tree.map(np.asarray, drawn(jax.random.split(jax.random.key(5), 64)))
+    """The scenes of `SCENES`, and their truth."""
+    characters, keys = some_digits(), [jax.random.fold_in(jax.random.key(5), n) for n in SCENES]
+    with mock.patch.multiple(scenes, **parts()):
+        return stack([scenes.scene(key, characters) for key in keys])
 
 
 def outline_scenes(pixels: np.ndarray, truth: scenes.Truth) -> list[dict[str, list[float]]]:
@@ -56,15 +98,19 @@ def outline_scenes(pixels: np.ndarray, truth: scenes.Truth) -> list[dict[str, li
     ]
 
 
+@functools.cache
+def compiled_line() -> Any:
+    """Draws a line, compiled."""
+    return jax.jit(line_scenes.line)
+
+
 def draw_lines() -> line_scenes.Line:
     """64 lines of digits."""
     digits = jd.data.load("digits", "train")
     labels = jnp.asarray(np.tile(digits.labels[:100], 2) + SYMBOLS.index("0"))
     characters = glyphs.prepare(np.tile(digits.images[:100], (2, 1, 1)))
-    drawn = jax.jit(
-        lambda keys: jax.lax.map(lambda key: line_scenes.line(key, characters, labels), keys)
-    )
-    return jax.tree.map(np.asarray, drawn(jax.random.split(jax.random.key(6), 64)))
+    keys = jax.random.split(jax.random.key(6), 64)
+    return stack([compiled_line()(key, characters, labels) for key in keys])
 
 
 def outline_lines(lines: line_scenes.Line) -> list[dict[str, Any]]:
@@ -190,6 +236,7 @@ if __name__ == "__main__":
     write_json(
         SETTLED,
         {
+            "layouts": outline_layouts(draw_layouts()),
             "scenes": outline_scenes(*draw_scenes()),
             "lines": outline_lines(draw_lines()),
             "pages": read_pages(),
