@@ -1,7 +1,7 @@
 """Is what is killed again and again the same in the end?
 
     python experiments/kills.py                             # 200 kills, 40 of each kind
-    python experiments/kills.py --kinds sweep --kills 20
+    python experiments/kills.py --kinds sweep --kills 20    # the results of other kinds stay
 
 A training run on the digits inside, a sweep, a run whose images stay on the disk, a run by two
 processes, and a sweep by four write a checkpoint after each epoch. Their processes are killed
@@ -136,12 +136,16 @@ def main() -> None:
     parser.add_argument("--json", type=Path, default=RESULTS / "kills.json")
     options = parser.parse_args()
     random.seed(0)
-    rows = []
+    found = {}
+    if options.json.exists():
+        found = {row["what"]: row for row in json.loads(options.json.read_text()).get("rows", ())}
     with tempfile.TemporaryDirectory() as name:
         for kind in options.kinds:
-            rows.append(kill(kind, options.kills, Path(name)))
-            command = "python experiments/kills.py"
-            write_json(options.json, {"command": command, "rows": rows, **environment()})
+            found[kind] = kill(kind, options.kills, Path(name))
+            document = {"command": "python experiments/kills.py", **environment()}
+            document["rows"] = [found[known] for known in KINDS if known in found]
+            write_json(options.json, document)
+    rows = [found[kind] for kind in options.kinds]
     print(f"\n{tabulate(rows, 'keys', 'github')}")
     sys.exit(any(row["the same bytes in the end"] != row["runs or sweeps"] for row in rows))
 
