@@ -1,6 +1,6 @@
 """What do commands do where the machine is not as usual? One sentence at most, and nothing lost.
 
-    python experiments/circumstances.py                       # about 12 minutes
+    python experiments/circumstances.py                       # half an hour on two busy cores
     python experiments/circumstances.py --only disk interrupted   # the other results stay
 
 Commands run as a user runs them, each in its own folder: with a full disk, few open files, no

@@ -238,6 +238,7 @@ TABLES = {
     "docs/explanations/tried.md": {
         "hostile": partial(tried, "hostile.json"),
         "circumstances": partial(tried, "circumstances.json"),
+        "kills": partial(tried, "kills.json"),
     },
     "docs/guides/accelerators.md": {"compiled": compiled},
     "docs/guides/handwriting.md": {"pages": pages},

@@ -37,7 +37,7 @@ from jaxdigits.data import builders, downloads
 name, files, count = sys.argv[1], sys.argv[2], int(sys.argv[3])
 
 def child(place, last=None):
-    # Prepare in a process that is killed at the first use of its so manieth line of jaxdigits.data.
+    # Prepare in a process that is killed when it has run `last` different lines of jaxdigits.data.
     with tempfile.NamedTemporaryFile() as report:
         process = os.fork()
         if process:
@@ -76,7 +76,7 @@ with tempfile.TemporaryDirectory() as root:
         found.append(child(place)[1:])
 print(json.dumps(found))
 """
-"""Kill a preparation at so many lines of its code, and prepare again; prints what is there then."""
+"""Kill a preparation at lines all over its code, and prepare again; print what is there then."""
 
 
 class Web:

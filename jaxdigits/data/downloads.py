@@ -244,7 +244,7 @@ def _asking(
     """Ask for a file from an offset on, in a thread: give the response, and its blocks of bytes.
 
     Raises:
-        _BrokenError: neither response nor block came in so many seconds, or the connection broke.
+        _BrokenError: no response, or no block, came within `seconds`, or the connection broke.
         _RefusedError: the host, or the proxy before it, cannot be used.
     """
     import requests  # noqa: F401 (here, or the time that it takes would be the host's)
@@ -286,7 +286,7 @@ def _receive(
 
 
 def _items(received: queue.Queue, remote: RemoteFile, seconds: float) -> Iterator[Any]:
-    """Yield what a thread receives, a block or more each time that so many seconds have passed."""
+    """Yield what a thread receives, as long as a block arrives within `seconds`."""
     arrived, deadline = _BLOCK_BYTES, 0.0
     answered = False
     while True:

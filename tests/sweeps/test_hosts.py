@@ -2,14 +2,17 @@
 
 import json
 import os
+import re
+import signal
 import time
 from pathlib import Path
 
 import pytest
 from filelock import FileLock
-from helpers import finish, history, start_together, wait_for_checkpoint
+from helpers import finish, history, start_together, stop_after, wait_for_checkpoint
 
 import jaxdigits as jd
+from jaxdigits.cli import main
 from jaxdigits.config import CheckpointConfig
 from jaxdigits.errors import ConfigError, OutputError, RunError
 from jaxdigits.runs.checkpoints import read_manifest, saved_chunks
@@ -17,7 +20,7 @@ from jaxdigits.sweeps.grid import make_plan
 from jaxdigits.sweeps.job import train_share
 from jaxdigits.sweeps.launcher import Launcher, share_out
 
-EPOCHS = 200
+EPOCHS = 20
 CONFIG = jd.TrainConfig(dataset="digits", model="mlp", hidden=(4,), batch_size=256, epochs=EPOCHS)
 GRID = {"learning_rate": (0.01, 0.002)}
 SEEDS = 3
@@ -46,12 +49,11 @@ def assert_same(folder: Path, other: Path) -> None:
     assert ours["settings"][0]["members"] == expected["settings"][0]["members"]
 
 
-def test_four_processes_of_which_one_is_killed(alone):
-    """The six members go to four devices in two batches. In the second one process is killed, which
-    the others say; resumed, all read the first batch, and begin the second where it was saved."""
-    words = ("-m", "jaxdigits", *SWEEP, "--checkpoint-epochs", "50", "--out", "run")
-    processes = start_together(*words, processes=4)
-    wait_for_checkpoint(EPOCHS + 50)
+def test_four_processes_of_which_one_is_killed():
+    """The others say so. Resumed, another one gets a SIGTERM, and all stop after the same epoch."""
+    words = ("-m", "jaxdigits", *SWEEP, "--epochs", "100000", "--checkpoint-epochs", "1")
+    processes = start_together(*words, "--out", "run", processes=4)
+    wait_for_checkpoint(2)
     processes[2].kill()
     killed = time.monotonic()
     ended = finish(processes)
@@ -61,13 +63,33 @@ def test_four_processes_of_which_one_is_killed(alone):
         assert (code, out) == (1, "")
         assert err.splitlines()[-1] == sentence
     assert read_manifest(Path("run.unfinished"))["devices"] == 4
-    assert len(os.listdir("run.unfinished/members")) == 4
+    began = saved_chunks(Path("run.unfinished"))[-1]
+    words = ("-m", "jaxdigits", "sweep", "--resume", "run", "--checkpoint-epochs", "1")
+    processes = start_together(*words, processes=4)
+    wait_for_checkpoint(began + 1)
+    processes[3].send_signal(signal.SIGTERM)
+    ended = finish(processes)
+    assert [code for code, _, _ in ended] == [143] * 4, ended
+    assert re.search(r"resuming after epoch \d+ of \d+", ended[0][2])
+    stopped = re.search(r"interrupted after epoch (\d+) of \d+", ended[0][2])
+    assert stopped
+    assert saved_chunks(Path("run.unfinished"))[-1] == int(stopped[1]) > began
+
+
+def test_resumed_by_two_processes(alone, monkeypatch):
+    """In the second of three batches: both read the members of the first, and learn what was saved
+    of the second."""
+    words = (*SWEEP, "--members-per-batch", "2", "--out", "run")
+    with monkeypatch.context() as patched:
+        stop_after(patched, EPOCHS + 7)
+        assert main(words) == 130
+    assert len(os.listdir("run.unfinished/members")) == 2
     words = ("-m", "jaxdigits", "sweep", "--resume", "run")
-    (code, out, err), *others = finish(start_together(*words, processes=4))
-    assert code == 0, err
-    assert "6 members in" in out
-    assert f"of {2 * EPOCHS}" in err
-    assert [(code, out) for code, out, _ in others] == [(0, "")] * 3
+    first, second = finish(start_together(*words))
+    assert first[0] == second[0] == 0, (first[2], second[2])
+    assert f"resuming after epoch {EPOCHS + 7} of {3 * EPOCHS}" in first[2]
+    assert "6 members in" in first[1]
+    assert second[1] == ""
     assert_same(Path("run"), alone)
 
 
@@ -112,9 +134,9 @@ def test_a_share_has_its_own_checkpoints(begun, alone):
     """Stopped and resumed, it ends where it would have ended; a second job waits for the first."""
     with FileLock(begun / "jobs" / "0-of-2" / ".lock"), pytest.raises(OutputError, match="another"):
         train_share(str(begun), 0, 2)
-    saving = CheckpointConfig(checkpoint_epochs=70)
+    saving = CheckpointConfig(checkpoint_epochs=7)
     assert train_share(str(begun), 0, 2, saving=saving) == 3
-    assert saved_chunks(begun / "jobs" / "0-of-2")[-1] == 140
+    assert saved_chunks(begun / "jobs" / "0-of-2")[-1] == 14
     plan = make_plan(CONFIG, GRID, SEEDS)
     done, left = share_out(plan.members, 2)
     assert sorted(int(path.name) for path in (begun / "members").iterdir()) == sorted(done)
