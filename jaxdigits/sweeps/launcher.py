@@ -88,6 +88,8 @@ def launch(
         for number, share in enumerate(shares)
         if not all(is_written(work, index) for index in share)
     ]
+    if not waiting:
+        return
     try:
         executor = submitit.AutoExecutor(work / JOBS / "logs", cluster=launcher.cluster)
         executor.update_parameters(name="jaxdigits", **launcher.options)
@@ -115,7 +117,7 @@ def launch(
                 )
     failed = [job for job in jobs if job.exception() is not None]
     if failed:
-        reason = (failed[0].stderr() or "no reason").strip().splitlines()[-1]
+        reason = ((failed[0].stderr() or "").strip() or "no reason").splitlines()[-1]
         raise RunError(
             f"{len(failed)} of {len(jobs)} jobs failed, the first with {reason!r} (its log is "
             f"{failed[0].paths.stderr}); resume with: {command}"
