@@ -113,7 +113,8 @@ def default_mesh(hints: Hints, batch_size: int, devices: int | None = None) -> M
         if available[0].platform == "cpu" and hints.shard_on_cpu:
             most = max(min(len(available), batch_size // LEAST_IMAGES), 1)
             devices = max(n for n in range(1, most + 1) if batch_size % n == 0)
-    return make_mesh(available, devices, DEVICES) if devices != 1 else None
+    alone = devices == 1 and jax.process_count() == 1
+    return None if alone else make_mesh(available, devices, DEVICES)
 
 
 def make_mesh(available: Any, devices: int | None, axis_name: str) -> Mesh:
