@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from statistics import NormalDist, fmean, stdev
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jaxtyping import Array, Float, Float32, Float64, Int, Int32
 
 from jaxdigits.losses import LOSSES, Loss
+from jaxdigits.programs import jit_few
 
 
 def accuracy(logits: Float[Array, "n classes"], labels: Int[Array, " n"]) -> Float[Array, ""]:
@@ -51,6 +51,8 @@ def confusion_matrix(
     logits: Float[Array, "n classes"], labels: Int[Array, " n"]
 ) -> Int[Array, "classes classes"]:
     """Count how often each class (row) is predicted as each class (column): int32.
+
+    A label that is no class is not counted.
 
     Example:
         >>> confusion_matrix(jnp.array([[2.0, 1.0], [2.0, 1.0]]), jnp.array([0, 1])).tolist()
@@ -161,18 +163,18 @@ def evaluate(
         >>> result.accuracy, result.confused, result.per_class
         (0.5, [('a', 'b', 1)], {'a': 1.0, 'b': 0.0})
     """
-    arrays = jnp.asarray(logits), jnp.asarray(labels)
-    counts = np.asarray(confusion_matrix(*arrays))
+    loss_of = LOSSES[loss] if isinstance(loss, str) else loss
+    counts, mean_loss, top_2 = map(np.asarray, _measure(loss_of, logits, labels))
     correct, count = int(np.trace(counts)), len(labels)
     low, high = wilson_interval(correct, count)
     return Evaluation(
         split,
         count,
-        float(_mean_loss(LOSSES[loss] if isinstance(loss, str) else loss, *arrays)),
+        float(mean_loss),
         correct / count,
         low,
         high,
-        float(top_k_accuracy(*arrays, k=2)),
+        float(top_2),
         [(class_names[a], class_names[b], times) for a, b, times in most_confused(counts)],
         {
             name: None if np.isnan(share) else float(share)
@@ -181,11 +183,16 @@ def evaluate(
     )
 
 
-@jax.jit(static_argnums=0)
-def _mean_loss(
+@jit_few(maxsize=8, static=1)
+def _measure(
     loss: Loss, logits: Float[Array, "n classes"], labels: Int[Array, " n"]
-) -> Float[Array, ""]:
-    return loss(logits, labels).mean()
+) -> tuple[Int[Array, "classes classes"], Float[Array, ""], Float[Array, ""]]:
+    """Measure counts, loss, and top-2 accuracy by one program."""
+    return (
+        confusion_matrix(logits, labels),
+        loss(logits, labels).mean(),
+        top_k_accuracy(logits, labels, k=2),
+    )
 
 
 def wilson_interval(correct: int, count: int, level: float = 0.95) -> tuple[float, float]:

@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Array, Float, Float32, Int, Key, UInt8
 
 from jaxdigits.evaluation.calibration import Calibration, Reliability, reliability
+from jaxdigits.programs import jit_few
 from jaxdigits.transforms import augment, warp
 
 Images = Float[Array, "n height width"]
@@ -149,10 +150,10 @@ def changed(condition: Condition, images: UInt8[Array, "n 28 28"]) -> UInt8[Arra
         >>> [int(changed(condition, bright).max()) for condition in paler]
         [150, 100, 50]
     """
-    return _changed(condition.change, jnp.asarray(condition.value), images)
+    return _changed(condition.change, np.asarray(condition.value), images)
 
 
-@jax.jit(static_argnums=0)
+@jit_few(maxsize=16, static=1)
 def _changed(
     change: Change, value: Strength, images: UInt8[Array, "n 28 28"]
 ) -> UInt8[Array, "n 28 28"]:
@@ -182,7 +183,7 @@ def accuracies(
         >>> results[0].kind, results[0].accuracy > 0.8
         ('clean', True)
     """
-    pixels = jnp.asarray(images)
+    pixels = jax.device_put(images)
     return [
         ConditionAccuracy(c.kind, c.strength, float(np.mean(predict(changed(c, pixels)) == labels)))
         for c in conditions
@@ -224,5 +225,5 @@ def accuracies_jittered(
     Rows and columns shift by -2..2 pixels each, then five pixels are inverted, with the same keys
     for every network. Arguments: see `accuracies`.
     """
-    copies = augment.jittered_copies(jnp.asarray(images), draws)
+    copies = augment.jittered_copies(jax.device_put(images), draws)
     return [float(np.mean(predict(copy) == labels)) for copy in copies]

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 
 import jax
@@ -11,7 +12,7 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from jaxdigits.errors import ConfigError
-from jaxdigits.models import Model
+from jaxdigits.models import Apply, Model
 from jaxdigits.runs.run import Run
 
 
@@ -41,15 +42,9 @@ def stack(runs: Sequence[Run]) -> Run:
     ]
     if any(shape != shapes[0] for shape in shapes):
         raise ConfigError("the members of an ensemble must have one network and the same classes")
-    single = first.model.apply
-
-    def apply(params: Any, images: Float[Array, "n ..."]) -> Float[Array, "n classes"]:
-        logs = lax.map(lambda member: jax.nn.log_softmax(single(member, images)), params)
-        return jax.nn.logsumexp(logs, axis=0) - math.log(len(runs))
-
     return replace(
         first,
-        model=Model(first.model.init, apply),
+        model=Model(first.model.init, _mean_of(first.model.apply, len(runs))),
         params=jax.tree.map(lambda *leaves: np.stack(leaves), *(run.params for run in runs)),
         results={},
         calibration=None,
@@ -57,6 +52,17 @@ def stack(runs: Sequence[Run]) -> Run:
         history=(),
         folder=None,
     )
+
+
+@lru_cache(maxsize=16)
+def _mean_of(apply: Apply, members: int) -> Apply:
+    """Make the network of an ensemble: equal arguments give the same object, as of `make_model`."""
+
+    def mean(params: Any, images: Float[Array, "n ..."]) -> Float[Array, "n classes"]:
+        logs = lax.map(lambda member: jax.nn.log_softmax(apply(member, images)), params)
+        return jax.nn.logsumexp(logs, axis=0) - math.log(members)
+
+    return mean
 
 
 def _shapes(run: Run) -> list[Any]:

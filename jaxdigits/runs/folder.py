@@ -327,7 +327,7 @@ def load_params(path: Path, init: Callable[[Any], Params]) -> Params:
                 f"{path} is not of this network: expected {leaf.dtype} {list(leaf.shape)} "
                 f"for {name}, found {found}"
             )
-        leaves.append(jnp.asarray(array))
+        leaves.append(jax.device_put(array))
     if arrays:
         raise RunError(f"{path} is not of this network: it also holds {', '.join(sorted(arrays))}")
     return jax.tree.unflatten(jax.tree.structure(template), leaves)

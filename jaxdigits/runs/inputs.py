@@ -6,7 +6,7 @@ stream, it is some batches, which a thread of grain's has read while earlier one
 """
 
 import functools
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Mapping
 from contextlib import closing
 from typing import Any, Protocol, runtime_checkable
 
@@ -234,10 +234,10 @@ class Streamed(InputPipeline):
             )
         self._trainer, self._source = trainer, source
         self._start = key, None, params
-        self._reduction = config.reduction
-        self._run_key = jax.random.split(key)[1]
         self._count = len(source)
         self._batch, self._steps = _chunk_size(self._count, config.batch_size)
+        sizes = {"count": self._count, "batch_size": self._batch, "reduction": config.reduction}
+        self._order = _cached_orders(jax.random.split(key)[1], sizes)
         self.num_epochs = trainer.num_epochs
         self.chunks_per_epoch = chunks_per_epoch(self._count, config.batch_size)
         devices = num_devices(trainer.mesh)
@@ -294,13 +294,6 @@ class Streamed(InputPipeline):
         """See `InputPipeline`."""
         return progress[0]
 
-    @functools.lru_cache(maxsize=2)  # noqa: B019
-    def _order(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
-        """The batches of an epoch, as training in memory has them."""
-        batches = jax.jit(epoch_batches, static_argnums=(2, 3, 4))
-        indices, weights = batches(self._run_key, epoch, self._count, self._batch, self._reduction)
-        return np.asarray(indices), np.asarray(weights)
-
     def _read(self, number: int) -> tuple[Batch, np.int32]:
         """The chunk after `number` others, of every batch the share of this process."""
         epoch, within = divmod(number, self.chunks_per_epoch)
@@ -322,6 +315,20 @@ class Streamed(InputPipeline):
         specs = Batch(*(NamedSharding(mesh, spec) for spec in chunk_specs()))
         batches = jax.tree.map(jax.make_array_from_process_local_data, specs, batches)
         return batches, replicate(num_steps, mesh)
+
+
+def _cached_orders(
+    key: Key[Array, ""], sizes: Mapping[str, Any]
+) -> Callable[[int], tuple[np.ndarray, np.ndarray]]:
+    """Make a function from an epoch to its batches, as training in memory has them."""
+    batches = jax.jit(functools.partial(epoch_batches, **sizes))
+
+    @functools.lru_cache(maxsize=2)
+    def order(epoch: int) -> tuple[np.ndarray, np.ndarray]:
+        indices, weights = batches(key, epoch)
+        return np.asarray(indices), np.asarray(weights)
+
+    return order
 
 
 def chunks_per_epoch(count: int, batch_size: int) -> int:

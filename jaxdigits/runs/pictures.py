@@ -3,12 +3,13 @@
 from pathlib import Path
 from typing import Any
 
-import jax.numpy as jnp
+import jax
 import numpy as np
 from jaxtyping import Float32
 
 from jaxdigits.data import Dataset
 from jaxdigits.evaluation.metrics import confusion_matrix, most_confused
+from jaxdigits.programs import filled
 from jaxdigits.runs.folder import PICTURES
 from jaxdigits.runs.run import Run
 
@@ -35,7 +36,9 @@ def draw(run: Run, test: Dataset, logits: Float32[np.ndarray, "n classes"], fold
 def _figures(run: Run, test: Dataset, logits: Float32[np.ndarray, "n classes"]) -> tuple[Any, ...]:
     from jaxdigits import plots
 
-    confusion = np.asarray(confusion_matrix(jnp.asarray(logits), jnp.asarray(test.labels)))
+    no_class = len(run.class_names)
+    filled_up = filled(logits), filled(test.labels, value=no_class)
+    confusion = np.asarray(confusion_matrix(*map(jax.device_put, filled_up)))
     names = run.class_names
     pairs = [f"{names[a]}/{names[b]}" for a, b, _ in most_confused(confusion)]
     shown = plots.spread(len(test), SAMPLES)

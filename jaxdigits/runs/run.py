@@ -1,7 +1,8 @@
 """A trained network with all that is needed to use it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,6 +21,7 @@ from jaxdigits.evaluation.metrics import Evaluation, evaluate
 from jaxdigits.files import StrPath
 from jaxdigits.losses import Loss
 from jaxdigits.models import Apply, Model, Params, make_model
+from jaxdigits.programs import filled
 from jaxdigits.training.batches import EVALUATION_BATCH
 from jaxdigits.training.resolve import DataSpec, Parts
 from jaxdigits.transforms.form import measure_extent
@@ -127,11 +129,8 @@ class Run:
         parts = []
         for start in range(0, len(images), EVALUATION_BATCH):
             batch = np.asarray(images[start : start + EVALUATION_BATCH])
-            # Few sizes, so that few programs are compiled, whatever the number of images.
-            size = min(1 << (len(batch) - 1).bit_length(), EVALUATION_BATCH)
-            padded = np.zeros((size, *batch.shape[1:]), batch.dtype)
-            padded[: len(batch)] = batch
-            parts.append(np.asarray(logits_of(self, padded))[: len(batch)])
+            logits = logits_of(self, filled(batch, EVALUATION_BATCH))
+            parts.append(np.asarray(logits)[: len(batch)])
         return np.concatenate(parts)
 
     def evaluate(self, dataset: Dataset) -> Evaluation:
@@ -221,15 +220,20 @@ def logits_of(run: Run, images: Num[Any, "n ..."]) -> Float[Array, "n classes"]:
         run: the network.
         images: [n, *image_shape]; uint8, pixels 0..255, or floats, 0..1.
     """
-    return _logits(run.model.apply, run.config.scale, run.params, run.scaling, images)
+    return _network(run.model.apply, run.config.scale)(run.params, run.scaling, images)
 
 
-@jax.jit(static_argnums=(0, 1))
-def _logits(
-    apply: Apply, scale: str, params: Params, scaling: Scaling, images: Num[Any, "n ..."]
-) -> Float[Array, "n classes"]:
-    pixels = unit_pixels(jnp.asarray(images))
-    return apply(params, scale_inputs(pixels, scaling=scaling, scale=scale))
+@lru_cache(maxsize=16)
+def _network(apply: Apply, scale: str) -> Callable[..., Float[Array, "n classes"]]:
+    """Jit a network, once for all runs that share it; those not used for longest are dropped."""
+
+    def logits(
+        params: Params, scaling: Scaling, images: Num[Any, "n ..."]
+    ) -> Float[Array, "n classes"]:
+        pixels = unit_pixels(jnp.asarray(images))
+        return apply(params, scale_inputs(pixels, scaling=scaling, scale=scale))
+
+    return jax.jit(logits)
 
 
 def make_run(

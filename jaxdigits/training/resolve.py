@@ -15,6 +15,7 @@ from jaxdigits.config import TrainConfig
 from jaxdigits.errors import ConfigError
 from jaxdigits.losses import LOSSES, Loss, smoothed_cross_entropy
 from jaxdigits.models import Hints, Model, make_model
+from jaxdigits.programs import jit_few
 from jaxdigits.training.batches import steps_per_epoch
 from jaxdigits.training.optimizers import make_optimizer
 from jaxdigits.training.state import TrainingData
@@ -161,8 +162,11 @@ def count_epochs(config: TrainConfig, hints: Hints, num_examples: int) -> int:
 def fit_scaling(scale: str, images: Any) -> Scaling:
     """The scaling of pixels for `TrainConfig.scale`: fitted to the images, or none."""
     if scale == "standardized":  # jitted, as one program takes a third of the time
-        return jax.jit(pixel_statistics)(jnp.asarray(images))
+        return _statistics(images)
     return Scaling(*map(jnp.float32, UNIT))
+
+
+_statistics = jit_few(maxsize=8)(pixel_statistics)
 
 
 def _check_logits(model: Model, spec: DataSpec) -> None:

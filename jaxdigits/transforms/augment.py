@@ -47,6 +47,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Key, UInt8
 
 from jaxdigits.config import AUGMENT, parse_augmentation
+from jaxdigits.programs import jit_few
 from jaxdigits.transforms import warp
 from jaxdigits.transforms.warp import GRID, Images, Warp, per_channel
 
@@ -283,7 +284,7 @@ def jittered_copies(
     return (_jitter_pixels(jax.random.key(draw), images) for draw in range(draws))
 
 
-@jax.jit
+@jit_few(maxsize=4)
 def _jitter_pixels(
     key: Key[Array, ""], images: UInt8[Array, "n height width *channels"]
 ) -> UInt8[Array, "n height width *channels"]:

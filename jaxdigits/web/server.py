@@ -18,7 +18,6 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float32, UInt8
 
@@ -218,7 +217,7 @@ def saliency_of(
         (28, 28)
     """
     gradient_of = jax.grad(lambda pixels: logits_of(run, pixels[None])[0, label])
-    gradient = np.abs(np.asarray(gradient_of(unit_pixels(jnp.asarray(image)))))
+    gradient = np.abs(np.asarray(gradient_of(unit_pixels(jax.device_put(image)))))
     return gradient if gradient.ndim == 2 else gradient.sum(axis=2)
 
 
