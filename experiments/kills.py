@@ -9,8 +9,8 @@ processes, and a sweep by four write a checkpoint after each epoch. Their proces
 modules to the drawing of the pictures, and resumed; where nothing had begun, the first command is
 given again. When all is complete, the bytes of the parameters, and all metrics but the times, are
 compared with those of an undisturbed run, and the next one begins, with another seed. A process
-that is left alone by the others is to end by itself within a minute. Expect an hour on two CPU
-cores.
+that is left alone by the others is to end by itself within a minute; one that has not met them yet,
+for whom jax waits five minutes, is killed too. Expect an hour on two CPU cores.
 """
 
 import argparse
@@ -77,7 +77,9 @@ def run(words: list[str], processes: int, seconds: float | None = None) -> bool:
             try:
                 process.communicate(timeout=_PATIENCE)
             except subprocess.TimeoutExpired:
-                sys.exit(f"{' '.join(words)}: a process hangs after another was killed")
+                process.kill()
+                if "Gloo" in process.communicate()[1]:  # which it says when it has met the others
+                    sys.exit(f"{' '.join(words)}: a process hangs after another was killed")
         return False
     for process in started:
         _, errors = process.communicate()

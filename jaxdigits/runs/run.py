@@ -126,9 +126,10 @@ class Run:
                 f"the network takes images of shape {list(self.image_shape)}; "
                 f"these have shape {list(images.shape[1:])}"
             )
+        images = np.asarray(images)  # slices of jax's arrays would be a program for each shape
         parts = []
         for start in range(0, len(images), EVALUATION_BATCH):
-            batch = np.asarray(images[start : start + EVALUATION_BATCH])
+            batch = images[start : start + EVALUATION_BATCH]
             logits = logits_of(self, filled(batch, EVALUATION_BATCH))
             parts.append(np.asarray(logits)[: len(batch)])
         return np.concatenate(parts)

@@ -10,6 +10,7 @@ nothing comes back to the host before the epoch ends.
 """
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import jax
@@ -21,7 +22,7 @@ from jaxtyping import Array, Float, Int, Key, Num
 
 from jaxdigits.config import TrainConfig
 from jaxdigits.data import Examples
-from jaxdigits.environment import compiler_options
+from jaxdigits.environment import compiler_options, target_platform
 from jaxdigits.losses import Loss
 from jaxdigits.models import Apply, Model, Params
 from jaxdigits.training.batches import EVALUATION_BATCH, cut, epoch_batches, steps_per_epoch
@@ -40,7 +41,7 @@ from jaxdigits.training.state import (
 )
 from jaxdigits.training.step import Step, make_step, microbatched
 from jaxdigits.transforms.augment import Augment
-from jaxdigits.transforms.scaling import unit_pixels
+from jaxdigits.transforms.scaling import Scaling, unit_pixels
 
 
 class Trainer(NamedTuple):
@@ -150,6 +151,9 @@ def make_trainer(
     shared evenly, the first image fills the gaps, as others fill up the last batch of an epoch:
     they count in batch normalization, nowhere else.)
 
+    From a `DataSpec`, and without parts of your own, arguments that are equal but for the seed give
+    the same functions, which jax compiles once: the next run of a script does not wait for it.
+
     Args:
         config: the settings.
         data: to train on, or what must be known of it.
@@ -159,11 +163,27 @@ def make_trainer(
     Raises:
         ConfigError: the parts do not go together.
     """
+    own = {"model": model, "loss": loss, "optimizer": optimizer, "augment": augment}
+    if not isinstance(data, DataSpec):  # perhaps traced
+        return _make_trainer(config, DataSpec.of(data, config.scale), mesh, **own)
+    if any(part is not None for part in own.values()):  # what it refers to may have changed
+        return _make_trainer(config, data, mesh, **own)
+    scaling = tuple(map(float, data.scaling))
+    trainer = _shared_trainer(config.replace(seed=0), data[:3], scaling, mesh, target_platform())
+    parts = trainer.parts._replace(config=trainer.parts.config.replace(seed=config.seed))
+    return trainer._replace(parts=parts, spec=data)
+
+
+@lru_cache(maxsize=8)
+def _shared_trainer(
+    config: TrainConfig, sizes: Any, scaling: tuple[float, ...], mesh: Mesh | None, _: str
+) -> Trainer:
+    return _make_trainer(config, DataSpec(*sizes, Scaling(*map(jnp.float32, scaling))), mesh)
+
+
+def _make_trainer(config: TrainConfig, spec: DataSpec, mesh: Mesh | None, **own: Any) -> Trainer:
     axis = axis_of(mesh)
-    spec = data if isinstance(data, DataSpec) else DataSpec.of(data, config.scale)
-    parts = resolve(
-        config, spec, model=model, loss=loss, optimizer=optimizer, augment=augment, axis_name=axis
-    )
+    parts = resolve(config, spec, **own, axis_name=axis)
     net, gradients = parts.model, parts.gradients
     if platform_of(mesh) == "cpu" and net.hints.microbatch_size:
         gradients = microbatched(gradients, net.hints.microbatch_size)
