@@ -3,19 +3,21 @@
 Logits are of any scale, labels are 0..classes-1. Metrics of logits and labels can be jitted.
 """
 
+import functools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist, fmean, stdev
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jaxtyping import Array, Float, Float32, Float64, Int, Int32
+from jaxtyping import Array, Bool, Float, Float32, Float64, Int, Int32
 
 from jaxdigits.losses import LOSSES, Loss
-from jaxdigits.programs import jit_few
+from jaxdigits.programs import filled
 
 
 def accuracy(logits: Float[Array, "n classes"], labels: Int[Array, " n"]) -> Float[Array, ""]:
@@ -43,8 +45,14 @@ def top_k_accuracy(
         >>> float(top_k_accuracy(logits, jnp.array([1, 2]), k=2))
         0.5
     """
+    return jnp.mean(_in_top_k(logits, labels, k))
+
+
+def _in_top_k(
+    logits: Float[Array, "n classes"], labels: Int[Array, " n"], k: int
+) -> Bool[Array, " n"]:
     _, best = lax.top_k(logits, k)
-    return jnp.mean(jnp.any(best == labels[:, None], axis=-1))
+    return jnp.any(best == labels[:, None], axis=-1)
 
 
 def confusion_matrix(
@@ -163,18 +171,21 @@ def evaluate(
         >>> result.accuracy, result.confused, result.per_class
         (0.5, [('a', 'b', 1)], {'a': 1.0, 'b': 0.0})
     """
-    loss_of = LOSSES[loss] if isinstance(loss, str) else loss
-    counts, mean_loss, top_2 = map(np.asarray, _measure(loss_of, logits, labels))
-    correct, count = int(np.trace(counts)), len(labels)
+    count = len(labels)
+    measured = _measure(LOSSES[loss] if isinstance(loss, str) else loss)
+    no_class = len(class_names)
+    found = measured(filled(logits), filled(labels), filled(labels, value=no_class))
+    counts, losses, top_2 = map(np.asarray, found)
+    correct = int(np.trace(counts))
     low, high = wilson_interval(correct, count)
     return Evaluation(
         split,
         count,
-        float(mean_loss),
+        float(losses[:count].mean(dtype=np.float64)),
         correct / count,
         low,
         high,
-        float(top_2),
+        int(top_2[:count].sum()) / count,
         [(class_names[a], class_names[b], times) for a, b, times in most_confused(counts)],
         {
             name: None if np.isnan(share) else float(share)
@@ -183,16 +194,21 @@ def evaluate(
     )
 
 
-@jit_few(maxsize=8, static=1)
-def _measure(
-    loss: Loss, logits: Float[Array, "n classes"], labels: Int[Array, " n"]
-) -> tuple[Int[Array, "classes classes"], Float[Array, ""], Float[Array, ""]]:
-    """Measure counts, loss, and top-2 accuracy by one program."""
-    return (
-        confusion_matrix(logits, labels),
-        loss(logits, labels).mean(),
-        top_k_accuracy(logits, labels, k=2),
-    )
+@functools.lru_cache(maxsize=8)
+def _measure(loss: Loss) -> Callable[..., tuple[Array, Array, Array]]:
+    """Make a program for the confusion matrix, and the loss and the top 2 of each image.
+
+    `counted` are the labels, and no class for images that only fill up.
+    """
+
+    @jax.jit
+    def measure(
+        logits: Float[Array, "n classes"], labels: Int[Array, " n"], counted: Int[Array, " n"]
+    ) -> tuple[Int[Array, "classes classes"], Float[Array, " n"], Bool[Array, " n"]]:
+        counts = confusion_matrix(logits, counted)
+        return counts, loss(logits, labels), _in_top_k(logits, labels, 2)
+
+    return measure
 
 
 def wilson_interval(correct: int, count: int, level: float = 0.95) -> tuple[float, float]:

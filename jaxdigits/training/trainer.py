@@ -176,7 +176,11 @@ def make_trainer(
 
 @lru_cache(maxsize=8)
 def _shared_trainer(
-    config: TrainConfig, sizes: Any, scaling: tuple[float, ...], mesh: Mesh | None, _: str
+    config: TrainConfig,
+    sizes: tuple[int, tuple[int, ...], int],
+    scaling: tuple[float, ...],
+    mesh: Mesh | None,
+    _: str,
 ) -> Trainer:
     return _make_trainer(config, DataSpec(*sizes, Scaling(*map(jnp.float32, scaling))), mesh)
 
