@@ -29,7 +29,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         if path.suffix in (".png", ".md"):
             made = File.generated(config, f"posts/{path.name}", abs_src_path=str(path))
             files.append(made)
-    for name in ("mistakes.png", "handwriting.png", "peers.png", "scaling.png"):
+    for name in ("mistakes.png", "handwriting.png", "peers.png", "scaling.png", "soak.png"):
         source = str(RESULTS / name)
         files.append(File.generated(config, f"pictures/{name}", abs_src_path=source))
     for name in ("digits", "letters", "characters"):

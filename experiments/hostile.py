@@ -1,7 +1,7 @@
 """What becomes of bad input? Each gets one sentence, or is read all the same: never a traceback.
 
     python experiments/hostile.py                             # 5,000 inputs, about 5 minutes
-    python experiments/hostile.py --kinds pictures --count 100 --seed 3
+    python experiments/hostile.py --kinds "command lines"     # the results of other kinds stay
 
 Files are damaged, folders hold what nobody expects, options and arrays have values that no person
 would think of. An input is counted as a `traceback` if it raises anything but a `JaxdigitsError`,
@@ -43,6 +43,7 @@ from jaxdigits.handwriting import open_picture, read
 from jaxdigits.sweeps.summary import SweepResult
 
 RESULTS = Path(__file__).parent / "results"
+NOTE = Path(__file__).resolve().parent / "samples" / "note.jpg"
 SLOW = 60.0
 """Seconds after which an input is as bad as a traceback."""
 
@@ -190,7 +191,7 @@ def command_lines(rng: random.Random, folder: Path) -> Iterator[Attempt]:
     """Options and values that do not go together."""
     os.chdir(folder)
     helps = {name: _help(name) for name in COMMANDS if name not in ("draw", "bench time-to")}
-    quick = {"train": ["--epochs", "0"], "sweep": ["--epochs", "0"]}
+    quick = {"train": ["--epochs", "0"], "sweep": ["--epochs", "0"], "predict": [str(NOTE)]}
     slow = {"bench", "bench run", "bench pair", "bench scaling", "reproduce", "compile"}
     while True:
         name = rng.choice(list(helps))
@@ -310,7 +311,9 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", type=Path, default=RESULTS / "hostile.json")
     options = parser.parse_args()
-    home, rows, worst = Path.cwd(), [], 0
+    home, rows, worst = Path.cwd(), {}, 0
+    if options.json.exists():
+        rows = {row["kind"]: row for row in json.loads(options.json.read_text())["rows"]}
     for kind in options.kinds:
         make, usual = KINDS[kind]
         count, counts = options.count or usual, collections.Counter[str]()
@@ -324,12 +327,13 @@ def main() -> None:
                     print(f"{kind} {number}: {message}", file=sys.stderr, flush=True)
             os.chdir(home)
         outcomes = {what: counts[what] for what in ("read", "refused", "traceback")}
-        rows.append({"kind": kind, "inputs": count, **outcomes})
+        rows[kind] = {"kind": kind, "inputs": count, **outcomes}
         worst += counts["traceback"]
-        print(tabulate(rows[-1:], "keys", "plain"), flush=True)
-    print(f"\n{tabulate(rows, 'keys', 'github')}")
+        print(tabulate([rows[kind]], "keys", "plain"), flush=True)
+    ordered = [rows[kind] for kind in KINDS if kind in rows]
+    print(f"\n{tabulate(ordered, 'keys', 'github')}")
     command = f"python experiments/hostile.py --seed {options.seed}"
-    write_json(options.json, {"command": command, "rows": rows, **environment()})
+    write_json(options.json, {"command": command, "rows": ordered, **environment()})
     sys.exit(worst > 0)
 
 

@@ -199,6 +199,19 @@ def tried(name: str) -> str:
     )
 
 
+def soak() -> str:
+    """Say how much a process grew that worked for long."""
+    document = read("soak.json")
+    low, high = document["interval_95"]
+    return (
+        f"{document['rounds']:,} rounds took {document['seconds'] / 60:.0f} minutes. After the first "
+        f"fifth, memory grew by {document['kilobytes_a_round']:.1f} kB a round (95% interval: "
+        f"{low:.1f} to {high:.1f}), and ended at {document['memory_mb'][-1]:.0f} MB with "
+        f"{document['programs']} programs.\n\nMeasured by `{document['command']}`, Python "
+        f"{document['versions']['python']}."
+    )
+
+
 def compiled() -> str:
     """Make the table of programs compiled for devices that are not here."""
     document = read("compiled.json")
@@ -239,6 +252,7 @@ TABLES = {
         "hostile": partial(tried, "hostile.json"),
         "circumstances": partial(tried, "circumstances.json"),
         "kills": partial(tried, "kills.json"),
+        "soak": soak,
     },
     "docs/guides/accelerators.md": {"compiled": compiled},
     "docs/guides/handwriting.md": {"pages": pages},

@@ -63,8 +63,9 @@ def predict(
         documents.append({"picture": str(path), **reading.as_dict()})
         texts += [f"{path}:"] * (len(pictures) > 1) + _lines(reading)
         if show:
-            numbered = show.with_name(f"{show.stem}-{number}{show.suffix}")
-            save_reading(numbered if len(pictures) > 1 else show, picture, reading)
+            several = show.name and len(pictures) > 1
+            numbered = show.with_name(f"{show.stem}-{number}{show.suffix}") if several else show
+            save_reading(numbered, picture, reading)
     document = {"network": network, "threshold": least, "pictures": documents}
     if texts or json:
         report("\n".join(texts), document, as_json=json)

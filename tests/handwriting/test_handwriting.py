@@ -553,6 +553,14 @@ def test_predict(tmp_path, cli):
     assert not (tmp_path / "seen-2.png").exists()
 
 
+@pytest.mark.parametrize("times", [1, 2])
+@pytest.mark.parametrize("shown", ["", "."])
+def test_predict_cannot_show_in_a_folder(tmp_path, cli, times, shown):
+    save(canvas("7", 1), tmp_path / "seven.png")
+    code, _, err = cli("predict", *[tmp_path / "seven.png"] * times, "--show", shown)
+    assert (code, err) == (2, "jaxdigits: . is a folder: name a file to write to\n")
+
+
 def test_predict_as_json(tmp_path, cli):
     save(canvas("7", 1), tmp_path / "seven.png")
     (tmp_path / "note.pdf").write_bytes(b"%PDF-1.7")
