@@ -106,7 +106,7 @@ def main() -> None:
     heading = f"{slope:.1f} kB a round (95%: {low:.1f} to {high:.1f}) after the first {rest}"
     draw(memory, programs, heading, options.json.with_suffix(".png"))
     print(heading)
-    sys.exit(slope > MOST_KB)
+    sys.exit(bool(slope > MOST_KB))
 
 
 if __name__ == "__main__":
