@@ -203,9 +203,7 @@ def soak() -> str:
     """Say how much a process grew that worked for long."""
     document = read("soak.json")
     low, high = document["interval_95"]
-    slope = (
-        f"{document['kilobytes_a_round']:.1f} kB a round (95% interval: {low:.1f} to {high:.1f})"
-    )
+    slope = document["kilobytes_a_round"]
     return (
         f"{document['rounds']:,} rounds took {document['seconds'] / 60:.0f} minutes. After the "
         f"first fifth, memory grew by {slope:.1f} kB a round (95% interval: {low:.1f} to "
