@@ -208,6 +208,20 @@ def test_ink_is_where_the_layout_says(written) -> None:
         np.testing.assert_allclose(middles[near], bell, atol=0.01)
 
 
+def test_two_in_one_place_are_no_more_than_a_middle(written) -> None:
+    layout, _ = written
+    layout = layout._replace(
+        shapes=jnp.full_like(layout.shapes, -1),
+        used=jnp.arange(len(layout.used)) < 2,
+        places=jnp.zeros_like(layout.places),
+    )
+    *_, middles, _ = jax.device_get(parts()["_write"](jax.random.key(4), layout, some_digits()))
+    away = np.hypot(*(np.mgrid[1:SIZE:2, 1:SIZE:2] - np.array([120, 140])[:, None, None]))
+    bells = 2 * np.exp(-0.5 * (away / (0.07 * 32)) ** 2)
+    assert bells.max() > 1.5
+    np.testing.assert_allclose(middles, np.minimum(bells, 1), atol=0.01)
+
+
 def test_blocks_are_taken_apart_and_put_together() -> None:
     """Blocks of 2x2 lose nothing, and keep each pixel in its place."""
     images = jnp.arange(2 * 4 * 6 * 3, dtype=jnp.float32).reshape(2, 4, 6, 3)
