@@ -1,7 +1,9 @@
 """Is what is killed again and again the same in the end?
 
     python experiments/kills.py                             # 200 kills, 40 of each kind
-    python experiments/kills.py --kinds sweep --kills 20    # the results of other kinds stay
+    python experiments/kills.py --kinds sweep --kills 60    # 20 more of one kind
+
+What is written so far stays: a second call adds what is missing.
 
 A training run on the digits inside, a sweep, a run whose images stay on the disk, a run by two
 processes, and a sweep by four write a checkpoint after each epoch. Their processes are killed
@@ -24,6 +26,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 from tabulate import tabulate
 
@@ -46,6 +49,8 @@ KINDS = {
     "sweep by four processes": (4, *_SWEEP, *_FEW),
 }
 """The number of processes, and the command, which its first word resumes."""
+
+COLUMNS = ("kills", "resumed from a checkpoint", "runs or sweeps", "the same bytes in the end")
 
 
 def start(words: list[str], processes: int) -> list[subprocess.Popen[str]]:
@@ -100,35 +105,30 @@ def digest(folder: Path) -> str:
     return found.hexdigest()
 
 
-def kill(kind: str, kills: int, folder: Path) -> dict[str, str | int]:
-    """Kill runs of a kind `kills` times, and resume them until all are complete."""
+def kill(row: dict[str, Any], kills: int, folder: Path) -> None:
+    """Kill a run, `kills` times in all, and resume it until it is complete; add to a row."""
+    kind, number = row["what"], row["runs or sweeps"]
     processes, *command = KINDS[kind]
-    killed = same = runs = resumed = 0
-    while killed < kills:
-        settings = [*command, "--seed", str(runs)]
-        alone, out = (folder / f"{name} {kind} {runs}" for name in ("alone", "killed"))
-        launched = time.monotonic()
-        run([*settings, "--out", str(alone)], processes)
-        life = time.monotonic() - launched
-        done = False
-        while not done:
-            begun = (unfinished(out) / MANIFEST_FILE).exists() or out.exists()
-            again = [settings[0], "--resume", str(out)] if begun else [*settings, "--out", str(out)]
-            seconds = random.uniform(0.0, 1.5 * life) if killed < kills else None
-            resumed += begun
-            done = run([*again, "--checkpoint-epochs", "1"], processes, seconds)
-            killed += not done
-            epochs = saved_chunks(unfinished(out))[-1:]
-            print(f"{kind}: kill {killed}, run {runs}, checkpoints up to {epochs}", flush=True)
-        runs += 1
-        same += digest(out) == digest(alone)
-    return {
-        "what": kind,
-        "kills": killed,
-        "resumed from a checkpoint": resumed,
-        "runs or sweeps": runs,
-        "the same bytes in the end": same,
-    }
+    random.seed(f"{kind} {number}")
+    settings = [*command, "--seed", str(number)]
+    alone, out = (folder / f"{name} {kind} {number}" for name in ("alone", "killed"))
+    launched = time.monotonic()
+    run([*settings, "--out", str(alone)], processes)
+    life = time.monotonic() - launched
+    killed, resumed, done = row["kills"], 0, False
+    while not done:
+        begun = (unfinished(out) / MANIFEST_FILE).exists() or out.exists()
+        again = [settings[0], "--resume", str(out)] if begun else [*settings, "--out", str(out)]
+        seconds = random.uniform(0.0, 1.5 * life) if killed < kills else None
+        resumed += begun
+        done = run([*again, "--checkpoint-epochs", "1"], processes, seconds)
+        killed += not done
+        epochs = saved_chunks(unfinished(out))[-1:]
+        print(f"{kind}: kill {killed}, run {number}, checkpoints up to {epochs}", flush=True)
+    row["kills"] = killed
+    row["resumed from a checkpoint"] += resumed
+    row["runs or sweeps"] += 1
+    row["the same bytes in the end"] += digest(out) == digest(alone)
 
 
 def main() -> None:
@@ -136,15 +136,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Killed and resumed.")
     parser.add_argument("--kinds", nargs="+", default=list(KINDS), choices=list(KINDS))
     parser.add_argument("--kills", type=int, default=40, help="of each kind")
+    parser.add_argument("--again", action="store_true", help="forget earlier kills of these kinds")
     parser.add_argument("--json", type=Path, default=RESULTS / "kills.json")
     options = parser.parse_args()
-    random.seed(0)
     found = {}
     if options.json.exists():
         found = {row["what"]: row for row in json.loads(options.json.read_text()).get("rows", ())}
-    with tempfile.TemporaryDirectory() as name:
-        for kind in options.kinds:
-            found[kind] = kill(kind, options.kills, Path(name))
+    for kind in options.kinds:
+        if options.again or kind not in found:
+            found[kind] = {"what": kind, **dict.fromkeys(COLUMNS, 0)}
+        while found[kind]["kills"] < options.kills:
+            with tempfile.TemporaryDirectory() as name:
+                kill(found[kind], options.kills, Path(name))
             document = {"command": "python experiments/kills.py", **environment()}
             document["rows"] = [found[known] for known in KINDS if known in found]
             write_json(options.json, document)
