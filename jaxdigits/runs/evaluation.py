@@ -1,6 +1,5 @@
 """Measure a run again, from the files of its folder."""
 
-import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -125,19 +124,10 @@ def evaluate_run(
 
 
 def _same(recorded: Mapping[str, Mapping[str, Any]], evaluations: Sequence[Evaluation]) -> bool:
-    """Compare with what was recorded; what an older version did not measure is left out.
-
-    The loss is a sum over images: how it is rounded depends on the order of its parts.
-    """
+    """Compare with what was recorded; what an older version did not measure is left out."""
     now = {evaluation.split: evaluation.as_dict() for evaluation in evaluations}
-
-    def same(value: Any, before: Any) -> bool:
-        if isinstance(value, float) and isinstance(before, float):
-            return math.isclose(value, before, rel_tol=1e-6)
-        return value == before
-
     return all(
-        same(now[split].get(measure), value)
+        now[split].get(measure) == value
         for split, then in recorded.items()
         for measure, value in then.items()
     )
