@@ -23,7 +23,8 @@ SIZES = (97, 101, 103, 107, 109, 113, 121, 128)
 
 def programs_more(call: Callable[[int], object], sizes: Sequence[int] = SIZES) -> int:
     """How many programs jax has more after calls with all sizes than after two calls."""
-    call(sizes[0]), call(sizes[1])
+    call(sizes[0])
+    call(sizes[1])
     client = jax.devices()[0].client
     before = len(client.live_executables())
     for size in sizes:
