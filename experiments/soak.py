@@ -17,6 +17,7 @@ import tempfile
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -88,9 +89,8 @@ def main() -> None:
             memory.append(resident())
             programs.append(len(client.live_executables()))
     rest = options.rounds // 5
-    slope, _, low, high = (
-        1e3 * x for x in theilslopes(memory[rest:], np.arange(rest, len(memory)))
-    )
+    slopes: Any = theilslopes(memory[rest:])
+    slope, _, low, high = (1e3 * float(value) for value in slopes)
     document = {
         "command": " ".join(["python", "experiments/soak.py", *sys.argv[1:]]),
         **environment(),
