@@ -25,7 +25,7 @@ from pathlib import Path
 
 import numpy as np
 import safetensors.numpy
-from commands import PATIENCE, Ended, end, new, run, shell, start
+from commands import PATIENCE, Ended, end, new, rows_before, run, shell, start
 from downloads import downloads
 from tabulate import tabulate
 
@@ -320,9 +320,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", default=list(CIRCUMSTANCES), choices=CIRCUMSTANCES)
     parser.add_argument("--json", type=Path, default=RESULTS / "circumstances.json")
     options = parser.parse_args()
-    rows, before = [], {}
-    if options.json.exists():
-        before = {row["circumstance"]: row for row in json.loads(options.json.read_text())["rows"]}
+    rows, before = [], rows_before(options.json, "circumstance")
     for name in CIRCUMSTANCES:
         what = (CIRCUMSTANCES[name].__doc__ or "").rstrip(".")
         if name not in options.only:

@@ -1,5 +1,6 @@
 """Run commands of jaxdigits, and tell how they ended."""
 
+import json
 import os
 import subprocess
 import sys
@@ -9,6 +10,13 @@ from typing import Any, NamedTuple
 
 PATIENCE = 120.0
 """Seconds after which a command counts as one that hangs."""
+
+
+def rows_before(path: Path, key: str) -> dict[str, dict[str, Any]]:
+    """The rows of a result that was written before, by one of their columns; none without it."""
+    if not path.exists():
+        return {}
+    return {row[key]: row for row in json.loads(path.read_text())["rows"]}
 
 
 class Ended(NamedTuple):

@@ -1,6 +1,6 @@
 """Where do the convolutions of `jaxdigits.ops` pay, in networks of others?
 
-    python experiments/convolutions.py                # a few minutes on two quiet cores
+    python experiments/convolutions.py    # `lax` in a loop takes minutes a shape
 
 A convolution and the gradients of its kernel and of its images, as a layer of any network needs in
 training: by `jaxdigits.ops.conv`, by `lax.conv_general_dilated`, which flax and equinox call, and
@@ -104,14 +104,13 @@ def by_torch(kernel: np.ndarray, images: np.ndarray) -> Callable[[], Any] | None
         import torch
     except ImportError:
         return None
-    weight = torch.tensor(kernel.transpose(3, 2, 0, 1)).contiguous(
-        memory_format=torch.channels_last
-    )
-    pixels = torch.tensor(images.transpose(0, 3, 1, 2)).contiguous(
-        memory_format=torch.channels_last
-    )
-    weight.requires_grad_()
-    pixels.requires_grad_()
+
+    def channels_last(array: np.ndarray) -> Any:
+        values = torch.tensor(array).contiguous(memory_format=torch.channels_last)
+        return values.requires_grad_()
+
+    weight = channels_last(kernel.transpose(3, 2, 0, 1))
+    pixels = channels_last(images.transpose(0, 3, 1, 2))
 
     def call() -> None:
         loss = (torch.nn.functional.conv2d(pixels, weight, padding="same") ** 2).mean()

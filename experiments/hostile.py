@@ -31,6 +31,7 @@ from jaxdigits.environment import environment, prepare_jax
 prepare_jax()
 
 import numpy as np
+from commands import rows_before
 from PIL import Image, ImageDraw
 from tabulate import tabulate
 
@@ -311,9 +312,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", type=Path, default=RESULTS / "hostile.json")
     options = parser.parse_args()
-    home, rows, worst = Path.cwd(), {}, 0
-    if options.json.exists():
-        rows = {row["kind"]: row for row in json.loads(options.json.read_text())["rows"]}
+    home, rows, worst = Path.cwd(), rows_before(options.json, "kind"), 0
     for kind in options.kinds:
         make, usual = KINDS[kind]
         count, counts = options.count or usual, collections.Counter[str]()

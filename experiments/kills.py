@@ -28,6 +28,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from commands import rows_before
 from tabulate import tabulate
 
 from jaxdigits.environment import environment
@@ -139,9 +140,7 @@ def main() -> None:
     parser.add_argument("--again", action="store_true", help="forget earlier kills of these kinds")
     parser.add_argument("--json", type=Path, default=RESULTS / "kills.json")
     options = parser.parse_args()
-    found = {}
-    if options.json.exists():
-        found = {row["what"]: row for row in json.loads(options.json.read_text()).get("rows", ())}
+    found = rows_before(options.json, "what")
     for kind in options.kinds:
         if options.again or kind not in found:
             found[kind] = {"what": kind, **dict.fromkeys(COLUMNS, 0)}

@@ -21,6 +21,7 @@ from typing import Any
 
 import jax
 import numpy as np
+import psutil
 from PIL import Image
 from scipy.stats import theilslopes
 from tqdm import trange
@@ -35,12 +36,6 @@ RESULTS = Path(__file__).parent / "results"
 NOTE = Path(__file__).parent / "samples" / "note.jpg"
 MOST_KB = 20.0  # a round: 2 MB in a hundred rounds
 PAGE_EVERY = 10
-
-
-def resident() -> float:
-    """Resident memory, in MB."""
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * 4096 / 1e6
 
 
 def work(number: int, rng: np.random.Generator, folder: Path) -> None:
@@ -86,7 +81,7 @@ def main() -> None:
         for number in trange(options.rounds, mininterval=10):
             work(number, rng, Path(name))
             gc.collect()
-            memory.append(resident())
+            memory.append(psutil.Process().memory_info().rss / 1e6)
             programs.append(len(client.live_executables()))
     rest = options.rounds // 5
     slopes: Any = theilslopes(memory[rest:])
@@ -106,7 +101,7 @@ def main() -> None:
     heading = f"{slope:.1f} kB a round (95%: {low:.1f} to {high:.1f}) after the first {rest}"
     draw(memory, programs, heading, options.json.with_suffix(".png"))
     print(heading)
-    sys.exit(bool(slope > MOST_KB))
+    sys.exit(slope > MOST_KB)
 
 
 if __name__ == "__main__":

@@ -56,10 +56,8 @@ def test_jit_few_tells_dtypes_and_structures_apart_and_can_be_traced():
     pair = {"a": np.array([1], np.int32), "b": np.array([2], np.int32)}
     assert add(pair).dtype == np.int32
     assert add({name: value.astype(np.float32) for name, value in pair.items()}).dtype == np.float32
-    assert jax.grad(lambda x: add({"a": x, "b": x}).sum())(np.ones(2, np.float32)).tolist() == [
-        2,
-        2,
-    ]
+    gradient = jax.grad(lambda x: add({"a": x, "b": x}).sum())(np.ones(2, np.float32))
+    assert gradient.tolist() == [2, 2]
 
 
 @pytest.mark.parametrize(

@@ -3,21 +3,19 @@
 Logits are of any scale, labels are 0..classes-1. Metrics of logits and labels can be jitted.
 """
 
-import functools
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist, fmean, stdev
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jaxtyping import Array, Bool, Float, Float32, Float64, Int, Int32
 
 from jaxdigits.losses import LOSSES, Loss
-from jaxdigits.programs import filled
+from jaxdigits.programs import filled, jit_few
 
 
 def accuracy(logits: Float[Array, "n classes"], labels: Int[Array, " n"]) -> Float[Array, ""]:
@@ -69,6 +67,23 @@ def confusion_matrix(
     classes = logits.shape[-1]
     pairs = labels * classes + logits.argmax(axis=-1)
     return jnp.bincount(pairs, length=classes**2).reshape(classes, classes)
+
+
+def count_confusions(
+    logits: Float32[np.ndarray, "n classes"], labels: Int32[np.ndarray, " n"]
+) -> Int32[np.ndarray, "classes classes"]:
+    """`confusion_matrix` of arrays on the host, with few programs for all numbers of images.
+
+    Example:
+        >>> logits = np.array([[2.0, 1.0], [2.0, 1.0], [2.0, 1.0]], np.float32)
+        >>> count_confusions(logits, np.array([0, 1, 1], np.int32)).tolist()
+        [[1, 0], [2, 0]]
+    """
+    no_class = logits.shape[1]
+    return np.asarray(_confusion_matrix(filled(logits), filled(labels, value=no_class)))
+
+
+_confusion_matrix = jit_few(maxsize=8)(confusion_matrix)
 
 
 def most_confused(
@@ -171,12 +186,10 @@ def evaluate(
         >>> result.accuracy, result.confused, result.per_class
         (0.5, [('a', 'b', 1)], {'a': 1.0, 'b': 0.0})
     """
-    count = len(labels)
-    measured = _measure(LOSSES[loss] if isinstance(loss, str) else loss)
-    no_class = len(class_names)
-    found = measured(filled(logits), filled(labels), filled(labels, value=no_class))
-    counts, losses, top_2 = map(np.asarray, found)
-    correct = int(np.trace(counts))
+    counts = count_confusions(logits, labels)
+    correct, count = int(np.trace(counts)), len(labels)
+    loss_of = LOSSES[loss] if isinstance(loss, str) else loss
+    losses, top_2 = map(np.asarray, _measure(loss_of, filled(logits), filled(labels)))
     low, high = wilson_interval(correct, count)
     return Evaluation(
         split,
@@ -194,21 +207,12 @@ def evaluate(
     )
 
 
-@functools.lru_cache(maxsize=8)
-def _measure(loss: Loss) -> Callable[..., tuple[Array, Array, Array]]:
-    """Make a program for the confusion matrix, and the loss and the top 2 of each image.
-
-    `counted` are the labels, and no class for images that only fill up.
-    """
-
-    @jax.jit
-    def measure(
-        logits: Float[Array, "n classes"], labels: Int[Array, " n"], counted: Int[Array, " n"]
-    ) -> tuple[Int[Array, "classes classes"], Float[Array, " n"], Bool[Array, " n"]]:
-        counts = confusion_matrix(logits, counted)
-        return counts, loss(logits, labels), _in_top_k(logits, labels, 2)
-
-    return measure
+@jit_few(maxsize=8, static=1)
+def _measure(
+    loss: Loss, logits: Float[Array, "n classes"], labels: Int[Array, " n"]
+) -> tuple[Float[Array, " n"], Bool[Array, " n"]]:
+    """The loss of each image, and whether its label is among the two largest logits."""
+    return loss(logits, labels), _in_top_k(logits, labels, 2)
 
 
 def wilson_interval(correct: int, count: int, level: float = 0.95) -> tuple[float, float]:

@@ -3,13 +3,11 @@
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 from jaxtyping import Float32
 
 from jaxdigits.data import Dataset
-from jaxdigits.evaluation.metrics import confusion_matrix, most_confused
-from jaxdigits.programs import filled
+from jaxdigits.evaluation.metrics import count_confusions, most_confused
 from jaxdigits.runs.folder import PICTURES
 from jaxdigits.runs.run import Run
 
@@ -36,9 +34,7 @@ def draw(run: Run, test: Dataset, logits: Float32[np.ndarray, "n classes"], fold
 def _figures(run: Run, test: Dataset, logits: Float32[np.ndarray, "n classes"]) -> tuple[Any, ...]:
     from jaxdigits import plots
 
-    no_class = len(run.class_names)
-    filled_up = filled(logits), filled(test.labels, value=no_class)
-    confusion = np.asarray(confusion_matrix(*map(jax.device_put, filled_up)))
+    confusion = count_confusions(logits, test.labels)
     names = run.class_names
     pairs = [f"{names[a]}/{names[b]}" for a, b, _ in most_confused(confusion)]
     shown = plots.spread(len(test), SAMPLES)

@@ -164,14 +164,15 @@ def make_trainer(
         ConfigError: the parts do not go together.
     """
     own = {"model": model, "loss": loss, "optimizer": optimizer, "augment": augment}
-    if not isinstance(data, DataSpec):  # perhaps traced
-        return _make_trainer(config, DataSpec.of(data, config.scale), mesh, **own)
-    if any(part is not None for part in own.values()):  # what it refers to may have changed
-        return _make_trainer(config, data, mesh, **own)
-    scaling = tuple(map(float, data.scaling))
-    trainer = _shared_trainer(config.replace(seed=0), data[:3], scaling, mesh, target_platform())
+    described = isinstance(data, DataSpec)
+    spec = data if described else DataSpec.of(data, config.scale)
+    # Data may be traced, and what a part of your own refers to may have changed.
+    if not described or any(part is not None for part in own.values()):
+        return _make_trainer(config, spec, mesh, **own)
+    scaling = tuple(map(float, spec.scaling))
+    trainer = _shared_trainer(config.replace(seed=0), spec[:3], scaling, mesh, target_platform())
     parts = trainer.parts._replace(config=trainer.parts.config.replace(seed=config.seed))
-    return trainer._replace(parts=parts, spec=data)
+    return trainer._replace(parts=parts, spec=spec)
 
 
 @lru_cache(maxsize=8)
