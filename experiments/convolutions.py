@@ -12,6 +12,8 @@ import argparse
 from collections.abc import Callable
 from datetime import date
 from functools import partial
+from importlib import import_module
+from importlib.util import find_spec
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -100,10 +102,9 @@ def programs_of(shape: tuple[int, ...]) -> dict[str, tuple[Program, int]]:
 
 def by_torch(kernel: np.ndarray, images: np.ndarray) -> Callable[[], Any] | None:
     """Return the same step in PyTorch, channels last, which is its fastest way on a CPU."""
-    try:
-        import torch
-    except ImportError:
+    if find_spec("torch") is None:
         return None
+    torch = import_module("torch")
 
     def channels_last(array: np.ndarray) -> Any:
         values = torch.tensor(array).contiguous(memory_format=torch.channels_last)
