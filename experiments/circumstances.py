@@ -116,9 +116,9 @@ def clock(folder: Path) -> Iterator[str]:
     _wait_for(place / "run.unfinished" / "checkpoints" / "2.safetensors")
     process.terminate()
     yield end(process).told(143)
-    before = saved_chunks(place / "run.unfinished")[-1]
+    before = saved_chunks(place / "run.unfinished")[-1:]
     process = start(resumed, place, program=("-c", CLOCK))
-    while process.poll() is None and saved_chunks(place / "run.unfinished")[-1] == before:
+    while process.poll() is None and saved_chunks(place / "run.unfinished")[-1:] == before:
         time.sleep(0.05)
     process.terminate()
     yield end(process).told(143)

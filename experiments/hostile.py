@@ -38,7 +38,7 @@ from tabulate import tabulate
 import jaxdigits as jd
 from jaxdigits.cli import COMMANDS
 from jaxdigits.cli import main as jaxdigits
-from jaxdigits.errors import JaxdigitsError
+from jaxdigits.errors import ConfigError, JaxdigitsError
 from jaxdigits.files import write_json
 from jaxdigits.handwriting import open_picture, read
 from jaxdigits.sweeps.summary import SweepResult
@@ -142,8 +142,9 @@ def _interrupt(epoch: jd.Epoch) -> None:
 def _use(run: jd.Run) -> None:
     repr(run)
     run.predict_proba(np.zeros((1, 28, 28), np.uint8))
-    if run.calibration is not None:
-        run.calibration.threshold(0.01)
+    if run.calibration is not None and run.calibration.answers is not None:
+        with contextlib.suppress(ConfigError):
+            run.calibration.answers.threshold(0.01)
 
 
 def folders(rng: random.Random, folder: Path) -> Iterator[Attempt]:

@@ -80,9 +80,10 @@ def run(words: list[str], processes: int, seconds: float | None = None) -> bool:
     except subprocess.TimeoutExpired:
         for process in random.sample(started, random.randint(1, processes)):
             process.kill()
+        end = time.monotonic() + _PATIENCE
         for process in started:
             try:
-                process.communicate(timeout=_PATIENCE)
+                process.communicate(timeout=max(end - time.monotonic(), 1))
             except subprocess.TimeoutExpired:
                 process.kill()
                 if "Gloo" in process.communicate()[1]:  # which it says when it has met the others

@@ -10,10 +10,9 @@ counted too. Results are in `results/pages.json`.
 """
 
 import argparse
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -30,11 +29,25 @@ HEIGHT, WIDTH = 500, 1000
 ERROR_RATE = 0.01
 
 
-class Sample(NamedTuple):
-    """Characters to choose from: images, and the names of their classes."""
+WORDS = (
+    *("house", "maker", "brown", "fresh", "water", "under", "paper", "small", "chalk", "board"),
+    *("night", "value", "quick", "jumps", "zebra", "fox", "dog", "over", "lazy", "digit"),
+)
+
+
+@dataclass
+class Sample:
+    """Characters to choose from: images, and the names of their classes; and words."""
 
     images: np.ndarray
-    names: list[str]
+    names: Sequence[str]
+    words: Sequence[str] = WORDS
+
+    def choose(self, rng: np.random.Generator, name: str = "") -> int:
+        """The number of an image, of that class if it matters."""
+        if name:
+            return int(rng.choice(np.flatnonzero(np.array(self.names) == name)))
+        return int(rng.integers(len(self.names)))
 
 
 class Writing:
@@ -117,7 +130,7 @@ def write(
     """Write a line of random characters, or of a word; gaps may begin where the ink touches."""
     rng, x, text = writing.rng, left, ""
     if count == 0:
-        word = word or WORDS[rng.integers(len(WORDS))]
+        word = word or sample.words[int(rng.integers(len(sample.words)))]
     length = len(word) or count
     for number in range(length):
         middle = 0 < number < length - 1 and text[-1] not in SIGNS
@@ -125,8 +138,7 @@ def write(
             name = SIGNS[rng.integers(len(SIGNS))]
             alpha, drop = sign(name, height, rng), -height / 2
         else:
-            choices = np.flatnonzero(np.array(sample.names) == word[number]) if word else None
-            index = rng.choice(choices) if choices is not None else rng.integers(len(sample.names))
+            index = sample.choose(rng, word[number] if word else "")
             name, alpha = (
                 sample.names[index],
                 glyph(sample.images[index], height * rng.uniform(0.93, 1.07), rng),
@@ -161,11 +173,6 @@ def push(writing: Writing, alpha: np.ndarray, top: float, left: float, overlap: 
             return start + overlap
     return left
 
-
-WORDS = (
-    *("house", "maker", "brown", "fresh", "water", "under", "paper", "small", "chalk", "board"),
-    *("night", "value", "quick", "jumps", "zebra", "fox", "dog", "over", "lazy", "digit"),
-)
 
 Kind = Callable[[np.random.Generator, Sample], tuple[np.ndarray, str]]
 

@@ -15,7 +15,9 @@ from statistics import fmean, median
 import mutation
 
 from jaxdigits.data import Fingerprint
+from jaxdigits.evaluation.promises import AnswerCounts
 from jaxdigits.posts import report
+from jaxdigits.runs.folder import RUN_FILE, WEIGHTS
 
 EXPERIMENTS = Path(__file__).parent
 ROOT = EXPERIMENTS.parent
@@ -246,6 +248,76 @@ def faults() -> str:
     return f"{_without_padding(mutation.table(document['faults']))}\n\nMeasured by `{command}`."
 
 
+def refused() -> str:
+    """Say what the least error rate is that each network can promise."""
+    lines = ["| network | characters | wrong, if all are printed | least promise |"]
+    lines.append("|---|---|---|---|")
+    for name in ("digits", "letters", "characters"):
+        document = json.loads((WEIGHTS / name / RUN_FILE).read_text())
+        counts = AnswerCounts.from_dict(document["calibration"]["pages"])
+        wrong = counts.wrong[0] / counts.answers
+        least = counts.least_error_rate()
+        lines.append(f"| `{name}` | {counts.answers:,} | {wrong:.1%} | {least:.2%} |")
+    return "\n".join(lines)
+
+
+def promises() -> str:
+    """Make the tables of promises that were broken, and of sets."""
+    document = read("promises.json")
+    lines = ["| network | error rate | promised | broken | still printed |"]
+    lines.append("|---|---|---|---|---|")
+    for name, found in document["networks"].items():
+        for row in found["promises"]:
+            printed = "" if row["still printed"] is None else f"{row['still printed']:.1%}"
+            lines.append(
+                f"| `{name}` | {row['error rate']:.2%} | {row['promised']} | {row['broken']} "
+                f"| {printed} |"
+            )
+    lines += [
+        "",
+        "And sets, made with the calibration that the package has:",
+        "",
+        "| network | sets | hold the right one | mean size | of the class worst off |",
+        "|---|---|---|---|---|",
+    ]
+    for name, found in document["networks"].items():
+        lines += [
+            f"| `{name}` | {row['sets']:.1%} | {row['hold the right one']:.1%} "
+            f"| {row['mean size']:.2f} | {row['class worst off']}: {row['its sets hold it']:.1%} |"
+            for row in found["sets"]
+        ]
+    counts = ", ".join(
+        f"{found['answers']:,} for `{name}`" for name, found in document["networks"].items()
+    )
+    measured = (
+        f"Measured by `{document['command']}`, on pages with test images: {counts}. Empty where no "
+        "calibration promises it."
+    )
+    return "\n".join([*lines, "", measured])
+
+
+def twins() -> str:
+    """Make the table of where runs begin to differ."""
+    document = read("twins.json")
+    lines = ["| network | with and without | differs first in | because |", "|---|---|---|---|"]
+    for row in document["rows"]:
+        where, why, operation = "nothing", "", row["operation"]
+        if row["epoch"] == 0:
+            where = "the start"
+        elif row["epoch"] is not None:
+            where = f"epoch {row['epoch']}, step {row['step']}" if row["step"] else "an epoch"
+        if operation is not None:
+            only = [one for one in operation["only"] if "psum" in one][:1] or operation["only"][-1:]
+            place = only[0] if only else f"{operation['name']} in {operation['place']}"
+            why = f"`{place}`, by up to {operation['by']:.1g} of {operation['largest']:.1g}"
+        elif row["epoch"] is not None:
+            why = "XLA joins operations in another way"
+        lines.append(f"| {row['network']} | {row['circumstance']} | {where} | {why} |")
+    versions = sorted({one for row in document["rows"] for one in row["changes"] if "jax " in one})
+    measured = f"Measured by `{document['command']}`: {'; '.join(versions)}."
+    return "\n".join([*lines, "", measured])
+
+
 TABLES = {
     "CONTRIBUTING.md": {"mutation": faults},
     "README.md": {"figures": figures},
@@ -256,7 +328,8 @@ TABLES = {
         "soak": soak,
     },
     "docs/guides/accelerators.md": {"compiled": compiled},
-    "docs/guides/handwriting.md": {"pages": pages},
+    "docs/guides/handwriting.md": {"pages": pages, "refused": refused, "promises": promises},
+    "docs/guides/twins.md": {"twins": twins},
     "docs/results.md": {"results": results, "posts": posts},
 }
 """By file and mark: what makes the table."""

@@ -5,7 +5,7 @@ import importlib.metadata
 import os
 import platform
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,14 @@ from jaxdigits import __version__
 from jaxdigits.errors import OutputError
 
 _TARGET: ContextVar[str | None] = ContextVar("_TARGET", default=None)
+
+_VARIABLES = ("XLA_FLAGS", "LIBTPU_INIT_ARGS", "NVIDIA_TF32_OVERRIDE")
+_SETTINGS = (
+    "jax_default_matmul_precision",
+    "jax_default_prng_impl",
+    "jax_enable_x64",
+    "jax_threefry_partitionable",
+)
 
 CACHE_BYTES = 500_000_000
 """Of compiled programs; those not used for longest go first."""
@@ -97,16 +105,50 @@ def _drop_unfinished(cache: Path) -> None:
 
 
 def environment() -> dict[str, Any]:
-    """The versions and the device that a result was measured with."""
+    """The versions, the device, the processor, and the flags that a result was measured with."""
     import jax
 
     packages = ("jax", "jaxlib", "numpy", "optax")
     versions = {name: importlib.metadata.version(name) for name in packages}
     own = {"python": platform.python_version(), "jaxdigits": __version__}
+    flags = {name: os.environ.get(name) for name in _VARIABLES}
+    flags |= {name: getattr(jax.config, name, None) for name in _SETTINGS}
     return {
         "versions": {**own, **versions},
         "device": jax.devices()[0].device_kind,
+        "processor": processor(),
+        "flags": {name: str(value) for name, value in flags.items() if value},
     }
+
+
+def changes_since(then: Mapping[str, Any]) -> list[str]:
+    """What differs here from an `environment` of before, in words; what was not told is left out.
+
+    Example:
+        >>> changes_since({**environment(), "processor": "Z80"})        # doctest: +ELLIPSIS
+        ['processor Z80, now ...']
+    """
+    now = environment()
+    found = []
+    for name in ("versions", "flags"):
+        before, after = then.get(name, now[name]), now[name]
+        for key in dict.fromkeys([*after, *before]):
+            if before.get(key) != after.get(key):
+                found.append(f"{key} {before.get(key)}, now {after.get(key)}")
+    for name in ("device", "processor"):
+        if then.get(name, now[name]) != now[name]:
+            found.append(f"{name} {then[name]}, now {now[name]}")
+    return found
+
+
+def processor() -> str:
+    """The name of the processor."""
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        for line in cpuinfo.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()
 
 
 def missing_platform() -> str | None:

@@ -26,7 +26,7 @@ from jaxdigits.bench.peaks import datasheet_peak
 from jaxdigits.bench.timing import PRODUCT, Timing
 from jaxdigits.bench.workloads import Benchmark
 from jaxdigits.data import Fingerprint
-from jaxdigits.environment import environment, usable_cores
+from jaxdigits.environment import environment, processor, usable_cores
 from jaxdigits.errors import RunError
 
 SCHEMA = 1
@@ -51,7 +51,7 @@ def machine_info() -> dict[str, Any]:
         "python_version": platform.python_version(),
         "release": platform.release(),
         "system": platform.system(),
-        "cpu": {"brand_raw": _cpu_name(), "count": usable_cores()},
+        "cpu": {"brand_raw": processor(), "count": usable_cores()},
         "clock_mhz": _clock_mhz(),
         "memory_bytes": psutil.virtual_memory().total,
         "load": psutil.getloadavg()[0],
@@ -65,15 +65,6 @@ def _clock_mhz() -> float | None:
     except (NotImplementedError, OSError, RuntimeError):  # in some containers
         return None
     return clock.current if clock else None
-
-
-def _cpu_name() -> str:
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        for line in cpuinfo.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    return platform.processor() or platform.machine()
 
 
 def commit_info() -> dict[str, Any]:

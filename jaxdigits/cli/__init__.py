@@ -21,6 +21,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "train": ("train:train", "train a network and write its run folder"),
     "sweep": ("sweep:sweep", "train many networks, and compare settings"),
     "evaluate": ("evaluate:evaluate", "measure a trained network"),
+    "twin": ("twin:twin", "train a run again, and find where it begins to differ"),
     "predict": ("predict:predict", "read handwriting in photos and scans"),
     "draw": ("draw:draw", "open a page to draw on, and see what a network reads"),
     "classify": ("classify:classify", "label image files, one character each"),

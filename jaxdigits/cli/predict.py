@@ -15,6 +15,7 @@ def predict(
     pictures: tuple[Path, ...],
     network: Annotated[str, {"metavar": "RUN"}] = "digits",
     error_rate: float | None = None,
+    set_: float | None = None,
     words: File = None,
     spelling: Literal["english", "none"] = "english",
     find: Literal["auto", "strokes", "network"] = "auto",
@@ -30,7 +31,10 @@ def predict(
         pictures: PNG, JPEG, WebP, GIF, BMP, TIFF, or HEIC; dark on light or light on dark.
         network: digits, letters, or characters (both), which come with the package; or a run
             folder.
-        error_rate: share of wrong answers to accept; what is less sure is shown as ?.
+        error_rate: share of wrong characters to accept; what is less sure is shown as ?, so that
+            with a probability of 95% the share holds on pages like those of the guide.
+        set_: show what a character may be, as [49], so that in this share of cases, such as 0.99,
+            the right one is among it.
         words: a text file of words, one a line; where one may well be written, it is read.
         spelling: letters are read as English words have them, or by looks alone.
         find: characters by their strokes, by a network that knows turned pages, forms, and signs,
@@ -43,15 +47,22 @@ def predict(
 
     prepare_jax()
     from jaxdigits.cli.output import note, report
-    from jaxdigits.handwriting import read_files, read_words, save_reading, threshold
+    from jaxdigits.handwriting import (
+        least_probability,
+        read_files,
+        read_words,
+        save_reading,
+        threshold,
+    )
     from jaxdigits.runs.folder import load
 
     run = load(network)
-    least = 0.0 if error_rate is None else threshold(run, error_rate)
+    sure = 0.0 if error_rate is None else threshold(run, error_rate)
+    least = None if set_ is None else least_probability(run, set_)
     documents, texts, failed = [], [], False
     listed = read_words(words) if words else ()
     readings = read_files(
-        run, pictures, threshold=least, words=listed, spelling=spelling, find=find
+        run, pictures, threshold=sure, least=least, words=listed, spelling=spelling, find=find
     )
     for number, (path, found) in enumerate(zip(pictures, readings, strict=True), 1):
         if isinstance(found, DataError):
@@ -66,7 +77,7 @@ def predict(
             several = show.name and len(pictures) > 1
             numbered = show.with_name(f"{show.stem}-{number}{show.suffix}") if several else show
             save_reading(numbered, picture, reading)
-    document = {"network": network, "threshold": least, "pictures": documents}
+    document = {"network": network, "threshold": sure, "least": least, "pictures": documents}
     if texts or json:
         report("\n".join(texts), document, as_json=json)
     if failed:

@@ -55,6 +55,7 @@ def sweep(
     cluster: JobOptions,
     seeds: int = 1,
     members_per_batch: int | None = None,
+    halving: Annotated[int | None, {"metavar": "K"}] = None,
     devices: int | None = None,
     json: Json = False,
 ) -> None:
@@ -68,10 +69,17 @@ def sweep(
         seeds: how often to train each setting.
         members_per_batch: how many runs one call of the program trains. Default: as many as suit
             the device and its memory.
+        halving: keep one of K settings on the way, again and again, such as 4: a search of many
+            settings then takes a fraction of the time.
         devices: devices that the runs are sharded over. Default: all.
     """
-    options = {"seeds": seeds, "members_per_batch": members_per_batch, "devices": devices}
-    options["launcher"] = cluster.parse()
+    options = {
+        "seeds": seeds,
+        "members_per_batch": members_per_batch,
+        "halving": halving,
+        "devices": devices,
+        "launcher": cluster.parse(),
+    }
     run_sweep(shared, several_hosts, options, as_json=json)
 
 
@@ -154,6 +162,8 @@ def settings_table(settings: Sequence["Setting"]) -> str:
         first, *rest = textwrap.wrap(setting.name, width)
         line = f"{first:{width}} {len(setting.members):8}{found['mean']:9.2%}"
         line += f"   {interval:19}{ends}"
+        if setting.epochs < settings[0].epochs:
+            rest.append(f"dropped after epoch {setting.epochs}")
         if setting.diverged:
             rest.append(f"{setting.diverged} of {len(setting.members)} diverged")
         lines += [line, *(f"  {words}" for words in rest)]

@@ -1,17 +1,17 @@
-"""How far to trust probabilities: calibration error, temperature scaling, and when to abstain.
+"""How far to trust probabilities: calibration error, and temperature scaling.
 
 Guo, Pleiss, Sun and Weinberger, "On calibration of modern neural networks" (2017).
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float32, Float64, Int, Int32
 from scipy.special import log_softmax, softmax
 
-from jaxdigits.errors import ConfigError
+from jaxdigits.evaluation.promises import AnswerCounts, count_probabilities
 
 BINS = 15
 """Of confidence, as in the paper."""
@@ -60,20 +60,19 @@ def reliability(
 
 @dataclass(frozen=True)
 class Calibration:
-    """How far to trust a network, from its answers on validation images.
+    """How far to trust a network, from its answers on images that it was not trained on.
 
     The default leaves probabilities as they are.
 
     Attributes:
         temperature: divides the logits, so that probabilities are as likely as they say.
-        images: the number of validation images.
-        mistakes: for each wrong answer, the most confident first, its probability (at this
-            temperature) and the number of answers more confident than that.
+        counts: of the answers to validation images, at this temperature.
+        pages: of the answers to characters of whole pages, where these were counted.
     """
 
     temperature: float = 1.0
-    images: int = 0
-    mistakes: tuple[tuple[float, int], ...] = ()
+    counts: AnswerCounts | None = None
+    pages: AnswerCounts | None = None
 
     def probabilities(
         self, logits: Float32[np.ndarray, "n classes"]
@@ -81,47 +80,32 @@ class Calibration:
         """Return the softmax of logits at this temperature."""
         return softmax(logits / np.float32(self.temperature), axis=1)
 
-    def threshold(self, error_rate: float) -> float:
-        """Return the probability above which at most this share of validation answers is wrong.
-
-        Args:
-            error_rate: 0..1.
-
-        Raises:
-            ConfigError: it is not.
-
-        Example:
-            >>> calibration = Calibration(1.0, 100, ((0.9, 60), (0.5, 95)))
-            >>> calibration.threshold(0.0) > 0.9, calibration.threshold(0.02)
-            (True, 0.0)
-            >>> 0.5 < calibration.threshold(0.011) < 0.51          # 1 wrong of 95
-            True
-        """
-        if not 0 <= error_rate <= 1:
-            raise ConfigError(f"the error rate must be 0 to 1, not {error_rate}")
-        if len(self.mistakes) <= error_rate * self.images:
-            return 0.0
-        for wrong in range(len(self.mistakes) - 1, -1, -1):
-            probability, surer = self.mistakes[wrong]
-            if wrong <= error_rate * surer:
-                return float(np.nextafter(np.float32(probability), np.float32(2)))
-        raise AssertionError("unreachable: no answers at all are wrong in none")
+    @property
+    def answers(self) -> AnswerCounts | None:
+        """What promises are made from: the answers on pages, or else those to single images."""
+        return self.pages or self.counts
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
-        return {**asdict(self), "mistakes": [list(mistake) for mistake in self.mistakes]}
+        counts = {"counts": self.counts, "pages": self.pages}
+        found = {name: value._asdict() for name, value in counts.items() if value}
+        return {"temperature": self.temperature, **found}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Calibration":
         """Restore what `as_dict` gave."""
-        mistakes = tuple((float(p), int(surer)) for p, surer in values["mistakes"])
-        return cls(float(values["temperature"]), int(values["images"]), mistakes)
+        found = {
+            name: AnswerCounts.from_dict(values[name])
+            for name in ("counts", "pages")
+            if name in values
+        }
+        return cls(float(values["temperature"]), **found)
 
 
 def calibrate(
     logits: Float32[np.ndarray, "n classes"], labels: Int32[np.ndarray, " n"]
 ) -> Calibration:
-    """Fit the temperature with the least cross-entropy, and note the mistakes at it.
+    """Fit the temperature with the least cross-entropy, and count the answers at it.
 
     Args:
         logits: of images that the network was not trained on.
@@ -130,7 +114,7 @@ def calibrate(
     Example:
         >>> logits = np.array([[4.0, 0.0], [4.0, 0.0], [4.0, 0.0], [0.0, 4.0]], np.float32)
         >>> found = calibrate(logits, np.array([0, 0, 0, 0], np.int32))
-        >>> round(4 / found.temperature, 2), len(found.mistakes)      # odds of 3 to 1: log 3
+        >>> round(4 / found.temperature, 2), found.counts.wrong[0]    # odds of 3 to 1: log 3
         (1.1, 1)
     """
     from scipy.optimize import minimize_scalar
@@ -144,7 +128,4 @@ def calibrate(
     found = minimize_scalar(loss, bounds=(-4, 4), method="bounded")
     temperature = float(np.exp(found.x))
     probabilities = Calibration(temperature).probabilities(logits)
-    confidences = probabilities.max(axis=1)
-    wrong = np.sort(confidences[probabilities.argmax(axis=1) != labels])[::-1]
-    mistakes = tuple((float(p), int((confidences > p).sum())) for p in wrong)
-    return Calibration(temperature, len(labels), mistakes)
+    return Calibration(temperature, count_probabilities(probabilities, labels))

@@ -31,7 +31,7 @@ from jaxdigits.handwriting.drawing import draw_reading, save_reading
 from jaxdigits.handwriting.finding import WAYS
 from jaxdigits.handwriting.opening import open_picture
 from jaxdigits.handwriting.page import Page, find_page
-from jaxdigits.handwriting.reading import Reading, read, read_files, threshold
+from jaxdigits.handwriting.reading import Reading, least_probability, read, read_files, threshold
 from jaxdigits.handwriting.segmentation import Character, find_characters
 
 __all__ = [
@@ -44,6 +44,7 @@ __all__ = [
     "draw_reading",
     "find_characters",
     "find_page",
+    "least_probability",
     "open_picture",
     "read",
     "read_files",

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Float32, Int, UInt8
 
 from jaxdigits.errors import ConfigError, DataError
+from jaxdigits.evaluation.promises import AnswerCounts
 from jaxdigits.files import StrPath
 from jaxdigits.handwriting.context import SPELLINGS, settle, spells, words_of
 from jaxdigits.handwriting.finding import find_pieces
@@ -36,6 +37,7 @@ class Reading:
         threshold: a character of a lower probability is not sure.
         labels: that were chosen, neighbors considered; by default the most probable ones.
         degrees: by which the page was turned, counter-clockwise; boxes are those of it upright.
+        least: the probability from which other classes are named too, in `sets`.
 
     The rows of `images` and `probabilities` that belong to signs say nothing of them.
     """
@@ -47,6 +49,7 @@ class Reading:
     threshold: float = 0.0
     labels: Int[np.ndarray, " n"] | None = None
     degrees: float = 0.0
+    least: float | None = None
 
     @property
     def names(self) -> list[str]:
@@ -76,11 +79,26 @@ class Reading:
         return [confidence >= self.threshold for confidence in self.confidences]
 
     @property
+    def sets(self) -> list[tuple[str, ...]]:
+        """What each may be: what was read, and classes that are at least as probable as `least`."""
+        found = []
+        each = zip(self.characters, self.names, self.probabilities, strict=True)
+        for character, name, row in each:
+            likely = [] if character.sign or self.least is None else np.argsort(-row, kind="stable")
+            others = [self.class_names[label] for label in likely if row[label] >= self.least]
+            found.append(tuple(dict.fromkeys([name, *others])))
+        return found
+
+    @property
     def text(self) -> str:
-        """The characters, with spaces and line breaks, and `?` where the network is not sure."""
+        """The characters, with spaces and line breaks, and `?` where the network is not sure.
+
+        What may be one of several stands in brackets, such as `[49]`.
+        """
         text, line = "", 0
-        for character, name, sure in zip(self.characters, self.names, self.sure, strict=True):
+        for character, names, sure in zip(self.characters, self.sets, self.sure, strict=True):
             between = "\n" if character.line != line else " " if character.after_space else ""
+            name = names[0] if len(names) == 1 else f"[{''.join(names)}]"
             text += between + (name if sure else UNSURE)
             line = character.line
         return text
@@ -94,9 +112,10 @@ class Reading:
             self.names,
             self.confidences,
             self.sure,
+            self.sets,
             strict=True,
         )
-        for found, row, name, confidence, sure in each:
+        for found, row, name, confidence, sure, names in each:
             others = [] if found.sign else np.argsort(-row, kind="stable")[:2].tolist()
             second = next((label for label in others if self.class_names[label] != name), None)
             characters.append(
@@ -110,6 +129,8 @@ class Reading:
                     "box": [found.left, found.top, found.right, found.bottom],
                 }
             )
+            if self.least is not None:
+                characters[-1]["set"] = list(names)
         return {"text": self.text, "degrees": self.degrees, "characters": characters}
 
 
@@ -118,6 +139,7 @@ def read(
     run: Run,
     *,
     threshold: float = 0.0,
+    least: float | None = None,
     words: Collection[str] = (),
     spelling: str = "english",
     find: str = "auto",
@@ -131,6 +153,7 @@ def read(
             `jaxdigits.handwriting.open_picture` gives.
         run: the network.
         threshold: the probability, 0..1, from which the network is sure.
+        least: the probability, 0..1, from which a character may be another one; None for no others.
         words: in lower case; one of these is read where it may well be one.
         spelling: `english`, where frequent words, and letters that follow one another in English
             words, are more probable; or `none`.
@@ -161,34 +184,58 @@ def read(
     for rows in each_word:
         labels[rows] = settle(probabilities[rows], run.class_names, words, spelling)
     images = np.stack([piece.image for piece in pieces])
-    return Reading(characters, images, probabilities, run.class_names, threshold, labels, degrees)
+    names = run.class_names
+    return Reading(characters, images, probabilities, names, threshold, labels, degrees, least)
 
 
 def threshold(run: Run, error_rate: float) -> float:
     """The confidence from which a character is sure enough for an error rate.
 
-    From there on, at most this share of answers on validation images is wrong. Pictures are harder
-    than those, so it is at least `1 - error_rate` too, unless no error at all is accepted.
+    With a probability of 95%, at most this share of the characters of such a confidence is wrong,
+    of all that are like those that were counted: for the networks of the package, characters of
+    the pages of `experiments/pages.py`; for others, validation images.
 
     Args:
         run: the network.
         error_rate: 0..1.
 
     Raises:
-        ConfigError: it is not, or the network has no calibration.
+        ConfigError: it is not, or the answers that were counted are too few to promise it.
 
     Example:
         >>> import jaxdigits as jd
-        >>> threshold(jd.load("digits"), 0.05)
-        0.95
+        >>> 0 < threshold(jd.load("digits"), 0.01) < 1
+        True
     """
-    if run.calibration is None:
+    return _answers(run).threshold(error_rate)
+
+
+def least_probability(run: Run, coverage: float) -> float:
+    """The probability from which classes belong to a set that holds the right one.
+
+    Args:
+        run: the network.
+        coverage: how often it is to hold it, 0..1, of characters like those counted, as in
+            `threshold`.
+
+    Raises:
+        ConfigError: it is not, or the answers that were counted are too few to promise it.
+
+    Example:
+        >>> import jaxdigits as jd
+        >>> 0 < least_probability(jd.load("digits"), 0.99) < 1
+        True
+    """
+    return _answers(run).least_probability(coverage)
+
+
+def _answers(run: Run) -> AnswerCounts:
+    if run.calibration is None or run.calibration.answers is None:
         raise ConfigError(
-            "the network has no calibration: it was written by an older version, or has diverged; "
-            "accept any error rate"
+            "nothing can be promised of this network, as its answers were not counted: it was "
+            "written by an older version, or has diverged; train it again"
         )
-    least = run.calibration.threshold(error_rate)
-    return max(least, 1 - error_rate) if error_rate else least
+    return run.calibration.answers
 
 
 def _check_known(
@@ -215,6 +262,7 @@ def read_files(
     paths: Sequence[StrPath],
     *,
     threshold: float = 0.0,
+    least: float | None = None,
     words: Collection[str] = (),
     spelling: str = "english",
     find: str = "auto",
@@ -231,7 +279,13 @@ def read_files(
             continue
         try:
             found = read(
-                picture, run, threshold=threshold, words=words, spelling=spelling, find=find
+                picture,
+                run,
+                threshold=threshold,
+                least=least,
+                words=words,
+                spelling=spelling,
+                find=find,
             )
         except DataError as error:
             yield DataError(f"{path}: {error}")

@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Meta
 
 from jaxdigits.errors import RunError
+from jaxdigits.evaluation.promises import DOUBTS
 
 MOST_BYTES = 256 * 2**20
 """A larger file is none of ours."""
@@ -36,12 +37,24 @@ class ScalingDocument(TypedDict):
     std: float
 
 
+Counts = Annotated[list[Count], Meta(min_length=len(DOUBTS), max_length=len(DOUBTS))]
+
+
+class CountsDocument(TypedDict):
+    """An `AnswerCounts`."""
+
+    answers: Count
+    given: Counts
+    wrong: Counts
+    missed: Counts
+
+
 class CalibrationDocument(TypedDict):
-    """A `Calibration`."""
+    """A `Calibration`; before format 4 without counts that promises are made from."""
 
     temperature: Annotated[float, Meta(gt=0)]
-    images: Count
-    mistakes: list[tuple[Share, Count]]
+    counts: NotRequired[CountsDocument]
+    pages: NotRequired[CountsDocument]
 
 
 class ResultsDocument(TypedDict, total=False):
@@ -68,6 +81,10 @@ class RunDocument(TypedDict):
     results: dict[Text, ResultsDocument]
     versions: dict[Text, Text]
     device: Text
+    processor: NotRequired[Text]
+    flags: NotRequired[dict[Text, Text]]
+    init_from: NotRequired[Text | None]
+    stream: NotRequired[bool]
     calibration: NotRequired[CalibrationDocument | None]
     image_shape: NotRequired[
         Annotated[
@@ -104,6 +121,7 @@ class SettingDocument(TypedDict):
     setting: Text
     members: Annotated[list[Count], Meta(min_length=1)]
     diverged: Count
+    epochs: NotRequired[Count]
     validation_accuracy: SpreadDocument
 
 
@@ -138,6 +156,7 @@ class ManifestDocument(TypedDict):
     grid: NotRequired[dict[Text, Annotated[list[Any], Meta(min_length=1)]]]
     seeds: NotRequired[Positive]
     members_per_batch: NotRequired[Positive | None]
+    halving: NotRequired[Positive | None]
     batch_sizes: NotRequired[Any]
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from jaxdigits import data
 from jaxdigits.data import Fingerprint
-from jaxdigits.environment import environment
+from jaxdigits.environment import changes_since
 from jaxdigits.errors import DataError
 from jaxdigits.evaluation import robustness as robust
 from jaxdigits.evaluation.calibration import calibrate
@@ -114,7 +114,7 @@ def evaluate_run(
         test.fingerprint,
         evaluations,
         _same(run.results, evaluations) if test.fingerprint == run.fingerprint else None,
-        _changes(run.environment),
+        changes_since(run.environment),
         [member.evaluate(test).accuracy for member in run.members],
         run.accuracies_jittered(test) if jittered else (),
         robust.measure(run.predict, test.images, test.labels, logits[1], calibration)
@@ -131,15 +131,3 @@ def _same(recorded: Mapping[str, Mapping[str, Any]], evaluations: Sequence[Evalu
         for split, then in recorded.items()
         for measure, value in then.items()
     )
-
-
-def _changes(then: Mapping[str, Any]) -> list[str]:
-    now = environment()
-    changes = [
-        f"{name} {then['versions'].get(name)}, now {version}"
-        for name, version in now["versions"].items()
-        if then["versions"].get(name) != version
-    ]
-    if now["device"] != then["device"]:
-        changes.append(f"device {then['device']}, now {now['device']}")
-    return changes

@@ -58,7 +58,9 @@ from jaxdigits.transforms.scaling import Scaling
 
 logger = logging.getLogger("jaxdigits")
 
-FORMAT = 3
+_ENVIRONMENT = ("versions", "device", "processor", "flags")
+
+FORMAT = 4
 """Of `run.json`: raised when an older reader could not read it."""
 
 SWEEP_FORMAT = 1
@@ -114,6 +116,8 @@ def save(run: Run, folder: Path, dtype: type[np.floating] = np.float32) -> dict[
         "results": dict(run.results),
         "seconds": dict(run.seconds or {}),
         "devices": run.devices,
+        "init_from": run.init_from,
+        "stream": run.stream,
         **run.environment,
     }
     if run.calibration:
@@ -238,7 +242,7 @@ def _from_document(document: RunDocument, model: Model | None, loss: Loss | None
         class_names=class_names,
         fingerprint=fingerprint,
         results=document["results"],
-        environment={name: document[name] for name in ("versions", "device")},
+        environment={name: x for name, x in document.items() if name in _ENVIRONMENT},
         calibration=Calibration.from_dict(calibration) if calibration else None,
         image_shape=image_shape,
         form=document.get("form", form),
@@ -249,6 +253,8 @@ def _from_document(document: RunDocument, model: Model | None, loss: Loss | None
         loss=loss,
         seconds={what: float(value) for what, value in (document.get("seconds") or {}).items()},
         devices=document.get("devices", 1),
+        init_from=document.get("init_from"),
+        stream=document.get("stream", False),
     )
 
 

@@ -6,7 +6,7 @@ stream, it is some batches, which a thread of grain's has read while earlier one
 """
 
 import functools
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
 from typing import Any, Protocol, runtime_checkable
 
@@ -20,6 +20,7 @@ from jaxdigits.data.dataset import StoredSplit
 from jaxdigits.errors import ConfigError
 from jaxdigits.models import Params
 from jaxdigits.runs import multihost
+from jaxdigits.training import halving
 from jaxdigits.training.batches import epoch_batches, steps_per_epoch
 from jaxdigits.training.members import VectorizedTrainer
 from jaxdigits.training.sharding import num_devices, replicate
@@ -178,7 +179,7 @@ class Members(InMemory):
         """See `InputPipeline`."""
         return jax.eval_shape(self._members.init, *self._inputs, self._data.train)
 
-    def place(self, progress: TrainState) -> TrainState:
+    def place(self, progress: Any) -> Any:
         """See `InputPipeline`."""
         return self._members.shard(progress)
 
@@ -209,6 +210,54 @@ class Members(InMemory):
     def program(self) -> Any:
         """The compiled epoch."""
         return self._train_epoch
+
+
+class HalvedMembers(Members):
+    """Members of which only the best go on; metrics are in the order of the members."""
+
+    def __init__(self, *members: Any, settings: Sequence[int], one_in: int) -> None:
+        """Args:
+        members: as for `Members`.
+        settings: of each member, the number of its setting.
+        one_in: how many settings one is kept of.
+        """
+        super().__init__(*members)
+        self._settings = list(settings)
+        self._kept = halving.plan_rungs(max(settings) + 1, self.num_epochs, one_in)
+
+    def start(self) -> Any:
+        """See `InputPipeline`."""
+        return self._members.jit(self._begin)(*self._inputs, self._data)
+
+    def shapes(self) -> Any:
+        """See `InputPipeline`."""
+        return jax.eval_shape(self._begin, *self._inputs, self._data)
+
+    def compile(self, progress: Any) -> None:
+        """See `InputPipeline`."""
+        shared = (id(self._members), tuple(self._settings))
+        if shared not in self._programs and self.num_epochs:
+            epoch = halving.make_epoch(self._members, self._settings, self._kept)
+            epoch = self._members.jit(epoch, donate_argnums=0)
+            self._programs[shared] = epoch.lower(progress, self._data).compile()
+        self._train_epoch = self._programs.get(shared)
+
+    def train(self, progress: Any, chunk: int) -> Generator[tuple[Any, Metrics | None]]:
+        """See `InputPipeline`."""
+        for _ in range(chunk, self.num_epochs):
+            progress = self._train_epoch(progress, self._data)
+            yield progress, multihost.gather(progress.in_order(progress.metrics.train))
+
+    def evaluate(self, progress: Any) -> Metrics:
+        """See `InputPipeline`."""
+        return multihost.gather(progress.in_order(progress.metrics.validation))
+
+    def state(self, progress: Any) -> TrainState:
+        """See `InputPipeline`."""
+        return progress.in_order(progress.states)
+
+    def _begin(self, keys: Any, hyperparams: Any, data: TrainingData) -> halving.Search:
+        return halving.start(self._members, keys, hyperparams, data)
 
 
 class Streamed(InputPipeline):

@@ -57,6 +57,8 @@ class Run:
         history: the metrics of each epoch, from 0 (untrained), as in `metrics.jsonl`.
         seconds: that the parts of the training took.
         devices: the number that shared each batch.
+        init_from: the folder of the run that it started from, or `memory`; None for initial values.
+        stream: whether its training images stayed on the disk.
         folder: that it lies in; None if nowhere.
     """
 
@@ -80,6 +82,8 @@ class Run:
     history: Sequence[Mapping[str, Any]] = ()
     seconds: Mapping[str, float] | None = None
     devices: int = 1
+    init_from: str | None = None
+    stream: bool = False
     folder: Path | None = None
 
     def __repr__(self) -> str:

@@ -249,6 +249,8 @@ class Session:
             history=tuple(progress.history),
             seconds=progress.seconds,
             devices=num_devices(self._trainer.mesh),
+            init_from=self._start and _name_of(self._start),
+            stream=self._stream,
         )
         if self._start is None:
             return run

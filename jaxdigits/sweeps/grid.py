@@ -110,12 +110,19 @@ def group_by_program(
 
 
 def choose_members_per_batch(
-    config: TrainConfig, spec: DataSpec, data_bytes: int, members: int, mesh: Mesh
+    config: TrainConfig,
+    spec: DataSpec,
+    data_bytes: int,
+    members: int,
+    mesh: Mesh,
+    *,
+    all_at_once: bool = False,
 ) -> int:
     """How many members one call of the program should train: a multiple of the devices.
 
     All of them, if their states and the data fit into half of the memory that is free (what a step
-    needs in addition is known when the program is compiled); on a CPU as many as suit the network.
+    needs in addition is known when the program is compiled); on a CPU as many as suit the network,
+    unless they are to be compared on the way, `all_at_once`.
 
     Example:
         >>> import jaxdigits as jd
@@ -126,7 +133,7 @@ def choose_members_per_batch(
     """
     hints: Hints = make_model(config, spec.num_classes, spec.image_shape).hints
     on_cpu = mesh.devices.flat[0].platform == "cpu"
-    if on_cpu and hints.members_at_once_on_cpu:
+    if on_cpu and hints.members_at_once_on_cpu and not all_at_once:
         return mesh.size * hints.members_at_once_on_cpu
     trainer = make_trainer(config, spec)
     images = jax.ShapeDtypeStruct((spec.num_examples, *spec.image_shape), "uint8")

@@ -32,6 +32,7 @@ class Setting(NamedTuple):
         accuracies: on validation, of those that did not diverge, or of all if all did.
         finite: the indices of these.
         diverged: the number of members that diverged.
+        epochs: that they were trained for: not all where some settings were dropped.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Setting(NamedTuple):
     accuracies: list[float]
     finite: list[int]
     diverged: int
+    epochs: int
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
@@ -46,6 +48,7 @@ class Setting(NamedTuple):
             "setting": self.name,
             "members": self.members,
             "diverged": self.diverged,
+            "epochs": self.epochs,
             "validation_accuracy": spread(self.accuracies),
         }
 
@@ -85,6 +88,7 @@ class SweepResult(NamedTuple):
                 found["validation_accuracy"]["values"],
                 found["members"],
                 found["diverged"],
+                found.get("epochs", 0),
             )
             for found in document["settings"]
         ]
@@ -94,11 +98,16 @@ class SweepResult(NamedTuple):
 
 
 def rank(settings: Sequence[Setting]) -> list[int]:
-    """The indices of settings, best first by mean validation accuracy; diverging ones last."""
-    return sorted(
-        range(len(settings)),
-        key=lambda i: (settings[i].diverged > 0, -np.mean(settings[i].accuracies)),
-    )
+    """The indices of settings, best first by mean validation accuracy; diverging ones last.
+
+    What was dropped on the way comes after what was trained for longer.
+    """
+
+    def key(index: int) -> tuple[int, bool, float]:
+        found = settings[index]
+        return -found.epochs, found.diverged > 0, -float(np.mean(found.accuracies))
+
+    return sorted(range(len(settings)), key=key)
 
 
 def summarize(
@@ -212,7 +221,9 @@ def _judge(
     diverged = len(members) - len(finite)
     finite = finite or members
     accuracies = [last[index]["validation_accuracy"] for index in finite]
-    return Setting(describe_setting(config, names), members, accuracies, finite, diverged)
+    epochs = min(len(runs[index].history) - 1 for index in members)
+    name = describe_setting(config, names)
+    return Setting(name, members, accuracies, finite, diverged, epochs)
 
 
 def _or_nan(value: float | None) -> float:

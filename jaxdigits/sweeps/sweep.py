@@ -33,6 +33,8 @@ from jaxdigits.sweeps.summary import PICTURES, SweepResult, summarize, write
 from jaxdigits.sweeps.train import SPLITS, SweepTrainer
 from jaxdigits.training.members import members_mesh
 
+_FIXED = ("seeds", "members_per_batch", "halving")
+
 SWEEP_FILES = (SWEEP_FILE, MEMBERS, *PICTURES)
 
 
@@ -43,6 +45,7 @@ def sweep(
     *,
     seeds: int = 1,
     members_per_batch: int | None = None,
+    halving: int | None = None,
     folder: StrPath | None = None,
     resume: bool = False,
     overwrite: bool = False,
@@ -64,6 +67,8 @@ def sweep(
         seeds: the number of members of each setting: `config.seed` and the following ones.
         members_per_batch: members that one call of a program trains. Default: what suits the device
             and its memory.
+        halving: successive halving: on the way, of so many settings that share a program only the
+            best one is kept, again and again; see `jaxdigits.training.halving`.
         folder: the folder to write; `auto` for `sweeps/DATASET-MODEL`, with a number where that is
             taken. Default: none is written.
         resume: resume the sweep in that folder, or start it if there is none.
@@ -93,6 +98,10 @@ def sweep(
         raise ConfigError(f"seeds must be 1 to {grids.MAX_MEMBERS}, not {seeds}")
     if members_per_batch is not None and members_per_batch < 1:
         raise ConfigError(f"members_per_batch must be 1 or more, not {members_per_batch}")
+    if halving is not None and halving < 2:
+        raise ConfigError(f"halving keeps one of 2 settings or more, not of {halving}")
+    if halving is not None and launcher is not None:
+        raise ConfigError("halving compares runs on the way, which jobs cannot: omit one of them")
     final = None if folder in (None, "auto") else final_of(Path(folder))
     manifest = None
     if resume and final is not None:
@@ -112,14 +121,14 @@ def sweep(
     datasets.check_splits(data, SPLITS)
     plan = grids.make_plan(config, grid or {}, seeds)
     fingerprint = data["train"].fingerprint
-    fixed = {"seeds": seeds, "members_per_batch": members_per_batch}
+    fixed = {"seeds": seeds, "members_per_batch": members_per_batch, "halving": halving}
     lists = json.loads(json.dumps(dict(grid or {})))
     document = describe(config, fingerprint, members_mesh(devices).size, grid=lists, **fixed)
     if manifest is not None and final is not None:
         manifest_config(manifest, unfinished(final), config, list(config.as_dict()))
         _check_grid(manifest, document, unfinished(final))
         check_data(manifest, fingerprint)
-    trainer = SweepTrainer(plan, data, document["devices"], members_per_batch)
+    trainer = SweepTrainer(plan, data, document["devices"], members_per_batch, halving=halving)
     sizes = (manifest or {}).get("batch_sizes")
     if folder is None or not multihost.is_primary():
         before = None if manifest is None or final is None else unfinished(final)
@@ -190,7 +199,7 @@ def resume(
     config = manifest_config(manifest, work, expected or TrainConfig(), names)
     if grid:
         _check_grid(manifest, {"grid": json.loads(json.dumps(dict(grid)))}, work)
-    fixed = {name: manifest[name] for name in ("grid", "seeds", "members_per_batch")}
+    fixed = {name: manifest.get(name) for name in ("grid", *_FIXED)}
     return sweep(config, folder=final, resume=True, **{**options, **fixed})
 
 
@@ -204,8 +213,8 @@ def summarize_folder(folder: Path) -> SweepResult:
 
 
 def _check_grid(manifest: Mapping[str, Any], document: Mapping[str, Any], folder: Path) -> None:
-    for name in ("grid", "seeds", "members_per_batch"):
-        if name in document and document[name] != manifest[name]:
+    for name in ("grid", *_FIXED):
+        if name in document and document[name] != manifest.get(name):
             what = "lists of values" if name == "grid" else name
             raise ConfigError(
                 f"the sweep in {folder} was begun with other {what}: omit them, or start a new one"

@@ -14,7 +14,7 @@ from jaxdigits.data import Dataset
 from jaxdigits.errors import ConfigError
 from jaxdigits.runs import multihost
 from jaxdigits.runs.folder import MEMBERS, RUN_FILE, load, read_run, save_new
-from jaxdigits.runs.inputs import Members
+from jaxdigits.runs.inputs import HalvedMembers, Members
 from jaxdigits.runs.loop import Progress, ProgressBar, counted, train_loop
 from jaxdigits.runs.resume import CheckpointHook
 from jaxdigits.runs.run import Run, make_run, measure
@@ -54,6 +54,7 @@ class SweepTrainer:
         devices: int,
         members_per_batch: int | None,
         indices: Sequence[int] | None = None,
+        halving: int | None = None,
     ) -> None:
         """Args:
         plan: the members.
@@ -61,7 +62,9 @@ class SweepTrainer:
         devices: that they are sharded over, at most.
         members_per_batch: that one call of a program trains. Default: what suits.
         indices: of the members to train. Default: of all.
+        halving: how many settings one is kept of, again and again. Default: all are kept.
         """
+        self._halving = halving
         self._plan, self._splits = plan, splits
         self._indices = list(range(len(plan.members)) if indices is None else indices)
         self._devices, self._members_per_batch = devices, members_per_batch
@@ -123,7 +126,12 @@ class SweepTrainer:
             size = max(min(wanted, len(indices)) // devices, 1) * devices
         elif size is None or size % devices:
             size = grids.choose_members_per_batch(
-                config, spec, grids.tree_bytes(data), len(indices), mesh
+                config,
+                spec,
+                grids.tree_bytes(data),
+                len(indices),
+                mesh,
+                all_at_once=self._halving is not None,
             )
             size = -multihost.max_over_processes(-size)[0]  # what all have memory for
         return _Group(
@@ -158,7 +166,12 @@ class SweepTrainer:
             name: np.array([config.hyperparams[name] for config in configs], np.float32)
             for name in names
         }
-        inputs = Members(group.trainer, group.data, keys, hyperparams, group.programs)
+        arguments = group.trainer, group.data, keys, hyperparams, group.programs
+        inputs = Members(*arguments)
+        if self._halving:
+            inputs = HalvedMembers(
+                *arguments, settings=self._settings_of(batch), one_in=self._halving
+            )
         loop = train_loop(inputs, hook, before=before, total=total, bar=bar)
         with closing(loop):
             progress = next(loop)
@@ -168,17 +181,33 @@ class SweepTrainer:
         self.seconds["compile"] += progress.compile_seconds
         self.seconds["train"] += progress.train_seconds
         # From several devices it would be gathered array by array, which can block a busy CPU.
-        params = jax.device_get(multihost.gather(progress.state.trained))
+        states = multihost.gather(inputs.state(progress.state))
+        params, steps = jax.device_get((states.trained, states.step))
+        each = max(int(steps.max()) // max(group.trainer.num_epochs, 1), 1)
         for place, index in enumerate(dict.fromkeys(batch)):
-            run = self._make_run(group, configs[place], params, place, progress)
+            trained = int(steps[place]) // each
+            run = self._make_run(group, configs[place], params, place, progress, trained)
             if folder is not None and multihost.is_primary():
                 path = _member(folder, index)
                 save_new(run, path, overwrite=True)
                 run = read_run(path)
             self._runs[index] = run
 
+    def _settings_of(self, batch: Sequence[int]) -> list[int]:
+        """The settings of members, numbered from 0."""
+        each = len(self._plan.members) // len(self._plan.settings)
+        numbers = [index // each for index in batch]
+        known = list(dict.fromkeys(numbers))
+        return [known.index(number) for number in numbers]
+
     def _make_run(
-        self, group: _Group, config: TrainConfig, params: Any, place: int, progress: Progress
+        self,
+        group: _Group,
+        config: TrainConfig,
+        params: Any,
+        place: int,
+        progress: Progress,
+        trained: int,
     ) -> Run:
         resolved = group.trainer.parts.config
         config = config.replace(epochs=resolved.epochs, augment=resolved.augment)
@@ -188,7 +217,7 @@ class SweepTrainer:
             jax.tree.map(lambda leaf: leaf[place], params),
             self._splits["train"],
             self._splits["validation"],
-            history=tuple(_lines_of(progress.history, place)),
+            history=tuple(_lines_of(progress.history[: trained + 1], place)),
             seconds={"train": progress.train_seconds},
         )
         return measure(run, self._splits["validation"]).run

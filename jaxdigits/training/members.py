@@ -10,18 +10,26 @@ from typing import Any, NamedTuple
 import jax
 from jax import lax
 from jax.sharding import Mesh, PartitionSpec
-from jaxtyping import Array, Key
+from jaxtyping import Array, Bool, Key
 
 from jaxdigits.config import TrainConfig
 from jaxdigits.data import Examples
 from jaxdigits.environment import compiler_options
 from jaxdigits.training.resolve import DataSpec, Parts
 from jaxdigits.training.sharding import make_mesh, platform_of, shard
-from jaxdigits.training.state import Metrics, TrainingData, TrainState, with_hyperparams
+from jaxdigits.training.state import (
+    EpochMetrics,
+    Metrics,
+    TrainingData,
+    TrainState,
+    with_hyperparams,
+)
 from jaxdigits.training.trainer import make_trainer
 
 MEMBERS = "members"
 """The name of the mesh's axis."""
+
+_BLOCKS = 16  # of members of a search on a device, where they are vmapped
 
 
 class VectorizedTrainer(NamedTuple):
@@ -32,6 +40,8 @@ class VectorizedTrainer(NamedTuple):
         init: `init(keys, hyperparams, examples) -> states`.
         train_epoch: `train_epoch(states, examples) -> (states, metrics)`.
         evaluate: `evaluate(states, examples) -> metrics`.
+        epoch_of_alive: `epoch_of_alive(states, alive, metrics, data) -> (states, metrics)`: train
+            and evaluate those that are alive; of others all stays as it is, and costs nothing.
         mesh: the devices that the members are sharded over.
         num_epochs: of the run.
     """
@@ -40,6 +50,7 @@ class VectorizedTrainer(NamedTuple):
     init: Callable[..., TrainState]
     train_epoch: Callable[[TrainState, Examples], tuple[TrainState, Metrics]]
     evaluate: Callable[[TrainState, Examples], Metrics]
+    epoch_of_alive: Callable[..., tuple[TrainState, EpochMetrics]]
     mesh: Mesh
     num_epochs: int
 
@@ -95,6 +106,33 @@ def make_vectorized_trainer(
     def evaluate(states: TrainState, examples: Examples) -> Metrics:
         return each(lambda state: alone.evaluate(state, examples), states)
 
+    def epoch_of_alive(
+        states: TrainState, alive: Bool[Array, " members"], metrics: EpochMetrics, data: Any
+    ) -> tuple[TrainState, EpochMetrics]:
+        def one(alive: Any, state: TrainState, metrics: EpochMetrics) -> Any:
+            def train() -> tuple[TrainState, EpochMetrics]:
+                return alone.epoch(state, data)
+
+            return lax.cond(alive, train, lambda: (state, metrics))
+
+        if map_on_cpu:
+            return lax.map(lambda member: one(*member), (alive, states, metrics))
+        # A vmapped condition computes both sides: blocks without any that are alive are left out.
+        count = len(alive)
+        size = max(size for size in range(1, max(count // _BLOCKS, 1) + 1) if count % size == 0)
+
+        def block(members: Any) -> Any:
+            def train() -> Any:
+                return jax.vmap(one)(*members)
+
+            return lax.cond(members[0].any(), train, lambda: members[1:])
+
+        members = jax.tree.map(
+            lambda leaf: leaf.reshape(-1, size, *leaf.shape[1:]), (alive, states, metrics)
+        )
+        found = lax.map(block, members)
+        return jax.tree.map(lambda leaf: leaf.reshape(count, *leaf.shape[2:]), found)
+
     sharded, replicated = PartitionSpec(MEMBERS), PartitionSpec()
 
     def on_devices(function: Callable, *in_specs: Any) -> Any:
@@ -107,6 +145,7 @@ def make_vectorized_trainer(
         init=on_devices(init, sharded, sharded, replicated),
         train_epoch=on_devices(train_epoch, sharded, replicated),
         evaluate=on_devices(evaluate, sharded, replicated),
+        epoch_of_alive=on_devices(epoch_of_alive, sharded, sharded, sharded, replicated),
         mesh=mesh,
         num_epochs=alone.num_epochs,
     )

@@ -57,6 +57,7 @@ class Trainer(NamedTuple):
             `num_steps` of some batches, where images do not all lie on the device.
         evaluate: `evaluate(state, examples) -> metrics`.
         epoch: `epoch(state, data) -> (state, metrics)`: `train_epoch`, then `evaluate`.
+        step: `step(state, batch) -> (state, sums)`, of a device's share of a batch.
         mesh: the devices that share each batch; None for one device.
     """
 
@@ -67,6 +68,7 @@ class Trainer(NamedTuple):
     train_chunk: Callable[[TrainState, Sums, Batch, Any], tuple[TrainState, Sums]]
     evaluate: Callable[[TrainState, Examples], Metrics]
     epoch: Callable[[TrainState, TrainingData], tuple[TrainState, EpochMetrics]]
+    step: Step
     mesh: Mesh | None
 
     @property
@@ -223,17 +225,18 @@ def _make_trainer(config: TrainConfig, spec: DataSpec, mesh: Mesh | None, **own:
         parts=parts,
         spec=spec,
         init=init,
-        train_epoch=_on_devices(train_epoch, mesh, replicated),
-        train_chunk=_on_devices(
+        train_epoch=on_devices(train_epoch, mesh, replicated),
+        train_chunk=on_devices(
             _make_train_chunk(step, axis), mesh, (replicated, replicated, chunk_specs(), replicated)
         ),
-        evaluate=_on_devices(evaluate, mesh, replicated),
-        epoch=_on_devices(epoch, mesh, replicated),
+        evaluate=on_devices(evaluate, mesh, replicated),
+        epoch=on_devices(epoch, mesh, replicated),
+        step=step,
         mesh=mesh,
     )
 
 
-def _on_devices(function: Callable, mesh: Mesh | None, in_specs: Any) -> Callable:
+def on_devices(function: Callable, mesh: Mesh | None, in_specs: Any) -> Callable:
     """Run a function on each device of a mesh, if there are several."""
     if axis_of(mesh) is None:
         return function

@@ -186,3 +186,11 @@ def test_a_word_of_the_list_is_preferred_but_not_at_any_price() -> None:
     assert read(unsure, ("lobo",)) == read(unsure)  # of another length
     assert read(unsure, ("löb",)) == read(unsure)  # of other characters
     assert 0.5 < _LISTED < 1
+
+
+@pytest.mark.parametrize(("probability", "text"), [(0.850, "bb"), (0.864, "aa")])
+def test_what_a_word_of_the_list_is_worth(probability: float, text: str) -> None:
+    """9 to 1, and any other of the 4 texts is as probable: (p / (1 - p)) ** 2 = 36 at 6/7."""
+    rows = np.full((2, 2), [probability, 1 - probability])
+    labels = settle(rows, ["a", "b"], ["bb"], spelling="none")
+    assert "".join("ab"[label] for label in labels) == text

@@ -329,6 +329,10 @@ def test_a_reading_in_words():
         ("a", "c", True), ("c", "b", True), ("a", "c", False),
     ]  # fmt: skip
     assert [each["second_confidence"] for each in found] == [0.375, 0.25, 0.3125]
+    assert "set" not in found[0]
+    several = dataclasses.replace(reading, threshold=0.0, least=0.3125)
+    assert several.sets == [("a", "c"), ("c",), ("a", "c")]
+    assert several.text == "[ac] c\n[ac]"
 
 
 @pytest.mark.parametrize(
@@ -577,18 +581,16 @@ def test_predict_as_json(tmp_path, cli):
     assert "PDF" in bad["error"]
 
 
-def test_what_is_sure_enough(digits_run):
-    """As sure as validation images demand, and as the error rate itself says."""
+def test_what_is_promised(digits_run):
+    """From answers on pages, which the package's networks have; or else from single images."""
     calibration = digits_run.calibration
-    assert jd.handwriting.threshold(digits_run, 0.0) == calibration.threshold(0.0)
-    for rate in (1e-6, 0.001, 0.01, 0.2, 1.0):
-        expected = max(calibration.threshold(rate), 1 - rate)
-        assert jd.handwriting.threshold(digits_run, rate) == expected
-    with pytest.raises(jd.errors.ConfigError, match="the error rate must be 0 to 1, not 2"):
-        jd.handwriting.threshold(digits_run, 2.0)
-    without = dataclasses.replace(digits_run, calibration=None)
-    with pytest.raises(jd.errors.ConfigError, match="the network has no calibration"):
-        jd.handwriting.threshold(without, 0.01)
+    assert calibration.pages.answers > 3000
+    assert jd.handwriting.threshold(digits_run, 0.02) == calibration.pages.threshold(0.02)
+    single = dataclasses.replace(
+        digits_run, calibration=dataclasses.replace(calibration, pages=None)
+    )
+    assert jd.handwriting.threshold(single, 0.02) == calibration.counts.threshold(0.02)
+    assert calibration.counts.answers == 5000
 
 
 def test_a_network_of_ones_own(tmp_path, cli):
@@ -596,19 +598,29 @@ def test_a_network_of_ones_own(tmp_path, cli):
     save(canvas("1", 0), tmp_path / "one.png")
     cli("train", "--dataset", "digits", "--model", "linear", "--epochs", "5", "--out", "own")
     words = ["predict", "one.png", "--network", "own", "--json"]
-    (plain, strict) = (json.loads(cli(*words, *more)[1]) for more in ([], ["--error-rate", "0.01"]))
-    assert plain["threshold"] == 0 < strict["threshold"] < 1
+    (plain, strict) = (json.loads(cli(*words, *more)[1]) for more in ([], ["--error-rate", "0.1"]))
     calibration = jd.load("own").calibration
     assert calibration is not None
+    assert calibration.counts is not None
+    assert (plain["threshold"], strict["threshold"]) == (0, calibration.counts.threshold(0.1))
+    code, _, err = cli(*words, "--error-rate", "0.001")
+    assert (code, "0.001 cannot be promised from 120 answers" in err) == (2, True)
     assert 0.3 < calibration.temperature < 3
 
 
 def test_not_sure(tmp_path, cli):
-    """Two digits in one place are less sure than no mistake at all on validation demands."""
+    """Two digits in one place are less sure than an error rate demands, and may be either."""
     halves = np.minimum(canvas("3", 0), canvas("4", 0))
     save(halves, tmp_path / "both.png")
-    _, out, _ = cli("predict", tmp_path / "both.png", "--error-rate", "0")
+    _, out, _ = cli("predict", tmp_path / "both.png", "--error-rate", "0.005")
     assert out.startswith("?")
+    _, out, _ = cli("predict", tmp_path / "both.png", "--set", "0.99")
+    assert out.startswith("[")
+    _, out, _ = cli("predict", tmp_path / "both.png", "--set", "0.99", "--json")
+    ((found,), least) = (json.loads(out)["pictures"][0]["characters"], json.loads(out)["least"])
+    assert found["set"][0] == found["character"]
+    assert len(found["set"]) > 1
+    assert 0 < least < found["second_confidence"]
 
 
 @pytest.mark.parametrize(
@@ -617,6 +629,8 @@ def test_not_sure(tmp_path, cli):
         ([], "name a picture"),
         (["x.png", "--network", "nowhere"], "there is no run in nowhere"),
         (["x.png", "--error-rate", "2"], "the error rate must be 0 to 1, not 2"),
+        (["x.png", "--error-rate", "1e-6"], "cannot be promised from"),
+        (["x.png", "--set", "1"], "sets with the right class in 1 of all cases cannot be promised"),
     ],
 )
 def test_predict_refuses(cli, arguments, message):

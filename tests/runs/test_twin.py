@@ -1,0 +1,135 @@
+"""Runs that are trained again, and where they begin to differ."""
+
+import dataclasses
+import json
+import shutil
+import sys
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jaxdigits as jd
+from jaxdigits.errors import ConfigError, RunError
+from jaxdigits.losses import cross_entropy
+from jaxdigits.runs.twin import _comparable, compare, twin
+
+CONFIG = jd.TrainConfig(dataset="digits", model="mlp", hidden=(8,), batch_size=64, epochs=2)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A run's."""
+    folder = tmp_path_factory.mktemp("twins") / "run"
+    jd.fit(CONFIG, folder=folder, devices=2)
+    return folder
+
+
+def test_equal_to_the_bit(folder, cli):
+    code, out, _ = cli("twin", folder)
+    assert (code, out) == (0, "equal to the bit: metrics of all epochs, and parameters\n")
+    assert twin(jd.load(folder)).changes == []
+
+
+def test_what_began_elsewhere_and_ended_early(folder, tmp_path):
+    """It starts from the same run, and ends where that ended."""
+    config = CONFIG.replace(epochs=5, dropout=0.5)
+    jd.fit(
+        config, folder=tmp_path / "on", init_from=folder, on_epoch=lambda epoch: epoch.number == 3
+    )
+    run = jd.load(tmp_path / "on")
+    assert (run.init_from, len(run.history)) == (str(folder), 4)
+    assert twin(run).equal
+    assert not twin(dataclasses.replace(run, init_from=None)).equal
+
+
+def test_a_streamed_run(tmp_path):
+    jd.fit(CONFIG, folder=tmp_path / "streamed", stream=True)
+    run = jd.load(tmp_path / "streamed")
+    assert run.stream
+    assert twin(run).equal
+
+
+def test_what_differs_is_told(folder, tmp_path, cli):
+    """A metric, a parameter, and the versions are changed in the folder."""
+    copy = tmp_path / "copy"
+    run = jd.load(folder)
+    shutil.copytree(folder, copy)
+    lines = [json.loads(line) for line in (copy / "metrics.jsonl").read_text().splitlines()]
+    lines[2]["train_loss"] = 0.5
+    (copy / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    document = json.loads((copy / "run.json").read_text())
+    document["versions"]["jax"] = "0.1"
+    document["flags"]["XLA_FLAGS"] = "--fast"
+    document["processor"] = "Z80"
+    (copy / "run.json").write_text(json.dumps(document))
+    code, out, _ = cli("twin", copy)
+    now = run.history[2]["train_loss"]
+    assert code == 1
+    assert f"differs in epoch 2: train loss 0.5, now {now}; in the end parameters differ by" in out
+    assert "jax 0.1, now " in out
+    assert "XLA_FLAGS --fast, now None; processor Z80, now " in out
+    changed = {**run.params, "more": 0} if isinstance(run.params, dict) else list(run.params)
+    first = {name: jnp.asarray(leaf) + (name == "bias") for name, leaf in changed[0].items()}
+    found = twin(dataclasses.replace(run, params=[first, *changed[1:]]))
+    assert (found.equal, found.differs) == (False, None)
+    assert found.by == pytest.approx(1)
+
+
+def test_another_generator_of_random_numbers(folder):
+    """It differs before the first epoch, where initial values are drawn."""
+    commands = sys.executable, f"env JAX_DEFAULT_PRNG_IMPL=rbg {sys.executable}"
+    found = compare(folder, commands, 1)
+    assert found.changes == ["jax_default_prng_impl threefry2x32, and rbg"]
+    assert (found.epoch, found.step) == (0, 0)
+    assert {"params.0.weight", "key"} <= set(found.arrays)
+    assert found.operation is not None
+    assert found.operation.name == "random_bits"
+    assert "models/initializers.py" in found.operation.place
+
+
+def test_other_devices(folder, cli):
+    """What differs is what two devices sum up."""
+    against = f"env JAX_NUM_CPU_DEVICES=1 {sys.executable}"
+    code, out, _ = cli("twin", folder, "--against", against, "--epochs", "1", "--json")
+    found = json.loads(out)
+    assert (code, found["epoch"], found["step"]) == (1, 1, 1)
+    assert "devices 2, and 1" in found["changes"]
+    operation = found["operation"]
+    assert operation["by"] < 1e-5 * operation["largest"]
+    assert any("psum in sum_over_devices" in one for one in operation["only"])
+
+
+def test_nothing_differs(folder, cli):
+    code, out, _ = cli("twin", folder, "--against", sys.executable, "--epochs", "1")
+    assert (code, out) == (0, "nothing is different\nequal to the bit after each epoch\n")
+
+
+def test_what_no_folder_holds(folder, tmp_path, cli):
+    run = jd.load(folder)
+    with pytest.raises(ConfigError, match="no metrics of its epochs"):
+        twin(jd.load("digits"))
+    with pytest.raises(ConfigError, match="begun from a run in memory"):
+        twin(dataclasses.replace(run, init_from="memory"))
+    with pytest.raises(ConfigError, match="an ensemble has no training"):
+        twin(dataclasses.replace(run, members=(run,)))
+    jd.fit(CONFIG, folder=tmp_path / "own", loss=lambda *both: 2 * cross_entropy(*both))
+    code, _, err = cli("twin", tmp_path / "own")
+    assert (code, "trained with loss of your own" in err) == (2, True)
+
+
+def test_commands_that_do_not_work(folder):
+    with pytest.raises(ConfigError, match="cannot run `nowhere/python`: No such file"):
+        compare(folder, (sys.executable, "nowhere/python"))
+    with pytest.raises(RunError, match="ended with exit code 1"):
+        compare(folder, (sys.executable, "false"))
+
+
+def test_shares_that_make_a_whole():
+    """Results have an axis of devices in front: equal ones count once, others are joined."""
+    whole = np.arange(6.0).reshape(1, 6)
+    for other in (np.stack([whole[0], whole[0]]), whole.reshape(2, 3)):
+        found = _comparable(other, whole)
+        assert found is not None
+        np.testing.assert_array_equal(found[0], found[1])
+    assert _comparable(np.arange(6.0).reshape(2, 3), np.zeros((1, 3))) is None

@@ -1,0 +1,125 @@
+"""Successive halving: many settings, of which the best go on."""
+
+import math
+
+import numpy as np
+import pytest
+from helpers import stop_after
+from hypothesis import given
+from hypothesis import strategies as st
+
+import jaxdigits as jd
+from jaxdigits.errors import ConfigError
+from jaxdigits.training.halving import plan_rungs
+
+CONFIG = jd.TrainConfig(dataset="digits", model="linear", batch_size=256, epochs=6)
+GRID = {"learning_rate": [1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 0.1, 1e9], "weight_decay": [0, 0.1]}
+KEPT = [8, 4, 2, 2, 2, 2]
+
+
+@given(st.integers(1, 1000), st.integers(0, 40), st.integers(2, 10))
+def test_rungs(settings, epochs, one_in):
+    """Never more than before, each a share of the one before, and a few to the end."""
+    kept = plan_rungs(settings, epochs, one_in)
+    assert len(kept) == epochs
+    for before, after in zip([settings, *kept], kept, strict=False):
+        assert after in (before, math.ceil(before / one_in))
+    if epochs:
+        assert kept[-1] >= 1
+        if epochs > 10:
+            assert kept[-1] <= one_in
+
+
+def test_the_rungs_of_this_file():
+    assert plan_rungs(16, 6, 2) == KEPT
+
+
+def expected(histories: list[list[dict]], kept: list[int]) -> list[int]:
+    """By NumPy: the epochs of each setting, from histories that were trained to the end."""
+    alive, epochs = list(range(len(histories) // 2)), [0] * (len(histories) // 2)
+
+    def key(setting: int, epoch: int) -> tuple[float, float]:
+        lines = [histories[2 * setting + seed][epoch] for seed in range(2)]
+        if any(line["validation_loss"] is None for line in lines):
+            return math.inf, 0.0
+        accuracy, loss = (
+            float(np.mean([line[f"validation_{name}"] for line in lines]))
+            for name in ("accuracy", "loss")
+        )
+        return -accuracy, loss
+
+    for epoch, keep in enumerate(kept, start=1):
+        for setting in alive:
+            epochs[setting] = epoch
+        alive = sorted(alive, key=lambda setting: key(setting, epoch))[:keep]
+    return epochs
+
+
+@pytest.mark.parametrize("platform", ["cpu", "gpu"])
+@pytest.mark.parametrize("devices", [1, 2])
+def test_the_best_go_on(whole_runs, devices, platform, monkeypatch):
+    """As they are in a sweep without it; on a GPU members are vmapped, in blocks."""
+    monkeypatch.setattr("jaxdigits.training.members.platform_of", lambda _: platform)
+    monkeypatch.setattr("jaxdigits.training.members._BLOCKS", 4)
+    folder, histories, params = whole_runs
+    found = jd.sweep(
+        CONFIG, GRID, seeds=2, halving=2, devices=devices, folder=folder / f"{devices}{platform}"
+    )
+    epochs = [setting.epochs for setting in found.settings]
+    assert epochs == expected(histories, KEPT)
+    assert sorted(epochs) == [1] * 8 + [2] * 4 + [3] * 2 + [6] * 2
+    assert found.best.epochs == 6
+    assert [found.settings[index].epochs for index in found.order] == sorted(epochs, reverse=True)
+    assert found.folder is not None
+    for index, history in enumerate(histories):
+        run = jd.load(found.folder / "members" / str(index))
+        assert len(run.history) == epochs[index // 2] + 1
+        for mine, all_of in zip(run.history, history, strict=False):
+            assert mine["validation_accuracy"] == pytest.approx(all_of["validation_accuracy"])
+        if epochs[index // 2] == 6:
+            np.testing.assert_allclose(run.params["weight"], params[index]["weight"], atol=1e-5)
+
+
+@pytest.fixture(scope="module")
+def whole_runs(tmp_path_factory):
+    """All settings, trained to the end: a folder, histories, and parameters."""
+    folder = tmp_path_factory.mktemp("halving")
+    jd.sweep(CONFIG, GRID, seeds=2, folder=folder / "whole")
+    runs = [jd.load(folder / "whole" / "members" / str(index)) for index in range(32)]
+    return folder, [list(run.history) for run in runs], [run.params for run in runs]
+
+
+def test_resumed(tmp_path, cli, monkeypatch):
+    """A search that was stopped after its second epoch ends as if it had not been."""
+    words = ["sweep", "--dataset", "digits", "--model", "linear", "--epochs", "4", "--halving", "2",
+             "--learning-rate", "0.001,0.003,0.01,0.03,0.1"]  # fmt: skip
+    code, out, _ = cli(*words, "--out", "alone")
+    assert code == 0
+    assert "dropped after epoch 1" in " ".join(out.split())
+    with monkeypatch.context() as patched:
+        stop_after(patched, 2)
+        code, _, err = cli(*words, "--out", "stopped", "--checkpoint-epochs", "1")
+    assert (code, "resume" in err) == (130, True)
+    code, _, _ = cli("sweep", "--resume", "stopped")
+    assert code == 0
+    for index in range(5):
+        name = f"members/{index}/params.safetensors"
+        first, second = (tmp_path / where / name for where in ("alone", "stopped"))
+        assert first.read_bytes() == second.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--halving", "1"], "halving keeps one of 2 settings or more, not of 1"),
+        (["--halving", "4", "--launcher", "local"], "halving compares runs on the way"),
+    ],
+)
+def test_what_cannot_be(cli, options, message):
+    code, _, err = cli("sweep", "--dataset", "digits", *options)
+    assert (code, message in err) == (2, True)
+
+
+def test_data_of_ones_own(whole_runs):
+    with pytest.raises(ConfigError, match="not of 0"):
+        jd.sweep(CONFIG, GRID, halving=0)
