@@ -6,6 +6,7 @@ import itertools
 import json
 import math
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -17,6 +18,8 @@ from filelock import FileLock, Timeout
 from jaxdigits.errors import OutputError
 
 StrPath = str | os.PathLike[str]
+
+_NUMBERS = re.compile(r"\[\n([-+.\de,\s]+)\]")  # a list of them, a line each
 
 _LOCK = ".lock"
 _MOVES_OPEN_FILES = os.name != "nt"
@@ -91,7 +94,7 @@ def file_sum(path: Path) -> str:
 
 
 def write_json(path: Path, document: Mapping[str, Any]) -> None:
-    """Write plain values as a JSON file, whole or not at all.
+    """Write plain values as a JSON file, whole or not at all; a list of numbers is one line.
 
     Raises:
         OutputError: the file cannot be written.
@@ -99,12 +102,15 @@ def write_json(path: Path, document: Mapping[str, Any]) -> None:
     Example:
         >>> import tempfile
         >>> target = Path(tempfile.mkdtemp()) / "figures.json"
-        >>> write_json(target, {"accuracy": 0.5})
-        >>> json.loads(target.read_text())
-        {'accuracy': 0.5}
+        >>> write_json(target, {"accuracies": [0.5, 0.75]})
+        >>> print(target.read_text(), end="")
+        {
+         "accuracies": [0.5, 0.75]
+        }
     """
     with atomic_write(path) as temporary:
-        temporary.write_text(to_json(document, indent=1) + "\n")
+        lines = to_json(document, indent=1) + "\n"
+        temporary.write_text(_NUMBERS.sub(lambda found: f"[{' '.join(found[1].split())}]", lines))
 
 
 class NewFolder(NamedTuple):
