@@ -224,7 +224,7 @@ def main() -> None:
     options = parser.parse_args()
     before = json.loads(options.json.read_text())["networks"] if options.json.exists() else {}
     document: dict[str, Any] = {
-        "command": "python experiments/promises.py",
+        "command": f"python experiments/promises.py --pages {options.pages}",
         "places": PLACES,
         "resampled": RESAMPLED,
         "networks": before,

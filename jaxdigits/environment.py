@@ -121,24 +121,31 @@ def environment() -> dict[str, Any]:
     }
 
 
-def changes_since(then: Mapping[str, Any]) -> list[str]:
-    """What differs here from an `environment` of before, in words; what was not told is left out.
+def changes_since(
+    then: Mapping[str, Any], now: Mapping[str, Any] | None = None, word: str = "now"
+) -> list[str]:
+    """What differs between two environments, in words; what one of them does not tell is left out.
+
+    Args:
+        then: the first one.
+        now: the second one. Default: this one.
+        word: what stands before its values.
 
     Example:
         >>> changes_since({**environment(), "processor": "Z80"})        # doctest: +ELLIPSIS
         ['processor Z80, now ...']
     """
-    now = environment()
-    found = []
+    now = environment() if now is None else now
+    pairs = []
     for name in ("versions", "flags"):
-        before, after = then.get(name, now[name]), now[name]
-        for key in dict.fromkeys([*after, *before]):
-            if before.get(key) != after.get(key):
-                found.append(f"{key} {before.get(key)}, now {after.get(key)}")
-    for name in ("device", "processor"):
-        if then.get(name, now[name]) != now[name]:
-            found.append(f"{name} {then[name]}, now {now[name]}")
-    return found
+        before, after = then.get(name, {}), now.get(name, {})
+        if name in then and name in now:
+            names = dict.fromkeys([*after, *before])
+            pairs += [(key, before.get(key), after.get(key)) for key in names]
+    for name in ("device", "processor", "devices"):
+        if name in then and name in now:
+            pairs.append((name, then[name], now[name]))
+    return [f"{name} {old}, {word} {new}" for name, old, new in pairs if old != new]
 
 
 def processor() -> str:

@@ -162,8 +162,8 @@ def settings_table(settings: Sequence["Setting"]) -> str:
         first, *rest = textwrap.wrap(setting.name, width)
         line = f"{first:{width}} {len(setting.members):8}{found['mean']:9.2%}"
         line += f"   {interval:19}{ends}"
-        if setting.epochs < settings[0].epochs:
-            rest.append(f"dropped after epoch {setting.epochs}")
+        if setting.dropped_after is not None:
+            rest.append(f"dropped after epoch {setting.dropped_after}")
         if setting.diverged:
             rest.append(f"{setting.diverged} of {len(setting.members)} diverged")
         lines += [line, *(f"  {words}" for words in rest)]

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from jaxdigits.cli.options import DataOptions, Json
+from jaxdigits.errors import ConfigError
 
 if TYPE_CHECKING:
     from jaxdigits.runs.twin import Comparison, Twin
@@ -36,6 +37,8 @@ def twin(
     from jaxdigits.runs import twin as twins
     from jaxdigits.runs.folder import load
 
+    if against is None and epochs is not None:
+        raise ConfigError("--epochs needs --against")
     if against is None:
         found = twins.twin(load(run), **data.folders)
         differs, text = not found.equal, _of_twin(found)
@@ -74,7 +77,7 @@ def _of_twin(found: "Twin") -> str:
 
 
 def _of_comparison(found: "Comparison") -> str:
-    lines = ["different: " + "; ".join(found.changes) if found.changes else "nothing is different"]
+    lines = ["different there: " + "; ".join(found.changes)] if found.changes else []
     if found.epoch is None:
         return "\n".join([*lines, "equal to the bit after each epoch"])
     if found.epoch == 0:

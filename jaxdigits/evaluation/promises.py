@@ -128,10 +128,11 @@ class AnswerCounts(NamedTuple):
     def _too_few(self, error_rate: float) -> str:
         """Say what would do instead."""
         few = f"an error rate of {error_rate:.12g} cannot be promised from {self.answers:,} answers"
-        given, wrong = np.array(self.given), np.array(self.wrong)
-        for times in np.geomspace(1, _MOST_TIMES, 2000):
-            likely = bdtr(np.ceil(times * wrong), np.floor(times * given).astype(int), error_rate)
-            if likely.min() <= RISK / len(_STARTS):
+        for times in np.geomspace(1, _MOST_TIMES, 1000) if error_rate > 0 else ():
+            given = np.floor(times * np.array(self.given)).astype(int)
+            wrong = np.ceil(times * np.array(self.wrong)).astype(int)
+            more = self._replace(given=tuple(given.tolist()), wrong=tuple(wrong.tolist()))
+            if more._loosest(error_rate) is not None:
                 few += f"; it would take about {float(f'{times * self.answers:.2g}'):,.0f}"
                 break
         return f"{few}; accept {self.least_error_rate():.12g} or more"

@@ -121,7 +121,7 @@ class SettingDocument(TypedDict):
     setting: Text
     members: Annotated[list[Count], Meta(min_length=1)]
     diverged: Count
-    epochs: NotRequired[Count]
+    dropped_after: NotRequired[Count | None]
     validation_accuracy: SpreadDocument
 
 

@@ -99,13 +99,8 @@ def evaluate_run(
     validation, test = data.load_splits(
         name, ("validation", "test"), data_dir=data_dir, manual_dir=manual_dir
     )
-    if dataset is None and test.fingerprint != run.fingerprint:
-        remedy = "give the folder of the same data with --data-dir"
-        if data.find_folder(name):
-            remedy = f"put the same images into {name}, or train again"
-        raise DataError(
-            f"the run was trained on {run.fingerprint}, but here is {test.fingerprint}; {remedy}"
-        )
+    if dataset is None:
+        check_same_data(run, test.fingerprint)
     logits = [run.predict_logits(split.images) for split in (validation, test)]
     evaluations = [run.score(logits[0], validation), run.score(logits[1], test)]
     calibration = run.calibration or calibrate(logits[0], validation.labels)
@@ -121,6 +116,16 @@ def evaluate_run(
         if robustness
         else None,
     )
+
+
+def check_same_data(run: Run, found: Fingerprint) -> None:
+    """Raise DataError if data are not those that a run was trained on."""
+    if found == run.fingerprint:
+        return
+    remedy = "give the folder of the same data with --data-dir"
+    if data.find_folder(run.config.dataset):
+        remedy = f"put the same images into {run.config.dataset}, or train again"
+    raise DataError(f"the run was trained on {run.fingerprint}, but here is {found}; {remedy}")
 
 
 def _same(recorded: Mapping[str, Mapping[str, Any]], evaluations: Sequence[Evaluation]) -> bool:

@@ -218,7 +218,7 @@ class HalvedMembers(Members):
     def __init__(self, *members: Any, settings: Sequence[int], one_in: int) -> None:
         """Args:
         members: as for `Members`.
-        settings: of each member, the number of its setting.
+        settings: of each member, the number of its setting; -1 for one that only fills up.
         one_in: how many settings one is kept of.
         """
         super().__init__(*members)
@@ -257,7 +257,7 @@ class HalvedMembers(Members):
         return progress.in_order(progress.states)
 
     def _begin(self, keys: Any, hyperparams: Any, data: TrainingData) -> halving.Search:
-        return halving.start(self._members, keys, hyperparams, data)
+        return halving.start(self._members, self._settings, keys, hyperparams, data)
 
 
 class Streamed(InputPipeline):

@@ -8,8 +8,11 @@ output is the answer. Arrays are told by `digest`, and their values by the name 
 """
 
 import json
+import os
+import queue
 import sys
 import tempfile
+import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -27,6 +30,8 @@ from jax.sharding import PartitionSpec
 from jaxdigits import data
 from jaxdigits.errors import JaxdigitsError
 from jaxdigits.files import StrPath
+from jaxdigits.runs.checkpoints import named_shapes
+from jaxdigits.runs.evaluation import check_same_data
 from jaxdigits.runs.folder import load
 from jaxdigits.training.batches import epoch_batches, steps_per_epoch
 from jaxdigits.training.observe import digest, observe
@@ -58,6 +63,7 @@ class Trace:
             data_dir=data_dir,
             manual_dir=manual_dir,
         )
+        check_same_data(found, train.fingerprint)
         available = jax.devices()
         self.devices = min(found.devices, len(available))
         mesh = None if self.devices == 1 else make_mesh(available, self.devices, DEVICES)
@@ -71,10 +77,7 @@ class Trace:
     def about(self) -> dict[str, Any]:
         """The environment, the number of devices, and the names of the arrays of the state."""
         shapes = jax.eval_shape(self._init)
-        names = [
-            jax.tree_util.keystr(path, simple=True, separator=".")
-            for path, _ in jax.tree_util.tree_leaves_with_path(shapes)
-        ]
+        names = list(named_shapes(shapes))
         return {**environment(), "devices": self.devices, "arrays": names}
 
     def epochs(self, count: int) -> list[Digests]:
@@ -205,11 +208,20 @@ def _digests(tree: Any) -> Digests:
     return [int(digest(leaf)) for leaf in jax.tree.leaves(tree)]
 
 
+def _listen(questions: "queue.SimpleQueue[str]") -> None:
+    """Collect questions; when nobody is left to ask, end at once, even in the midst of training."""
+    for line in sys.stdin:
+        questions.put(line)
+    os._exit(0)
+
+
 def main() -> None:
     """Answer questions until there are no more."""
+    questions: queue.SimpleQueue[str] = queue.SimpleQueue()
+    threading.Thread(target=_listen, args=(questions,), daemon=True).start()
     trace = None
-    for line in sys.stdin:
-        (name, argument), *_ = json.loads(line).items()
+    while True:
+        (name, argument), *_ = json.loads(questions.get()).items()
         try:
             if name == "run":
                 trace = Trace(**argument)

@@ -9,19 +9,22 @@ import difflib
 import json
 import os
 import shlex
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
-from jaxdigits.environment import changes_since
+from jaxdigits import data
+from jaxdigits.environment import changes_since, environment
 from jaxdigits.errors import ConfigError, RunError
 from jaxdigits.files import StrPath
+from jaxdigits.runs.evaluation import check_same_data
 from jaxdigits.runs.fit import epochs
 from jaxdigits.runs.run import Run
 from jaxdigits.runs.session import IN_MEMORY
@@ -111,6 +114,10 @@ def twin(run: Run, *, data_dir: StrPath | None = None, manual_dir: StrPath | Non
         True
     """
     _check(run)
+    (held_out,) = data.load_splits(
+        run.config.dataset, ("validation",), data_dir=data_dir, manual_dir=manual_dir
+    )
+    check_same_data(run, held_out.fingerprint)
     devices = min(run.devices, len(jax.devices()))
     last = None
     for last in epochs(
@@ -125,9 +132,8 @@ def twin(run: Run, *, data_dir: StrPath | None = None, manual_dir: StrPath | Non
             break
     assert last is not None
     again = last.run()
-    changes = changes_since(run.environment)
-    if devices != run.devices:
-        changes.append(f"{run.devices} devices, now {devices}")
+    here = {**environment(), "devices": devices}
+    changes = changes_since({**run.environment, "devices": run.devices}, here)
     pairs = list(zip(jax.tree.leaves(run.params), jax.tree.leaves(again.params), strict=True))
     return Twin(
         run,
@@ -163,13 +169,18 @@ def compare(
 
     run = load(folder)
     _check(run)
+    most = len(run.history) - 1
+    count = most if num_epochs is None else num_epochs
+    if not 1 <= count <= most:
+        raise ConfigError(f"epochs must be 1 to {most}, as many as the run has, not {count}")
     where = {"run": str(folder), "data_dir": data_dir, "manual_dir": manual_dir}
     where = {name: None if value is None else str(value) for name, value in where.items()}
     with ExitStack() as stack:
         sides = [stack.enter_context(_Side(command)) for command in commands]
         first, second = _ask(sides, "run", **where)
-        changes = _changes(first, second)
-        count = len(run.history) - 1 if num_epochs is None else num_epochs
+        changes = changes_since(first, second, "there")
+        if first["arrays"] != second["arrays"]:
+            raise ConfigError("their states have other arrays: their versions of optax differ")
         ends = _ask(sides, "epochs", count=count)
         epoch = next(
             (n for n, pair in enumerate(zip(*ends, strict=True)) if pair[0] != pair[1]), None
@@ -215,7 +226,8 @@ class _Side:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._process.kill()
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)  # with what it may have started
         self._process.communicate()
 
     def tell(self, question: Mapping[str, Any]) -> None:
@@ -232,7 +244,10 @@ class _Side:
         line = self._process.stdout.readline()
         if not line:
             raise self._ended()
-        answer = json.loads(line)
+        try:
+            answer = json.loads(line)
+        except ValueError:
+            raise RunError(f"`{self._command}` does not start Python: {line.strip()}") from None
         if isinstance(answer, dict) and "error" in answer:
             raise ConfigError(answer["error"])
         return answer
@@ -263,21 +278,11 @@ def _check(run: Run) -> None:
         )
     if run.init_from == IN_MEMORY:
         raise ConfigError("the run was begun from a run in memory, which its folder does not hold")
-    if not run.history:
-        raise ConfigError("the run's folder holds no metrics of its epochs")
-
-
-def _changes(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[str]:
-    found = []
-    for name in ("versions", "flags"):
-        for key in dict.fromkeys([*first[name], *second[name]]):
-            pair = first[name].get(key), second[name].get(key)
-            if pair[0] != pair[1]:
-                found.append(f"{key} {pair[0]}, and {pair[1]}")
-    for name in ("device", "processor", "devices"):
-        if first[name] != second[name]:
-            found.append(f"{name} {first[name]}, and {second[name]}")
-    return found
+    if len(run.history) < 2:
+        raise ConfigError("the run's folder holds no metrics of epochs to compare")
+    known = [line.get("epoch") for line in run.history]
+    if known != list(range(len(known))) or len(known) > (run.config.epochs or 0) + 1:
+        raise RunError("the metrics of the run are damaged: they are not those of its epochs")
 
 
 def _first_difference(

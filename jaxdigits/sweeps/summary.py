@@ -32,7 +32,7 @@ class Setting(NamedTuple):
         accuracies: on validation, of those that did not diverge, or of all if all did.
         finite: the indices of these.
         diverged: the number of members that diverged.
-        epochs: that they were trained for: not all where some settings were dropped.
+        dropped_after: how many epochs, if it was dropped on the way.
     """
 
     name: str
@@ -40,7 +40,7 @@ class Setting(NamedTuple):
     accuracies: list[float]
     finite: list[int]
     diverged: int
-    epochs: int
+    dropped_after: int | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
@@ -48,7 +48,7 @@ class Setting(NamedTuple):
             "setting": self.name,
             "members": self.members,
             "diverged": self.diverged,
-            "epochs": self.epochs,
+            "dropped_after": self.dropped_after,
             "validation_accuracy": spread(self.accuracies),
         }
 
@@ -88,7 +88,7 @@ class SweepResult(NamedTuple):
                 found["validation_accuracy"]["values"],
                 found["members"],
                 found["diverged"],
-                found.get("epochs", 0),
+                found.get("dropped_after"),
             )
             for found in document["settings"]
         ]
@@ -100,12 +100,13 @@ class SweepResult(NamedTuple):
 def rank(settings: Sequence[Setting]) -> list[int]:
     """The indices of settings, best first by mean validation accuracy; diverging ones last.
 
-    What was dropped on the way comes after what was trained for longer.
+    What was dropped on the way comes after what was trained to the end, the last first.
     """
 
-    def key(index: int) -> tuple[int, bool, float]:
+    def key(index: int) -> tuple[bool, float, float]:
         found = settings[index]
-        return -found.epochs, found.diverged > 0, -float(np.mean(found.accuracies))
+        trained = math.inf if found.dropped_after is None else float(found.dropped_after)
+        return found.diverged > 0, -trained, -float(np.mean(found.accuracies))
 
     return sorted(range(len(settings)), key=key)
 
@@ -222,8 +223,9 @@ def _judge(
     finite = finite or members
     accuracies = [last[index]["validation_accuracy"] for index in finite]
     epochs = min(len(runs[index].history) - 1 for index in members)
+    dropped = epochs if epochs < (runs[members[0]].config.epochs or 0) else None
     name = describe_setting(config, names)
-    return Setting(name, members, accuracies, finite, diverged, epochs)
+    return Setting(name, members, accuracies, finite, diverged, dropped)
 
 
 def _or_nan(value: float | None) -> float:

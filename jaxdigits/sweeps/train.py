@@ -1,5 +1,6 @@
 """Train the members of a sweep: a program for all that have arrays of the same shapes."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -65,6 +66,7 @@ class SweepTrainer:
         halving: how many settings one is kept of, again and again. Default: all are kept.
         """
         self._halving = halving
+        self._seeds = len(plan.members) // len(plan.settings)
         self._plan, self._splits = plan, splits
         self._indices = list(range(len(plan.members)) if indices is None else indices)
         self._devices, self._members_per_batch = devices, members_per_batch
@@ -81,6 +83,14 @@ class SweepTrainer:
         groups = grids.group_by_program(self._plan.members, self._indices)
         pairs = zip(groups, sizes or [None] * len(groups), strict=True)
         self._groups = [self._group(indices, size) for indices, size in pairs]
+        if self._halving is not None:
+            batches = [batch for group in self._groups for batch in group.batches]
+            most = max(len(set(self._settings_of(batch)) - {-1}) for batch in batches)
+            if most <= self._halving:
+                raise ConfigError(
+                    f"halving keeps one of {self._halving} settings, but no more than {most} are "
+                    "trained together: omit it, or give more values"
+                )
         return [len(group.batches[0]) for group in self._groups]
 
     def train(self, hook: CheckpointHook, folder: Path | None, *, show: bool = False) -> list[Run]:
@@ -134,6 +144,9 @@ class SweepTrainer:
                 all_at_once=self._halving is not None,
             )
             size = -multihost.max_over_processes(-size)[0]  # what all have memory for
+        if self._halving:  # a setting's members are judged together
+            unit = math.lcm(self._seeds, devices)
+            size = max(size // unit, 1) * unit
         return _Group(
             indices, trainer, spec, replicate(data, mesh), grids.batch_members(indices, size)
         )
@@ -181,8 +194,8 @@ class SweepTrainer:
         self.seconds["compile"] += progress.compile_seconds
         self.seconds["train"] += progress.train_seconds
         # From several devices it would be gathered array by array, which can block a busy CPU.
-        states = multihost.gather(inputs.state(progress.state))
-        params, steps = jax.device_get((states.trained, states.step))
+        states = inputs.state(progress.state)
+        params, steps = jax.device_get(multihost.gather((states.trained, states.step)))
         each = max(int(steps.max()) // max(group.trainer.num_epochs, 1), 1)
         for place, index in enumerate(dict.fromkeys(batch)):
             trained = int(steps[place]) // each
@@ -194,11 +207,13 @@ class SweepTrainer:
             self._runs[index] = run
 
     def _settings_of(self, batch: Sequence[int]) -> list[int]:
-        """The settings of members, numbered from 0."""
-        each = len(self._plan.members) // len(self._plan.settings)
-        numbers = [index // each for index in batch]
+        """The settings of members, numbered from 0; -1 for one that stands there already."""
+        numbers = [index // self._seeds for index in batch]
         known = list(dict.fromkeys(numbers))
-        return [known.index(number) for number in numbers]
+        return [
+            -1 if index in batch[:place] else known.index(numbers[place])
+            for place, index in enumerate(batch)
+        ]
 
     def _make_run(
         self,

@@ -71,20 +71,26 @@ def plan_rungs(settings: int, epochs: int, one_in: int) -> list[int]:
     return found
 
 
-def start(trainer: VectorizedTrainer, keys: Any, hyperparams: Any, data: TrainingData) -> Search:
+def start(
+    trainer: VectorizedTrainer,
+    settings: Sequence[int],
+    keys: Any,
+    hyperparams: Any,
+    data: TrainingData,
+) -> Search:
     """All members, before the first epoch.
 
     Args:
         trainer: of the members.
+        settings: of each member, the number of its setting; -1 for one that only fills up.
         keys: of each member.
         hyperparams: of each member.
         data: to train on.
     """
     states = trainer.init(keys, hyperparams, data.train)
     untrained = trainer.evaluate(states, data.validation)
-    count = len(states.step)
-    metrics = EpochMetrics(untrained, untrained)
-    return _sharded(Search(states, jnp.arange(count), jnp.full(count, True), metrics), trainer)
+    metrics, alive = EpochMetrics(untrained, untrained), jnp.array(settings) >= 0
+    return _sharded(Search(states, jnp.arange(len(alive)), alive, metrics), trainer)
 
 
 def make_epoch(trainer: VectorizedTrainer, settings: Sequence[int], kept: Sequence[int]) -> Any:
@@ -92,10 +98,11 @@ def make_epoch(trainer: VectorizedTrainer, settings: Sequence[int], kept: Sequen
 
     Args:
         trainer: of the members.
-        settings: of each member, the number of its setting; the mean of its members counts.
+        settings: as for `start`; the mean of a setting's members counts.
         kept: of `plan_rungs`.
     """
-    of_member, many = jnp.asarray(settings), max(settings) + 1
+    many = max(settings) + 1
+    of_member = jnp.array([many if number < 0 else number for number in settings])
     after, before = jnp.array(kept), jnp.array([many, *kept[:-1]])
 
     def epoch(search: Search, data: TrainingData) -> Search:
@@ -109,7 +116,7 @@ def make_epoch(trainer: VectorizedTrainer, settings: Sequence[int], kept: Sequen
 
     def drop(search: Search, keep: Int[Array, ""]) -> Search:
         ids = of_member[search.members]
-        ranks = _ranks(search, ids, many)[ids]
+        ranks = _ranks(search, ids, many + 1)[ids]
         devices, places = trainer.mesh.size, jnp.argsort(ranks)
         dealt = places.reshape(-1, devices).T.ravel()  # to each device every so manyth
         moved = jax.tree.map(lambda leaf: leaf[dealt], search)
@@ -134,7 +141,7 @@ def _ranks(search: Search, ids: Int[Array, " members"], many: int) -> Int[Array,
     counts = jax.ops.segment_sum(jnp.ones_like(ids), ids, many)
     means = [
         jax.ops.segment_sum(values, ids, many) / jnp.maximum(counts, 1)
-        for values in (jnp.where(finite, validation.accuracy, -many), validation.loss)
+        for values in (jnp.where(finite, validation.accuracy, -jnp.inf), validation.loss)
     ]
     dropped = jax.ops.segment_max(search.alive.astype(jnp.int32), ids, many) < 1
     return jnp.argsort(jnp.lexsort((means[1], -means[0], dropped)))

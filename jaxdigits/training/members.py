@@ -29,7 +29,7 @@ from jaxdigits.training.trainer import make_trainer
 MEMBERS = "members"
 """The name of the mesh's axis."""
 
-_BLOCKS = 16  # of members of a search on a device, where they are vmapped
+_BLOCKS = 4  # of members of a search on a device, where they are vmapped
 
 
 class VectorizedTrainer(NamedTuple):

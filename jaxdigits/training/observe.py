@@ -69,7 +69,9 @@ def observe(
 
 
 def digest(array: Any) -> UInt32[Array, ""]:
-    """A sum of an array's bits, each place with another weight: equal arrays have the same.
+    """A sum over an array's words, each mixed with its place: equal arrays have the same.
+
+    Words are mixed as MurmurHash3 ends (Appleby, 2011).
 
     Example:
         >>> one, other = jnp.array([0.0, 1.0]), jnp.array([1.0, 0.0])
@@ -83,7 +85,10 @@ def digest(array: Any) -> UInt32[Array, ""]:
         array = array.astype(jnp.uint8)
     width = min(8 * array.dtype.itemsize, 32)
     bits = lax.bitcast_convert_type(array, jnp.dtype(f"uint{width}")).astype(jnp.uint32).ravel()
-    return (bits * (2 * jnp.arange(bits.size, dtype=jnp.uint32) + 1)).sum(dtype=jnp.uint32)
+    mixed = bits + jnp.uint32(0x9E3779B9) * jnp.arange(bits.size, dtype=jnp.uint32)
+    for shift, factor in ((16, 0x85EBCA6B), (13, 0xC2B2AE35)):
+        mixed = (mixed ^ (mixed >> shift)) * jnp.uint32(factor)
+    return (mixed ^ (mixed >> 16)).sum(dtype=jnp.uint32)
 
 
 class _Value(NamedTuple):

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import shutil
+import subprocess
 import sys
 
 import jax.numpy as jnp
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 
 import jaxdigits as jd
-from jaxdigits.errors import ConfigError, RunError
+from jaxdigits.errors import ConfigError, DataError, RunError
 from jaxdigits.losses import cross_entropy
 from jaxdigits.runs.twin import _comparable, compare, twin
 
@@ -80,7 +81,7 @@ def test_another_generator_of_random_numbers(folder):
     """It differs before the first epoch, where initial values are drawn."""
     commands = sys.executable, f"env JAX_DEFAULT_PRNG_IMPL=rbg {sys.executable}"
     found = compare(folder, commands, 1)
-    assert found.changes == ["jax_default_prng_impl threefry2x32, and rbg"]
+    assert found.changes == ["jax_default_prng_impl threefry2x32, there rbg"]
     assert (found.epoch, found.step) == (0, 0)
     assert {"params.0.weight", "key"} <= set(found.arrays)
     assert found.operation is not None
@@ -94,7 +95,7 @@ def test_other_devices(folder, cli):
     code, out, _ = cli("twin", folder, "--against", against, "--epochs", "1", "--json")
     found = json.loads(out)
     assert (code, found["epoch"], found["step"]) == (1, 1, 1)
-    assert "devices 2, and 1" in found["changes"]
+    assert "devices 2, there 1" in found["changes"]
     operation = found["operation"]
     assert operation["by"] < 1e-5 * operation["largest"]
     assert any("psum in sum_over_devices" in one for one in operation["only"])
@@ -102,12 +103,12 @@ def test_other_devices(folder, cli):
 
 def test_nothing_differs(folder, cli):
     code, out, _ = cli("twin", folder, "--against", sys.executable, "--epochs", "1")
-    assert (code, out) == (0, "nothing is different\nequal to the bit after each epoch\n")
+    assert (code, out) == (0, "equal to the bit after each epoch\n")
 
 
 def test_what_no_folder_holds(folder, tmp_path, cli):
     run = jd.load(folder)
-    with pytest.raises(ConfigError, match="no metrics of its epochs"):
+    with pytest.raises(ConfigError, match="no metrics of epochs"):
         twin(jd.load("digits"))
     with pytest.raises(ConfigError, match="begun from a run in memory"):
         twin(dataclasses.replace(run, init_from="memory"))
@@ -116,6 +117,58 @@ def test_what_no_folder_holds(folder, tmp_path, cli):
     jd.fit(CONFIG, folder=tmp_path / "own", loss=lambda *both: 2 * cross_entropy(*both))
     code, _, err = cli("twin", tmp_path / "own")
     assert (code, "trained with loss of your own" in err) == (2, True)
+
+
+def test_other_data(folder, tmp_path):
+    """A run of a folder that has changed meanwhile."""
+    run = jd.load(folder)
+    other = dataclasses.replace(
+        run, fingerprint=dataclasses.replace(run.fingerprint, sha256="0" * 64)
+    )
+    with pytest.raises(DataError, match="the run was trained on digits"):
+        twin(other)
+    other.save(tmp_path / "other")
+    shutil.copy(folder / "metrics.jsonl", tmp_path / "other")
+    with pytest.raises(ConfigError, match="the run was trained on digits"):
+        compare(tmp_path / "other", (sys.executable, sys.executable))
+
+
+def test_metrics_that_cannot_be(folder):
+    run = jd.load(folder)
+    for lines in ([*run.history, {**run.history[-1], "epoch": 3}], run.history[::2], [{}, {}]):
+        with pytest.raises(RunError, match="the metrics of the run are damaged"):
+            twin(dataclasses.replace(run, history=lines))
+    with pytest.raises(ConfigError, match="no metrics of epochs"):
+        twin(jd.fit(CONFIG.replace(model="pixel", hidden=jd.TrainConfig().hidden)))
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--epochs", "1"], "--epochs needs --against"),
+        (["--against", sys.executable, "--epochs", "0"], "epochs must be 1 to 2, as many as"),
+        (["--against", sys.executable, "--epochs", "3"], "epochs must be 1 to 2, as many as"),
+        (["--against", "sh -c 'echo hello; cat'"], "cat'` does not start Python: hello"),
+    ],
+)
+def test_words_that_say_nothing(folder, cli, words, message):
+    code, _, err = cli("twin", folder, *words)
+    assert (code, message in err) == (2, True)
+
+
+def test_nobody_left_to_ask(folder):
+    """A process that trains ends when the one that asked is gone."""
+    command = [sys.executable, "-m", "jaxdigits.runs.trace"]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    question = {"run": {"run": str(folder)}}
+    assert process.stdin is not None
+    assert process.stdout is not None
+    print(json.dumps(question), file=process.stdin, flush=True)
+    assert "arrays" in json.loads(process.stdout.readline())
+    print(json.dumps({"epochs": {"count": 10**9}}), file=process.stdin, flush=True)
+    process.stdin.close()
+    assert process.wait(timeout=60) == 0
+    process.stdout.close()
 
 
 def test_commands_that_do_not_work(folder):

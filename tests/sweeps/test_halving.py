@@ -65,11 +65,10 @@ def test_the_best_go_on(whole_runs, devices, platform, monkeypatch):
     found = jd.sweep(
         CONFIG, GRID, seeds=2, halving=2, devices=devices, folder=folder / f"{devices}{platform}"
     )
-    epochs = [setting.epochs for setting in found.settings]
+    epochs = [6 if one.dropped_after is None else one.dropped_after for one in found.settings]
     assert epochs == expected(histories, KEPT)
     assert sorted(epochs) == [1] * 8 + [2] * 4 + [3] * 2 + [6] * 2
-    assert found.best.epochs == 6
-    assert [found.settings[index].epochs for index in found.order] == sorted(epochs, reverse=True)
+    assert [epochs[index] for index in found.order[:6]] == [6, 6, 3, 3, 2, 2]
     assert found.folder is not None
     for index, history in enumerate(histories):
         run = jd.load(found.folder / "members" / str(index))
@@ -87,6 +86,20 @@ def whole_runs(tmp_path_factory):
     jd.sweep(CONFIG, GRID, seeds=2, folder=folder / "whole")
     runs = [jd.load(folder / "whole" / "members" / str(index)) for index in range(32)]
     return folder, [list(run.history) for run in runs], [run.params for run in runs]
+
+
+def test_seeds_stay_together():
+    """A batch holds whole settings, whatever the seeds; the last one is filled up with nothing."""
+    grid = {"learning_rate": [1e-4, 0.01, 0.03, 0.1, 1e9]}
+    # Of 14 members three settings of three seeds on two devices: twelve, and three that are left.
+    found = jd.sweep(CONFIG, grid, seeds=3, halving=2, members_per_batch=14, devices=2)
+    dropped = [one.dropped_after for one in found.settings]
+    assert dropped.count(None) == 3
+    assert (dropped[0] is None, dropped[4]) == (False, None)  # the last one is alone
+    assert found.order[-1] == 4  # and diverges
+    assert {len(one.members) for one in found.settings} == {3}
+    with pytest.raises(ConfigError, match="no more than 2 are trained together"):
+        jd.sweep(CONFIG, grid, seeds=3, halving=2, members_per_batch=10, devices=2)
 
 
 def test_resumed(tmp_path, cli, monkeypatch):
@@ -112,6 +125,7 @@ def test_resumed(tmp_path, cli, monkeypatch):
     ("options", "message"),
     [
         (["--halving", "1"], "halving keeps one of 2 settings or more, not of 1"),
+        (["--halving", "4"], "halving keeps one of 4 settings, but no more than 1 are trained"),
         (["--halving", "4", "--launcher", "local"], "halving compares runs on the way"),
     ],
 )

@@ -457,7 +457,7 @@ def test_damaged_sweeps(swept, tmp_path):
 def test_a_setting_with_a_diverging_member_comes_last():
     """However accurate the others are; diverging ones among themselves by accuracy."""
     names = {"good": ([0.9, 0.9], 0), "one diverged": ([0.99], 1), "two diverged": ([0.95], 2)}
-    settings = [Setting(name, [0, 1], values, [0], n, 5) for name, (values, n) in names.items()]
+    settings = [Setting(name, [0, 1], values, [0], n) for name, (values, n) in names.items()]
     assert rank(settings) == [0, 1, 2]
     assert rank(settings[::-1]) == [2, 1, 0]
 

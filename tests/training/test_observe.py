@@ -66,6 +66,15 @@ def test_digests_tell_arrays_apart(values, place):
     assert int(digest(values)) != int(digest(other))
 
 
+def test_digests_of_changes_that_cancel_in_sums():
+    """Two signs, or a one that has moved far."""
+    ones = np.zeros(1000, np.float32)
+    ones[[3, 259]] = 1
+    changed = [np.array(values, np.float32) for values in ([1, 2], [-1, -2], [2, 1], [-2, -1])]
+    changed += [ones, np.roll(ones, 256), -ones]
+    assert len({int(digest(one)) for one in changed}) == len(changed)
+
+
 @pytest.mark.parametrize(
     "value",
     [
