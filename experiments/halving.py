@@ -2,7 +2,7 @@
 
     python experiments/halving.py --data-dir FOLDER
 
-256 settings of the small network (learning rate and weight decay) are trained on 10,000 images of
+256 settings of the small network (learning rate and weight decay) are trained on 5,000 images of
 MNIST: all to the end, by halving, and, for the time, 16 of them to the end. Repeated with other
 seeds and other images. A repetition agrees if halving's winner is the winner of all, or its test
 accuracy is no more than twice the deviation of seeds below that. Results are in
@@ -26,7 +26,7 @@ import jaxdigits as jd
 from jaxdigits.files import write_json
 
 RESULTS = Path(__file__).parent / "results"
-IMAGES = 10_000
+IMAGES = 5_000
 RATES = [float(f"{rate:.3g}") for rate in np.geomspace(1e-4, 0.1, 64)]
 DECAYS = [0.0, 0.01, 0.1, 0.5]
 

@@ -206,6 +206,10 @@ class Members(InMemory):
         """See `InputPipeline`."""
         return multihost.gather(super().evaluate(progress))
 
+    def trained(self, progress: Any) -> tuple[Params, Any]:
+        """The parameters and the number of steps of each member, on the host."""
+        return jax.device_get(multihost.gather((progress.trained, progress.step)))
+
     @property
     def program(self) -> Any:
         """The compiled epoch."""
@@ -246,15 +250,24 @@ class HalvedMembers(Members):
         """See `InputPipeline`."""
         for _ in range(chunk, self.num_epochs):
             progress = self._train_epoch(progress, self._data)
-            yield progress, multihost.gather(progress.in_order(progress.metrics.train))
+            yield progress, self._in_order(progress, progress.metrics.train)
 
     def evaluate(self, progress: Any) -> Metrics:
         """See `InputPipeline`."""
-        return multihost.gather(progress.in_order(progress.metrics.validation))
+        return self._in_order(progress, progress.metrics.validation)
 
-    def state(self, progress: Any) -> TrainState:
-        """See `InputPipeline`."""
-        return progress.in_order(progress.states)
+    def trained(self, progress: Any) -> tuple[Params, Any]:
+        """See `Members`."""
+        return self._in_order(progress, (progress.states.trained, progress.states.step))
+
+    def _in_order(self, progress: Any, tree: Any) -> Any:
+        """Arrays of the places, in the order of the members.
+
+        On the host: programs that exchange arrays, several at once, block each other on a CPU.
+        """
+        members, tree = jax.device_get(multihost.gather((progress.members, tree)))
+        order = np.argsort(members)
+        return jax.tree.map(lambda leaf: leaf[order], tree)
 
     def _begin(self, keys: Any, hyperparams: Any, data: TrainingData) -> halving.Search:
         return halving.start(self._members, self._settings, keys, hyperparams, data)

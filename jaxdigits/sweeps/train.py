@@ -194,8 +194,7 @@ class SweepTrainer:
         self.seconds["compile"] += progress.compile_seconds
         self.seconds["train"] += progress.train_seconds
         # From several devices it would be gathered array by array, which can block a busy CPU.
-        states = inputs.state(progress.state)
-        params, steps = jax.device_get(multihost.gather((states.trained, states.step)))
+        params, steps = inputs.trained(progress.state)
         each = max(int(steps.max()) // max(group.trainer.num_epochs, 1), 1)
         for place, index in enumerate(dict.fromkeys(batch)):
             trained = int(steps[place]) // each

@@ -36,11 +36,6 @@ class Search(NamedTuple):
     alive: Bool[Array, " members"]
     metrics: EpochMetrics
 
-    def in_order(self, tree: Any) -> Any:
-        """Arrays of the places, in the order of the members."""
-        order = jnp.argsort(self.members)
-        return jax.tree.map(lambda leaf: leaf[order], tree)
-
 
 def plan_rungs(settings: int, epochs: int, one_in: int) -> list[int]:
     """How many settings are left after each epoch.
@@ -132,16 +127,13 @@ def _sharded(search: Search, trainer: VectorizedTrainer) -> Search:
 
 
 def _ranks(search: Search, ids: Int[Array, " members"], many: int) -> Int[Array, " settings"]:
-    """The ranks of settings, by their mean accuracy, and where that is equal by their mean loss.
+    """The ranks of settings, by their mean validation loss; then those dropped before.
 
-    Then come those with a member that diverges, and those that were dropped before.
+    Of an early epoch the loss tells more of the last one's accuracy than the accuracy does.
     """
-    validation = search.metrics.validation
-    finite = jnp.isfinite(validation.loss)
+    loss = search.metrics.validation.loss
     counts = jax.ops.segment_sum(jnp.ones_like(ids), ids, many)
-    means = [
-        jax.ops.segment_sum(values, ids, many) / jnp.maximum(counts, 1)
-        for values in (jnp.where(finite, validation.accuracy, -jnp.inf), validation.loss)
-    ]
+    means = jax.ops.segment_sum(loss, ids, many) / jnp.maximum(counts, 1)
+    means = jnp.where(jnp.isfinite(means), means, jnp.inf)
     dropped = jax.ops.segment_max(search.alive.astype(jnp.int32), ids, many) < 1
-    return jnp.argsort(jnp.lexsort((means[1], -means[0], dropped)))
+    return jnp.argsort(jnp.lexsort((means, dropped)))

@@ -38,15 +38,9 @@ def expected(histories: list[list[dict]], kept: list[int]) -> list[int]:
     """By NumPy: the epochs of each setting, from histories that were trained to the end."""
     alive, epochs = list(range(len(histories) // 2)), [0] * (len(histories) // 2)
 
-    def key(setting: int, epoch: int) -> tuple[float, float]:
-        lines = [histories[2 * setting + seed][epoch] for seed in range(2)]
-        if any(line["validation_loss"] is None for line in lines):
-            return math.inf, 0.0
-        accuracy, loss = (
-            float(np.mean([line[f"validation_{name}"] for line in lines]))
-            for name in ("accuracy", "loss")
-        )
-        return -accuracy, loss
+    def key(setting: int, epoch: int) -> float:
+        losses = [histories[2 * setting + seed][epoch]["validation_loss"] for seed in range(2)]
+        return math.inf if None in losses else float(np.mean(losses))
 
     for epoch, keep in enumerate(kept, start=1):
         for setting in alive:
