@@ -36,18 +36,18 @@ from jaxdigits.files import write_json
 from jaxdigits.ops import conv
 
 RESULTS = Path(__file__).parent / "results"
-STEPS, NETWORKS = 2, 2
+STEPS, NETWORKS = 4, 2
 PLACES = ("alone", "in scan", "by image", "in vmap")
 
 SHAPES = (
     # batch, side, kernel, channels in, channels out
-    (32, 28, 3, 1, 32),
-    (32, 28, 3, 32, 32),
-    (32, 14, 3, 32, 64),
-    (4, 14, 3, 32, 64),
-    (32, 14, 5, 32, 64),
-    (32, 14, 1, 64, 128),
-    (32, 7, 3, 64, 128),
+    (64, 28, 3, 1, 32),
+    (64, 28, 3, 32, 32),
+    (64, 14, 3, 32, 64),
+    (8, 14, 3, 32, 64),
+    (64, 14, 5, 32, 64),
+    (64, 14, 1, 64, 128),
+    (64, 7, 3, 64, 128),
 )
 
 

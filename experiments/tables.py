@@ -241,6 +241,42 @@ def compiled() -> str:
     return "\n".join([*lines, "", measured])
 
 
+def convolutions() -> str:
+    """Make the table of convolutions in networks of others."""
+    document = read("convolutions.json")
+    lines = [
+        "| images | kernel | ms in a loop | `lax` in a loop | `lax` alone | `lax` by image "
+        "| `lax`, networks | PyTorch |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for row in document["rows"]:
+        side, span = row["side"], row["kernel"]
+        places = ("lax in scan", "lax alone", "lax by image", "lax in vmap", "torch in scan")
+        lines.append(
+            f"| {row['batch']} of {side}x{side}x{row['inputs']} | {span}x{span}x{row['outputs']} "
+            f"| {1e3 * row['ops in scan']['value']:.2f} | "
+            + " | ".join(_times(row.get(place)) for place in places)
+            + " |"
+        )
+    machine = document["machine_info"]
+    return "\n".join(
+        [
+            *lines,
+            "",
+            f"Measured by `{document['command']}` on {document['cores']} cores of "
+            f"{machine['cpu']['brand_raw']}, jax {document['versions']['jax']}. A ratio is bold "
+            "where its whole 95% interval is above 1: `conv` is faster there.",
+        ]
+    )
+
+
+def _times(ratio: dict[str, float] | None) -> str:
+    if ratio is None:
+        return ""
+    text = f"{ratio['value']:.2g}" if ratio["value"] < 10 else f"{ratio['value']:.0f}"
+    return f"**{text}**" if ratio["low"] > 1 else text
+
+
 def faults() -> str:
     """Make the table of the faults that the tests noticed."""
     document = read("mutation.json")
@@ -345,6 +381,7 @@ TABLES = {
         "soak": soak,
     },
     "docs/guides/accelerators.md": {"compiled": compiled},
+    "docs/guides/convolutions.md": {"convolutions": convolutions},
     "docs/guides/handwriting.md": {"pages": pages, "refused": refused, "promises": promises},
     "docs/guides/sweeps.md": {"halving": halving},
     "docs/guides/twins.md": {"twins": twins},
