@@ -119,10 +119,9 @@ class _Observer:
             name, place = equation.primitive.name, _place(equation.source_info) or outer
             inner = next((equation.params[key] for key in _CALLS if key in equation.params), None)
             if name == "scan" and equation.params["length"] <= _LONGEST:
-                outputs = self.loop(equation.params, inputs, place)
+                outputs = self.loop(equation, inputs, place)
             elif inner is not None and name not in _LOOPS:
-                body, body_consts = getattr(inner, "jaxpr", inner), getattr(inner, "consts", ())
-                outputs = self.evaluate(body, body_consts, inputs, place)
+                outputs = self.evaluate(*_opened(inner), inputs, place)
             else:
                 free = [atom for atom in equation.invars if not hasattr(atom, "val")]
                 alone = jaxpr.replace(
@@ -134,16 +133,19 @@ class _Observer:
             known |= zip(equation.outvars, outputs, strict=True)
         return [read(atom) for atom in jaxpr.outvars]
 
-    def loop(self, params: dict[str, Any], inputs: Sequence[_Value], outer: str) -> list[_Value]:
+    def loop(self, equation: Any, inputs: Sequence[_Value], outer: str) -> list[_Value]:
         """What a loop returns, step by step."""
-        fixed, carried = params["num_consts"], params["num_carry"]
+        params = equation.params
+        body, body_consts = _opened(params["jaxpr"])
+        # What has an axis more outside than inside is taken row by row, or stacked.
+        carried = _alike(equation.outvars, body.outvars)
+        fixed = _alike(equation.invars, body.invars) - carried
         consts, carry = inputs[:fixed], inputs[fixed : fixed + carried]
-        rows, body = inputs[fixed + carried :], params["jaxpr"]
-        steps = range(params["length"])
+        rows, steps = inputs[fixed + carried :], range(params["length"])
         collected = []
         for step in reversed(steps) if params["reverse"] else steps:
             here = [row._replace(array=row.array[step]) for row in rows]
-            found = self.evaluate(body.jaxpr, body.consts, [*consts, *carry, *here], outer)
+            found = self.evaluate(body, body_consts, [*consts, *carry, *here], outer)
             carry, more = found[:carried], found[carried:]
             collected.append(more)
         if params["reverse"]:
@@ -160,6 +162,17 @@ class _Observer:
         self.operations.append(Operation(name, place, array.shape, str(array.dtype), sources))
         self.results.append(array)
         return _Value(array, len(self.results) - 1)
+
+
+def _opened(jaxpr: Any) -> tuple[Any, Sequence[Any]]:
+    """A function inside another, and its constants; before jax 0.12 they came as one."""
+    return getattr(jaxpr, "jaxpr", jaxpr), getattr(jaxpr, "consts", ())
+
+
+def _alike(outside: Sequence[Any], inside: Sequence[Any]) -> int:
+    """How many arrays have as many axes inside of a loop as outside."""
+    pairs = zip(outside, inside, strict=True)
+    return sum(one.aval.ndim == other.aval.ndim for one, other in pairs)
 
 
 def _place(source: Any) -> str:
