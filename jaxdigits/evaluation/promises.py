@@ -26,7 +26,7 @@ RISK = 0.05
 """The probability that a promised error rate does not hold."""
 
 _STARTS = (80, 60, 40, 20)  # of `DOUBTS`, where a quarter of the risk enters
-_MOST_TIMES = 10_000.0  # as many answers as there are, when it is told how many would do
+_MOST_TIMES = 10_000.0  # the answers there are, where a message says how many would do
 
 
 class AnswerCounts(NamedTuple):

@@ -197,9 +197,7 @@ def compare(
         arrays = [
             name for name, one, other in zip(first["arrays"], *states, strict=True) if one != other
         ]
-        if epoch and not step:
-            return Comparison(changes, epoch, 0, arrays)
-        operation = _first_operation(sides, epoch, step)
+        operation = None if epoch and not step else _first_operation(sides, epoch, step)
         return Comparison(changes, epoch, step, arrays, operation)
 
 
@@ -270,7 +268,7 @@ def _ask(sides: Sequence[_Side], name: str, **arguments: Any) -> list[Any]:
 def _check(run: Run) -> None:
     """Raise ConfigError if a run cannot be trained from its folder alone."""
     if run.members:
-        raise ConfigError("an ensemble has no training of its own: name one of its members")
+        raise ConfigError("an ensemble has no training to repeat: name one of its members")
     if run.own:
         raise ConfigError(
             f"the run was trained with {', '.join(run.own)} of your own, which its folder does not "

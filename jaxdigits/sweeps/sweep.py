@@ -67,8 +67,8 @@ def sweep(
         seeds: the number of members of each setting: `config.seed` and the following ones.
         members_per_batch: members that one call of a program trains. Default: what suits the device
             and its memory.
-        halving: successive halving: on the way, of so many settings that share a program only the
-            best one is kept, again and again; see `jaxdigits.training.halving`.
+        halving: successive halving: of this many settings that share a program, keep only the best
+            one, repeatedly; see `jaxdigits.training.halving`.
         folder: the folder to write; `auto` for `sweeps/DATASET-MODEL`, with a number where that is
             taken. Default: none is written.
         resume: resume the sweep in that folder, or start it if there is none.

@@ -15,8 +15,8 @@ from jaxdigits.data import Dataset
 from jaxdigits.errors import ConfigError
 from jaxdigits.runs import multihost
 from jaxdigits.runs.folder import MEMBERS, RUN_FILE, load, read_run, save_new
-from jaxdigits.runs.inputs import HalvedMembers, Members
 from jaxdigits.runs.loop import Progress, ProgressBar, counted, train_loop
+from jaxdigits.runs.members import HalvedMembers, Members
 from jaxdigits.runs.resume import CheckpointHook
 from jaxdigits.runs.run import Run, make_run, measure
 from jaxdigits.sweeps import grid as grids

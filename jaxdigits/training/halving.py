@@ -40,8 +40,8 @@ class Search(NamedTuple):
 def plan_rungs(settings: int, epochs: int, one_in: int) -> list[int]:
     """How many settings are left after each epoch.
 
-    As long as there are more than `one_in`, one of so many is kept, and those are trained for so
-    many times as long as before, so that each rung costs about the same.
+    While more than `one_in` are left, each rung keeps one in `one_in`, and trains it `one_in` times
+    as long as the rung before, so that all rungs cost about the same.
 
     Example:
         >>> plan_rungs(16, 10, one_in=4)
@@ -113,7 +113,7 @@ def make_epoch(trainer: VectorizedTrainer, settings: Sequence[int], kept: Sequen
         ids = of_member[search.members]
         ranks = _ranks(search, ids, many + 1)[ids]
         devices, places = trainer.mesh.size, jnp.argsort(ranks)
-        dealt = places.reshape(-1, devices).T.ravel()  # to each device every so manyth
+        dealt = places.reshape(-1, devices).T.ravel()  # neighbors to different devices
         moved = jax.tree.map(lambda leaf: leaf[dealt], search)
         return moved._replace(alive=ranks[dealt] < keep)
 
