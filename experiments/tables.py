@@ -349,6 +349,44 @@ def halving() -> str:
     )
 
 
+def teaching() -> str:
+    """Say what corrections are worth."""
+    document = read("teaching.json")
+
+    def share(name: str) -> str:
+        mean, low, high = (100 * value for value in document[name])
+        return f"{mean:.1f}% (95% interval {max(low, 0):.1f} to {high:.1f}%)"
+
+    mean, low, high = (100 * value for value in document["MNIST"])
+    corrections = document["corrections"][0]
+    worst = 100 * max(document["of_each_writer"]["MNIST"])
+    return (
+        f"| of {document['writers']} writers | misread |\n|---|---|\n"
+        f"| before | {share('before')} |\n| after up to {document['most_corrections']} corrections "
+        f"({corrections:.1f} on average) | {share('after')} |\n\n"
+        f"On MNIST's {document['images']:,} test images the error rises by {mean:.3f} points on "
+        f"average ({low:.3f} to {high:.3f}), at most by {worst:.2f}. A correction takes up to "
+        f"{document['seconds']:.1f} s.\n\n"
+        f"Measured by `{document['command']}`, {document['processor']}, "
+        f"jax {document['versions']['jax']}."
+    )
+
+
+def photographed() -> str:
+    """Compare flat pages with photos of them."""
+    document = read("photographed.json")
+    low, high = document["interval"]
+    exact, right, seconds = (document[name] for name in ("exact", "characters", "seconds"))
+    return (
+        f"| {document['pages']} pages | flat | photographed |\n|---|---|---|\n"
+        f"| characters read right | {right['flat']:.1%} | {right['photos']:.1%} |\n"
+        f"| pages without a mistake | {exact['flat']} | {exact['photos']} |\n"
+        f"| seconds for a page, median | {seconds['flat']:.1f} | {seconds['photos']:.1f} |\n\n"
+        f"So {document['ratio']:.1%} of what is read right of flat pages is read right of photos "
+        f"(95% interval {low:.1%} to {high:.1%}). Measured by `{document['command']}`."
+    )
+
+
 def twins() -> str:
     """Make the table of where runs begin to differ."""
     document = read("twins.json")
@@ -382,8 +420,14 @@ TABLES = {
     },
     "docs/guides/accelerators.md": {"compiled": compiled},
     "docs/guides/convolutions.md": {"convolutions": convolutions},
-    "docs/guides/handwriting.md": {"pages": pages, "refused": refused, "promises": promises},
+    "docs/guides/handwriting.md": {
+        "pages": pages,
+        "photographed": photographed,
+        "refused": refused,
+        "promises": promises,
+    },
     "docs/guides/sweeps.md": {"halving": halving},
+    "docs/guides/teaching.md": {"teaching": teaching},
     "docs/guides/twins.md": {"twins": twins},
     "docs/results.md": {"results": results, "posts": posts},
 }

@@ -2,9 +2,12 @@
 
 from typing import Annotated
 
+from jaxdigits.cli.options import File
+
 
 def draw(
     network: Annotated[str, {"metavar": "RUN"}] = "digits",
+    hand: File = None,
     port: int | None = None,
     no_browser: bool = False,
 ) -> None:
@@ -15,6 +18,7 @@ def draw(
     Args:
         network: digits, letters, or characters (both), which come with the package; or a run
             folder.
+        hand: a file for corrections: tell the network what it misreads, and it reads that right.
         port: to listen on. Default: a free one.
         no_browser: only print the address.
     """
@@ -28,7 +32,7 @@ def draw(
     from jaxdigits.runs.folder import load
     from jaxdigits.web import PageServer
 
-    with PageServer(load(network), port or 0) as server:
+    with PageServer(load(network), port or 0, hand) as server:
         print(f"{server.url}\nCtrl-C ends it.", flush=True)
         if not no_browser:
             # A browser of the terminal would not come back.

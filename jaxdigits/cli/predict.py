@@ -16,6 +16,7 @@ def predict(
     network: Annotated[str, {"metavar": "RUN"}] = "digits",
     error_rate: float | None = None,
     set_: float | None = None,
+    hand: File = None,
     words: File = None,
     spelling: Literal["english", "none"] = "english",
     find: Literal["auto", "strokes", "network"] = "auto",
@@ -35,6 +36,7 @@ def predict(
             with a probability of 95% the share holds on pages like those of the guide.
         set_: show what a character may be, as [49], so that in this share of cases, such as 0.99,
             the right one is among it.
+        hand: what `jaxdigits teach` wrote: corrections of how the network reads your hand.
         words: a text file of words, one a line; where one may well be written, it is read.
         spelling: letters are read as English words have them, or by looks alone.
         find: characters by their strokes, by a network that knows turned pages, forms, and signs,
@@ -49,14 +51,22 @@ def predict(
     from jaxdigits.cli.output import note, report
     from jaxdigits.handwriting import (
         least_probability,
+        open_hand,
         read_files,
         read_words,
         save_reading,
+        teach,
         threshold,
     )
     from jaxdigits.runs.folder import load
 
     run = load(network)
+    if hand:
+        if error_rate is not None or set_ is not None:
+            raise ConfigError(
+                "--error-rate and --set are promised for a network as it came: omit them, or --hand"
+            )
+        run = teach(run, open_hand(hand))
     sure = 0.0 if error_rate is None else threshold(run, error_rate)
     least = None if set_ is None else least_probability(run, set_)
     documents, texts, failed = [], [], False

@@ -21,6 +21,7 @@
 | `finding.py` | the way and the scale that read best |
 | `reading.py` | read what is found with a network |
 | `context.py` | settle by their neighbors what single characters leave open; English spelling |
+| `teaching.py`, `hand.py` | a network learns your hand, from what it misread; the file of that |
 | `drawing.py` | draw what was read |
 | `classification.py` | label image files of one character each |
 """
@@ -29,26 +30,37 @@ from jaxdigits.handwriting.classification import Classification, classify_files
 from jaxdigits.handwriting.context import read_words
 from jaxdigits.handwriting.drawing import draw_reading, save_reading
 from jaxdigits.handwriting.finding import WAYS
+from jaxdigits.handwriting.hand import Correction, Hand, open_hand, save_hand
 from jaxdigits.handwriting.opening import open_picture
 from jaxdigits.handwriting.page import Page, find_page
 from jaxdigits.handwriting.reading import Reading, least_probability, read, read_files, threshold
 from jaxdigits.handwriting.segmentation import Character, find_characters
+from jaxdigits.handwriting.teaching import Lesson, correct, corrections, learn, teach
 
 __all__ = [
     "WAYS",
     "Character",
     "Classification",
+    "Correction",
+    "Hand",
+    "Lesson",
     "Page",
     "Reading",
     "classify_files",
+    "correct",
+    "corrections",
     "draw_reading",
     "find_characters",
     "find_page",
+    "learn",
     "least_probability",
+    "open_hand",
     "open_picture",
     "read",
     "read_files",
     "read_words",
+    "save_hand",
     "save_reading",
+    "teach",
     "threshold",
 ]

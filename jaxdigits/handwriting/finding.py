@@ -29,11 +29,16 @@ _PLAIN, _PLAIN_MANY = 0.8, 0.5
 """The mean confidence below which what the network finds is less than what strokes show, where it
 is one character, and where there are several."""
 
+_LARGE, _WITHIN = 0.4, 0.5
+"""The share of a picture that a clear drawing covers, from which the network looks too; and the
+share of that which all covers that it finds, if the drawing is but the outline of their sheet."""
+
 _HAIRLINES = 0.77
 """The clarity of a page above which its lines are not too thin."""
 
-_FINER, _PASSABLE = 2.0, 0.3
-"""How much finer scales may be that are tried where the mean confidence is at least that."""
+_FINER, _PASSABLE, _LEGIBLE = 2.0, 0.3, 0.7
+"""How much finer scales may be that are tried where the mean confidence, and the clarity of the
+page, are at least those."""
 
 _WORTH, _MANY = 0.1, 0.05
 """What the logarithms of confidence and of the number of characters count, beside clarity."""
@@ -129,11 +134,16 @@ def _find(picture: Picture, run: Run, way: str) -> tuple[_Found, list[Piece]]:
         plain = plain._replace(by_strokes=True)
     except DataError:
         return _find(picture, run, "network")
-    if _is_drawing(plain):
+    drawing = len(plain.page.characters) == 1 and plain.clear > math.log(_READ)
+    if drawing and _share(plain) < _LARGE:
         return plain, _settled(plain, run)
     try:
         found, settled = _find(picture, run, "network")
     except DataError:
+        return plain, _settled(plain, run)
+    if _is_outline(plain, settled):
+        return found, settled
+    if drawing:
         return plain, _settled(plain, run)
     clear, least = found.clear, _PLAIN
     if min(len(plain.page.characters), len(settled)) > 1:  # the line network settles what touches
@@ -143,12 +153,17 @@ def _find(picture: Picture, run: Run, way: str) -> tuple[_Found, list[Piece]]:
     return found, settled
 
 
-def _is_drawing(plain: _Found) -> bool:
-    """Whether it is a single clear character; what fills the picture may be a table's outline."""
-    height, width = plain.page.picture.shape[:2]
-    first = plain.page.characters[0]
-    fills = _box(first) == (0, 0, height, width)
-    return len(plain.page.characters) == 1 and not fills and plain.clear > math.log(_READ)
+def _is_outline(plain: _Found, settled: Sequence[Piece]) -> bool:
+    """Whether a single character is but a sheet, or the table around it, with writing on it."""
+    written = sum(piece.character.height * piece.character.width for piece in settled)
+    within = written < _WITHIN * _share(plain) * plain.page.picture[..., 0].size
+    return len(plain.page.characters) == 1 and within and _sure(settled) > math.log(_PLAIN)
+
+
+def _share(plain: _Found) -> float:
+    """The share of the picture that the boxes of characters cover."""
+    covered = sum(character.height * character.width for character in plain.page.characters)
+    return covered / plain.page.picture[..., 0].size
 
 
 def _sure(settled: Sequence[Piece]) -> float:
@@ -173,7 +188,8 @@ def _best(picture: Picture, run: Run) -> _Found:
             if best.is_clear or (thin and best.page.clarity > _HAIRLINES):
                 break
             finest = max(read.page.scale for read in found)
-            if scale > _FINER * finest and best.clear > math.log(_PASSABLE):
+            legible = best.clear > math.log(_PASSABLE) and best.page.clarity > _LEGIBLE
+            if legible and scale > _FINER * finest:
                 continue
         page = find_at(picture, scale, [read.page for read in found], thin=thin)
         if page is None:

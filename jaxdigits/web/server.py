@@ -10,6 +10,7 @@ import io
 import json
 import secrets
 import tempfile
+import threading
 from collections.abc import Mapping
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -21,8 +22,17 @@ import jax
 import numpy as np
 from jaxtyping import Float32, UInt8
 
-from jaxdigits.errors import DataError, OutputError
-from jaxdigits.handwriting import draw_reading, open_picture, read
+from jaxdigits.errors import ConfigError, DataError, OutputError
+from jaxdigits.handwriting import (
+    Hand,
+    correct,
+    draw_reading,
+    open_hand,
+    open_picture,
+    read,
+    save_hand,
+    teach,
+)
 from jaxdigits.handwriting.finding import to_image
 from jaxdigits.runs.export.page import make_page, make_remote_page, runs_in_browser
 from jaxdigits.runs.run import Run, logits_of
@@ -59,22 +69,26 @@ class PageServer(ThreadingHTTPServer):
     """A server of the page for one network; `serve_forever` answers until `shutdown`.
 
     Attributes:
-        run: the network.
+        run: the network, with what it was taught.
         key: what the address must hold.
         url: the address.
     """
 
     daemon_threads = True
 
-    def __init__(self, run: Run, port: int = 0) -> None:
+    def __init__(self, run: Run, port: int = 0, hand: Path | None = None) -> None:
         """Listen.
 
         Args:
             run: any network.
             port: 0 for a free one.
+            hand: a file of corrections, which those made on the page are added to; it is made with
+                the first one.
 
         Raises:
             OutputError: the port is taken.
+            DataError: the hand cannot be read.
+            ConfigError: it is of other networks.
 
         Example:
             >>> import jaxdigits as jd
@@ -82,16 +96,60 @@ class PageServer(ThreadingHTTPServer):
             ...     server.url.startswith("http://127.0.0.1:")
             True
         """
-        self.run = run
+        self._untaught, self._path, self._lock = run, hand, threading.Lock()
+        self._hand = open_hand(hand) if hand and hand.exists() else Hand.of(run)
+        self.run = teach(run, self._hand)
         self.key = secrets.token_urlsafe(16)
         try:
             super().__init__((HOST, port), _Handler)
         except (OSError, OverflowError) as error:
             reason = str(error).rstrip(".")
             raise OutputError(f"cannot listen on port {port}: {reason}; choose another") from None
-        self.page = (make_page if runs_in_browser(run) else make_remote_page)(run).encode()
+        in_browser = hand is None and runs_in_browser(run)
+        page = make_page(run) if in_browser else make_remote_page(run, teach=bool(hand))
+        self.page = page.encode()
         self.hosts = {f"{name}:{self.server_port}" for name in (HOST, "localhost")}
         self.url = f"http://{HOST}:{self.server_port}/?key={self.key}"
+
+    def teach(self, ink: UInt8[np.ndarray, "height width"], name: str) -> dict[str, Any]:
+        """Learn what a drawing shows, in the file too; what was learned, in plain values.
+
+        Raises:
+            DataError: nothing is drawn.
+            ConfigError: the network has no such class.
+            OutputError: the file cannot be written.
+        """
+        with self._lock:
+            learned = correct(self.run, to_image(ink, self.run), name, "drawn on the page")
+            if learned is None:
+                return self._told("it is read so already")
+            self._keep(self._hand.add([learned]))
+            return self._told(f"learned: {learned.read} is {learned.name}")
+
+    def forget(self) -> dict[str, Any]:
+        """Take the last correction back.
+
+        Raises:
+            ConfigError: there is none.
+            OutputError: the file cannot be written.
+        """
+        with self._lock:
+            count = len(self._hand.corrections)
+            self._keep(self._hand.without(count))
+            return self._told("taken back")
+
+    def _keep(self, hand: Hand) -> None:
+        assert self._path is not None
+        save_hand(hand, self._path)
+        self._hand, self.run = hand, teach(self._untaught, hand)
+
+    def _told(self, what: str) -> dict[str, Any]:
+        return {"told": what, "corrections": len(self._hand.corrections)}
+
+    @property
+    def learns(self) -> bool:
+        """Whether there is a file for corrections."""
+        return self._path is not None
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -118,8 +176,13 @@ class _Handler(BaseHTTPRequestHandler):
             self._check(self.headers.get("X-Key", ""))
             address = urlsplit(self.path)
             body = self._body()
+            query = parse_qs(address.query)
             if address.path == "/look":
-                document = look(self.server.run, _drawing(body, parse_qs(address.query)))
+                document = look(self.server.run, _drawing(body, query))
+            elif address.path == "/teach" and self.server.learns:
+                document = self.server.teach(_drawing(body, query), query.get("name", [""])[0])
+            elif address.path == "/forget" and self.server.learns:
+                document = self.server.forget()
             elif address.path == "/read":
                 document = _read_photo(self.server.run, body)
             else:
@@ -127,7 +190,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer_json(HTTPStatus.OK, document)
         except _RefusedError as refused:
             self._answer_json(refused.status, {"error": str(refused)})
-        except DataError as error:
+        except (ConfigError, DataError, OutputError) as error:
             self._answer_json(HTTPStatus.UNPROCESSABLE_ENTITY, {"error": str(error)})
 
     def log_message(self, format: str, *args: object) -> None:

@@ -5,13 +5,15 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from drawn import canvas
+from PIL import Image
 
 import jaxdigits as jd
 from jaxdigits.errors import DataError
 from jaxdigits.handwriting import finding
-from jaxdigits.handwriting.finding import _Found
+from jaxdigits.handwriting.finding import _Found, _is_outline
 from jaxdigits.handwriting.page import Page
-from jaxdigits.handwriting.parting import Read, pieces
+from jaxdigits.handwriting.parting import Piece, Read, pieces
 from jaxdigits.handwriting.segmentation import Character
 
 PICTURE = np.full((60, 200, 3), 255, np.uint8)
@@ -242,18 +244,44 @@ def test_a_page_is_turned_by_quarters(first, again, degrees, monkeypatch) -> Non
     assert finding._upright(PICTURE, one, jd.load("digits")).page.degrees == degrees
 
 
+def piece(box: tuple[int, int, int, int], probability: float) -> Piece:
+    top, left, bottom, right = box
+    character = Character(top, left, bottom, right, 0, False, np.zeros((4, 4), np.uint8))
+    rest = np.full(9, (1 - probability) / 9, np.float32)
+    probabilities = np.array([probability, *rest], np.float32)
+    return Piece(character, np.zeros((28, 28), np.uint8), probabilities, probability, 1.0)
+
+
 @pytest.mark.parametrize(
-    ("boxes", "clear", "drawing"),
+    ("boxes", "written", "outline"),
     [
-        ([(1, 0, 60, 200)], 0.94, True),
-        ([(1, 0, 60, 200)], 0.92, False),
-        ([(0, 0, 60, 200)], 0.94, False),  # the outline of a table
-        ([(1, 0, 60, 90), (1, 100, 60, 200)], 0.94, False),
+        ([(0, 0, 60, 200)], [((20, 20, 40, 40), 0.81)], True),
+        ([(0, 0, 60, 200)], [((20, 20, 40, 40), 0.79)], False),
+        ([(0, 0, 60, 200)], [((0, 0, 60, 99), 0.9)], True),
+        ([(0, 0, 60, 200)], [((0, 0, 60, 101), 0.9)], False),  # the drawing itself
+        ([(0, 0, 60, 200)], [((0, 0, 60, 60), 0.9), ((0, 60, 60, 101), 0.9)], False),
+        ([(0, 0, 60, 90), (0, 100, 60, 200)], [((20, 20, 40, 40), 0.9)], False),
     ],
 )
-def test_a_drawing_is_one_clear_character(boxes, clear, drawing) -> None:
+def test_the_outline_of_a_sheet_is_no_character(boxes, written, outline) -> None:
     ink = np.zeros((60, 200), np.uint8)
     characters = [
         Character(top, left, bottom, right, 0, False, ink) for top, left, bottom, right in boxes
     ]
-    assert finding._is_drawing(found(characters, [clear] * len(boxes))) == drawing
+    plain = found(characters, [0.95] * len(boxes))
+    assert _is_outline(plain, [piece(*one) for one in written]) == outline
+
+
+@pytest.mark.parametrize("table", [60, 120])
+@pytest.mark.parametrize("degrees", [-20, 0, 12])
+def test_a_sheet_on_a_table(table, degrees) -> None:
+    """Its outline is as clear a 0 as any."""
+    sheet = np.full((300, 520, 3), 245, np.uint8)
+    for number, digit in enumerate("3526"):
+        ink = canvas(digit, 3, side=110, pen=8, share=0.7)
+        sheet[90:200, 50 + 105 * number : 160 + 105 * number] = ink[..., None]
+    color = (table, table - 10, table - 20)
+    page = Image.new("RGB", (700, 560), color)
+    page.paste(Image.fromarray(sheet), (90, 130))
+    page = page.rotate(degrees, Image.Resampling.BICUBIC, fillcolor=color)
+    assert jd.handwriting.read(np.asarray(page), jd.load("digits")).text.replace(" ", "") == "3526"

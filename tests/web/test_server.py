@@ -132,3 +132,45 @@ def test_the_command(tmp_path):
             assert "emnist/letters" in answer.read().decode()
         process.send_signal(signal.SIGINT)
         assert process.wait(30) == 0
+
+
+def test_it_learns_from_corrections(tmp_path):
+    hand = tmp_path / "mine.hand"
+    ink = np.zeros((280, 280), np.uint8)
+    for step in range(90):
+        ink[60 + step : 76 + step, 170 - step : 186 - step] = 255
+    ink[60:230, 170:186] = 255
+    drawing = "height=280&width=280"
+    with PageServer(jd.load("digits"), hand=hand) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+
+        def tell(path: str, body: bytes = ink.tobytes()):
+            status, text = ask(server, path, body, X_Key=server.key)
+            return status, json.loads(text)
+
+        def best() -> int:
+            return int(np.argmax(tell(f"look?{drawing}")[1]["probabilities"]))
+
+        try:
+            assert b'"teach": true' in server.page
+            assert best() == 7
+            assert tell("forget", b"x")[1]["error"] == "there is no correction 0; the hand has none"
+            assert tell(f"teach?{drawing}&name=x")[0] == 422
+            assert not hand.exists()
+            status, found = tell(f"teach?{drawing}&name=1")
+            assert (status, found) == (200, {"told": "learned: 7 is 1", "corrections": 1})
+            assert best() == 1
+            assert [one.name for one in jd.handwriting.open_hand(hand).corrections] == ["1"]
+            assert tell(f"teach?{drawing}&name=1")[1]["told"] == "it is read so already"
+            assert tell("forget", b"x") == (200, {"told": "taken back", "corrections": 0})
+            assert best() == 7
+        finally:
+            server.shutdown()
+            thread.join()
+    assert jd.handwriting.open_hand(hand).corrections == ()
+
+
+def test_without_a_file_it_learns_nothing(server):
+    assert b'"teach": true' not in server.page
+    assert ask(server, "teach?name=1", b"x", X_Key=server.key)[0] == 404

@@ -160,6 +160,26 @@ element("undo").addEventListener("click", () => {
   draw();
 });
 
+// Tell the network what the drawing is, or take the last correction back.
+async function tell(path, body) {
+  try {
+    const found = await post(path, body);
+    element("told").textContent = found.told;
+    element("forget").disabled = !found.corrections;
+    element("is").value = "";
+    read();
+  } catch (error) {
+    element("told").textContent = error.message;
+  }
+}
+element("correct").hidden = !network.teach;
+element("correct").addEventListener("submit", (event) => {
+  event.preventDefault();
+  const ink = inkOf(), name = encodeURIComponent(element("is").value);
+  tell(`teach?height=${ink.height}&width=${ink.width}&name=${name}`, ink.data);
+});
+element("forget").addEventListener("click", () => tell("forget", ""));
+
 element("upload").hidden = !key;
 element("file").addEventListener("change", async (event) => {
   const [file] = event.target.files;

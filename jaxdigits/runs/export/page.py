@@ -43,9 +43,14 @@ def make_page(run: Run) -> str:
     return _fill(describe(run))
 
 
-def make_remote_page(run: Run) -> str:
-    """Make the page for a network that its server runs: any network, and reading photos too."""
-    return _fill({"remote": True, **_names(run)})
+def make_remote_page(run: Run, *, teach: bool = False) -> str:
+    """Make the page for a network that its server runs: any network, and reading photos too.
+
+    Args:
+        run: the network.
+        teach: whether one can tell it what it misreads.
+    """
+    return _fill({"remote": True, "teach": teach, **_names(run)})
 
 
 def runs_in_browser(run: Run) -> bool:

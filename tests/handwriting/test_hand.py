@@ -1,0 +1,74 @@
+"""The file of a hand: whole, or refused in a sentence."""
+
+import json
+
+import numpy as np
+import pytest
+import safetensors.numpy
+
+import jaxdigits as jd
+from jaxdigits.errors import DataError, OutputError
+from jaxdigits.handwriting import Correction, Hand, open_hand, save_hand
+
+DOCUMENT = {
+    "format": "jaxdigits-hand",
+    "class_names": ["a", "b"],
+    "form": "plain",
+    "names": ["a"],
+    "read": ["b"],
+    "sources": [""],
+}
+
+
+def write(path, images, metadata) -> None:
+    safetensors.numpy.save_file({"images": images}, path, metadata)
+
+
+def test_it_is_read_as_it_was_written(tmp_path) -> None:
+    run, rng = jd.load("digits"), np.random.default_rng(0)
+    images = rng.integers(0, 256, (2, 28, 28), dtype=np.uint8)
+    given = [Correction(images[0], "7", "1", "note \u2713"), Correction(images[1], "0", "6")]
+    save_hand(Hand.of(run).add(given), tmp_path / "new" / "mine.hand")
+    found = open_hand(tmp_path / "new" / "mine.hand")
+    assert (found.class_names, found.image_shape) == (run.class_names, (28, 28))
+    assert found.form == "mnist"
+    for one, other in zip(found.corrections, given, strict=True):
+        np.testing.assert_array_equal(one.image, other.image)
+        assert (one.name, one.read, one.source) == (other.name, other.read, other.source)
+    with pytest.raises(OutputError):
+        save_hand(found, tmp_path / "new")
+
+
+@pytest.mark.parametrize(
+    ("changes", "images", "message"),
+    [
+        ({}, np.zeros((2, 4, 4), np.uint8), "parts do not fit together"),
+        ({}, np.zeros((1, 4, 4), np.float32), "parts do not fit together"),
+        ({"names": ["c"]}, np.zeros((1, 4, 4), np.uint8), "parts do not fit together"),
+        ({"read": []}, np.zeros((1, 4, 4), np.uint8), "parts do not fit together"),
+        ({"format": "other"}, np.zeros((1, 4, 4), np.uint8), "is not a hand, or damaged"),
+        ({"class_names": []}, np.zeros((1, 4, 4), np.uint8), "is not a hand, or damaged"),
+        ({"form": 3}, np.zeros((1, 4, 4), np.uint8), "is not a hand, or damaged"),
+        ({"names": "a"}, np.zeros((1, 4, 4), np.uint8), "is not a hand, or damaged"),
+    ],
+)
+def test_a_damaged_file(tmp_path, changes, images, message) -> None:
+    path = tmp_path / "mine.hand"
+    write(path, np.zeros((1, 4, 4), np.uint8), {"hand": json.dumps(DOCUMENT)})
+    assert open_hand(path).corrections[0].name == "a"
+    write(path, images, {"hand": json.dumps(DOCUMENT | changes)})
+    with pytest.raises(DataError, match=message):
+        open_hand(path)
+
+
+def test_files_of_others(tmp_path) -> None:
+    other = tmp_path / "params.safetensors"
+    safetensors.numpy.save_file({"images": np.zeros(3, np.uint8)}, other)
+    for path in (other, tmp_path):
+        with pytest.raises(DataError, match=r"is not a hand, or damaged|cannot be read"):
+            open_hand(path)
+    (tmp_path / "large").touch()
+    with (tmp_path / "large").open("r+b") as file:
+        file.truncate(100_000_001)
+    with pytest.raises(DataError, match="too large to be a hand"):
+        open_hand(tmp_path / "large")

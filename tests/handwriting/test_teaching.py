@@ -1,0 +1,216 @@
+"""A network learns a hand: corrections work at once, are kept in a file, and leave no trace."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from drawn import canvas
+from PIL import Image
+
+import jaxdigits as jd
+from jaxdigits.errors import ConfigError, DataError
+from jaxdigits.handwriting import Correction, Hand, correct, corrections, learn, teach
+from jaxdigits.handwriting.finding import to_image
+from jaxdigits.handwriting.teaching import APART, NEARNESS, SAMENESS, STRENGTH
+
+
+@pytest.fixture(scope="module")
+def run() -> jd.Run:
+    return jd.load("digits")
+
+
+@pytest.fixture(scope="module")
+def digits(run) -> np.ndarray:
+    """0 to 9, drawn."""
+    inks = [canvas(str(digit), 5, dark=True) for digit in range(10)]
+    return np.stack([to_image(ink, run) for ink in inks])
+
+
+def expected(logits, known, labels):
+    """The logits of a taught network by the formula of the module's docstring, in float64."""
+    logits, known = np.asarray(logits, np.float64), np.asarray(known, np.float64)
+
+    def unit(rows):
+        rows = rows - rows.mean(axis=1, keepdims=True)
+        return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+    added = np.zeros_like(logits)
+    for row, label in zip(known, labels, strict=True):
+        away = 1 - unit(logits) @ unit(row[None])[0]
+        sure = np.zeros_like(row)
+        sure[row.argmax()] = 1
+        s = max(NEARNESS, APART / (1 - unit(row[None])[0] @ unit(sure[None])[0]))
+        margin = row.max() - row[label] + STRENGTH
+        similar = STRENGTH * np.exp(-s * away)
+        same = margin * np.exp(-max(s, SAMENESS) * away)
+        added[:, label] = np.maximum(added[:, label], np.maximum(similar, same))
+    return logits + added
+
+
+@pytest.mark.parametrize("count", [1, 2, 17])
+def test_the_formula(run, digits, count) -> None:
+    rng = np.random.default_rng(0)
+    noise = rng.integers(0, 60, (17, 28, 28))
+    taught = np.minimum(digits[np.arange(17) % 10] + noise, 255).astype(np.uint8)[:count]
+    labels = [(number % 10 + 3) % 10 for number in range(count)]
+    hand = Hand.of(run).add(
+        Correction(image, str(label), "0") for image, label in zip(taught, labels, strict=True)
+    )
+    images = np.concatenate([digits, taught])
+    np.testing.assert_allclose(
+        teach(run, hand).predict_logits(images),
+        expected(run.predict_logits(images), run.predict_logits(taught), labels),
+        atol=2e-3,
+    )
+
+
+def test_a_corrected_image_is_read_right_and_others_as_before(run, digits) -> None:
+    hand = Hand.of(run).add([Correction(digits[3], "8", "3")])
+    taught = teach(run, hand)
+    before, after = run.predict(digits), taught.predict(digits)
+    assert (before[3], after[3]) == (3, 8)
+    assert np.delete(after, 3).tolist() == np.delete(before, 3).tolist()
+    assert taught.predict_proba(digits)[3, 8] > 0.95
+    np.testing.assert_array_equal(run.predict(digits), before)
+    assert taught.own == ("model",)
+    with pytest.raises(ConfigError, match="nothing can be promised"):
+        jd.handwriting.threshold(taught, 0.01)
+
+
+def test_what_looks_like_any_other_digit_turns_no_other(run) -> None:
+    """The more the network is sure of what it misread, the nearer an image must be."""
+
+    def image(**pixels: int) -> np.ndarray:
+        row = np.zeros((1, 28, 28), np.uint8)
+        for name, value in pixels.items():
+            row[0, 0, int(name[1:])] = value
+        return row
+
+    # Its logits are the first ten pixels.
+    model = jd.Model(run.model.init, lambda params, images: 20 * images[:, 0, :10])
+    known = replace(run, model=model, config=run.config.replace(scale="unit"), params={})
+    sure, doubtful = image(_1=255), image(_1=210, _7=190)
+    near = {"sure": image(_1=250, _3=4), "doubtful": image(_1=212, _7=186)}
+
+    def taught(one: np.ndarray) -> jd.Run:
+        return teach(known, Hand.of(run).add([Correction(one[0], "7", "1")]))
+
+    assert [taught(sure).predict(one)[0] for one in (sure, near["sure"])] == [7, 1]
+    assert [taught(doubtful).predict(one)[0] for one in (doubtful, near["doubtful"])] == [7, 7]
+    assert [taught(doubtful).predict(one)[0] for one in (sure, near["sure"])] == [1, 1]
+
+
+def test_corrections_in_any_order_and_taken_back(run, digits) -> None:
+    ones = [Correction(digits[1], "7", "1"), Correction(digits[4], "9", "4", "a note")]
+    there, back = (
+        teach(run, Hand.of(run).add(order)).predict_logits(digits) for order in (ones, ones[::-1])
+    )
+    np.testing.assert_allclose(there, back, rtol=1e-6)
+    hand = Hand.of(run).add(ones)
+    assert [one.name for one in hand.without(1).corrections] == ["9"]
+    assert [one.name for one in hand.without(2).corrections] == ["7"]
+    assert teach(run, hand.without(1).without(1)) is run
+    for number in (0, 3):
+        with pytest.raises(ConfigError, match=rf"no correction {number}; the hand has 1 to 2"):
+            hand.without(number)
+    with pytest.raises(ConfigError, match="no correction 1; the hand has none"):
+        Hand.of(run).without(1)
+    with pytest.raises(DataError, match="up to 1,000 corrections"):
+        Hand.of(run).add(ones * 501)
+
+
+def test_what_was_misread(run) -> None:
+    page = np.full((160, 420, 3), 250, np.uint8)
+    for number in range(3):
+        page[30:130, 60 + 140 * number : 70 + 140 * number] = 30
+    reading = jd.handwriting.read(page, run)
+    assert reading.text.replace(" ", "") == "111"
+    found = corrections(reading, "1 7\n1", "note.png")
+    assert [(one.read, one.name, one.source) for one in found] == [
+        ("1", "7", "note.png, character 2")
+    ]
+    np.testing.assert_array_equal(found[0].image, reading.images[1])
+    assert corrections(reading, "111") == []
+    with pytest.raises(DataError, match=r"3 characters were found \(111\), but the text has 2"):
+        corrections(reading, "17")
+    with pytest.raises(ConfigError, match=r"the network knows 0, 1, .* not 'x'"):
+        corrections(reading, "1x1")
+
+
+def test_letters_of_either_case() -> None:
+    run = jd.load("letters")
+    image = np.zeros((28, 28), np.uint8)
+    image[4:24, 13:15] = 255
+    found = correct(run, image, "Q", "drawn")
+    assert found is not None
+    assert (found.name, found.source) == ("q", "drawn")
+
+
+def test_other_networks_are_refused(run) -> None:
+    with pytest.raises(ConfigError, match="networks that know 0, 1"):
+        teach(jd.load("letters"), Hand.of(run))
+    other = Hand(run.class_names, (14, 14), "plain")
+    with pytest.raises(ConfigError, match=r"form plain, \[14, 14\]; the network takes mnist"):
+        teach(run, other)
+
+
+@pytest.fixture
+def one_upstroke(tmp_path):
+    """A photo of a 1 whose upstroke makes a 7 of it."""
+    page = np.full((200, 200), 250, np.uint8)
+    for step in range(60):
+        page[60 + step : 70 + step, 130 - step : 140 - step] = 20
+    page[60:180, 130:140] = 20
+    Image.fromarray(page).save(tmp_path / "one.png")
+    return tmp_path / "one.png"
+
+
+def test_learning_from_a_picture(run, one_upstroke) -> None:
+    picture = jd.handwriting.open_picture(one_upstroke)
+    lesson = learn(run, Hand.of(run), picture, "1", "one.png")
+    assert (lesson.before.text, lesson.after.text) == ("7", "1")
+    assert [one.source for one in lesson.learned] == ["one.png, character 1"]
+    again = learn(run, lesson.hand, picture, "1")
+    assert (again.learned, again.hand) == ([], lesson.hand)
+
+
+def test_the_commands(cli, one_upstroke, tmp_path) -> None:
+    hand, read = tmp_path / "mine.hand", ("predict", one_upstroke, "--hand")
+    code, out, err = cli("teach", "digits", one_upstroke, "1", "--hand", hand)
+    assert (code, out, err) == (0, "learned: 7 is 1\n1\n", "")
+    assert cli(*read, hand)[1].startswith("1 ")
+    assert cli("predict", one_upstroke)[1].startswith("7 ")
+    code, out, _ = cli("hand", "list", "--hand", hand, "--json")
+    assert json.loads(out)["corrections"] == [
+        {"read": "7", "is": "1", "source": "one.png, character 1"}
+    ]
+    assert cli("hand", "list", "--hand", hand)[1] == "   1  7 is 1  one.png, character 1\n"
+    assert cli("teach", "digits", one_upstroke, "1", "--hand", hand)[1] == "nothing was misread\n"
+    assert cli("hand", "undo", "1", "--hand", hand)[1] == "taken back: 7 is 1\n"
+    assert cli("hand", "list", "--hand", hand)[1] == "nothing yet\n"
+    assert cli(*read, hand)[1].startswith("7 ")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("teach", "digits", "{one}", "12"), "1 characters were found (7), but the text has 2"),
+        (("teach", "digits", "{one}", "x"), "the network knows 0, 1"),
+        (("teach", "digits", "{none}", "1"), "there is no file"),
+        (("hand", "list"), "there is no file my.hand; `jaxdigits teach` writes one"),
+        (("hand", "list", "--hand", "{one}"), "is not a hand, or damaged"),
+        (("hand", "undo", "1", "--hand", "{one}"), "is not a hand, or damaged"),
+        (("hand", "undo", "x"), "invalid int value"),
+        (("predict", "{one}", "--hand", "{none}"), "`jaxdigits teach` writes one"),
+        (("predict", "{one}", "--hand", "{none}", "--error-rate", "0.1"), "omit them, or --hand"),
+    ],
+)
+def test_bad_input(cli, one_upstroke, tmp_path, monkeypatch, words, message) -> None:
+    monkeypatch.chdir(tmp_path)
+    names = {"one": one_upstroke, "none": tmp_path / "none.png"}
+    code, out, err = cli(*(word.format(**names) for word in words))
+    assert (code, out) == (2, "")
+    assert message in err
+    assert err.count("\n") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["one.png"]
