@@ -20,7 +20,8 @@ from tqdm import tqdm
 
 import jaxdigits as jd
 from jaxdigits.files import write_json
-from jaxdigits.runs.twin import compare, this_python
+from jaxdigits.runs.sides import this_python
+from jaxdigits.runs.twin import compare
 
 RESULTS = Path(__file__).parent / "results"
 NETWORKS = ("linear", "mlp", "convnet")
@@ -35,10 +36,10 @@ def main() -> None:
     options = parser.parse_args()
     here = this_python()
     circumstances = {
-        "another jax": options.other,
-        "one device": f"env JAX_NUM_CPU_DEVICES=1 {here}",
-        "bfloat16 products": f"env JAX_DEFAULT_MATMUL_PRECISION=bfloat16 {here}",
-        "random numbers by rbg": f"env JAX_DEFAULT_PRNG_IMPL=rbg {here}",
+        "another jax": (options.other, {}),
+        "one device": (f"env JAX_NUM_CPU_DEVICES=1 {here}", {}),
+        "`--with precision=bfloat16`": (here, {"precision": "bfloat16"}),
+        "random numbers by rbg": (f"env JAX_DEFAULT_PRNG_IMPL=rbg {here}", {}),
     }
     rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder:
@@ -46,8 +47,8 @@ def main() -> None:
             run = Path(folder) / network
             config = jd.TrainConfig(dataset="digits", model=network, epochs=2)
             jd.fit(config, folder=run, devices=2)
-            for name, command in circumstances.items():
-                found = compare(run, (here, command))
+            for name, (command, settings) in circumstances.items():
+                found = compare(run, (here, command), settings=settings)
                 operation = found.operation and found.operation._asdict()
                 row = {**found._asdict(), "operation": operation}
                 rows.append({"network": network, "circumstance": name, **row})

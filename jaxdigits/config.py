@@ -13,6 +13,9 @@ from typing import Any, Literal, NamedTuple, get_args, get_origin, get_type_hint
 
 from jaxdigits.errors import ConfigError
 
+Precision = Literal["default", "float32", "tensorfloat32", "bfloat16"]
+"""Of products in training."""
+
 
 class Strength(NamedTuple):
     """How strong an augmentation is if nothing is said, and at most; whole numbers stay whole."""
@@ -83,6 +86,10 @@ class TrainConfig:
         label_smoothing: share of the label spread over all classes in training.
         reduction: of a batch's losses, to what the optimizer minimizes.
         gradients: by jax.grad, or by hand, with the formulas of post A.
+        precision: of the products in training. default is the backend's: float32 on a CPU,
+            tensorfloat32 on a GPU that has it, bfloat16 on a TPU. bfloat16 computes all of the
+            network in it, parameters, loss, sums, and optimizer in float32. Validation is as by
+            default.
         optimizer: sgd, adam, or adamw.
         learning_rate: its peak, where a schedule changes it.
         schedule: constant, cosine (down to zero), or one_cycle (up, then down).
@@ -122,6 +129,7 @@ class TrainConfig:
     label_smoothing: float = 0.0
     reduction: Literal["mean", "sum"] = "mean"
     gradients: Literal["auto", "hand"] = "auto"
+    precision: Precision = "default"
     optimizer: Literal["sgd", "adam", "adamw"] = "adamw"
     learning_rate: float = 0.005
     schedule: Literal["constant", "cosine", "one_cycle"] = "one_cycle"
@@ -159,6 +167,8 @@ class TrainConfig:
                 "gradients by hand are derived for model linear or mlp with loss cross_entropy, "
                 "without dropout, label_smoothing and scale image; choose these, or gradients auto"
             )
+        if self.gradients == "hand" and self.precision == "bfloat16":
+            raise ConfigError("gradients by hand are in float32; omit precision bfloat16")
         if self.label_smoothing and self.loss != "cross_entropy":
             raise ConfigError(f"label_smoothing is for loss cross_entropy, not for {self.loss}")
 
@@ -337,6 +347,27 @@ def parse_settings(
     }
     config = TrainConfig.from_dict({name: listed[0] for name, listed in values.items()})
     return config, {name: listed for name, listed in values.items() if len(listed) > 1}
+
+
+def with_settings(config: TrainConfig, texts: Mapping[str, str]) -> TrainConfig:
+    """The config with other values for some settings, as on a command line.
+
+    Raises:
+        ConfigError: there is no such setting, or a value is impossible.
+
+    Example:
+        >>> with_settings(TrainConfig(), {"precision": "bfloat16"}).precision
+        'bfloat16'
+    """
+    kinds = get_type_hints(TrainConfig)
+    if unknown := set(texts) - set(kinds):
+        raise ConfigError(f"there is no setting {', '.join(sorted(unknown))}")
+    return config.replace(
+        **{
+            name: _plain(name, _parse(name, text.strip(), kinds[name]), kinds[name])
+            for name, text in texts.items()
+        }
+    )
 
 
 def _parse(name: str, word: str, kind: Any) -> Any:

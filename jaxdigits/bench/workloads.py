@@ -6,7 +6,7 @@ from types import MappingProxyType
 from typing import Any, Literal, NamedTuple, get_args
 
 from jaxdigits.bench.flops import forward_flops, training_flops
-from jaxdigits.config import TrainConfig
+from jaxdigits.config import Precision, TrainConfig
 from jaxdigits.errors import ConfigError
 
 Mode = Literal["train", "inference"]
@@ -62,6 +62,7 @@ class Benchmark:
         batch_size: images per step, over all devices.
         devices: the number to shard each batch over. Default: what suits the network.
         width: of the hidden layer of `mlp`. Default: 30.
+        precision: of training, see `TrainConfig`.
     """
 
     workload: str
@@ -69,6 +70,7 @@ class Benchmark:
     batch_size: int
     devices: int | None = None
     width: int | None = None
+    precision: Precision = "default"
 
     @property
     def name(self) -> str:
@@ -81,6 +83,7 @@ class Benchmark:
         parts = [self.workload, f"{self.batch_size}"]
         parts += [f"width{self.width}"] if self.width else []
         parts += [f"devices{self.devices}"] if self.devices else []
+        parts += [self.precision] if self.precision != "default" else []
         return f"{self.mode}[{'-'.join(parts)}]"
 
     @property
@@ -91,7 +94,8 @@ class Benchmark:
     @property
     def config(self) -> TrainConfig:
         """The settings."""
-        config = WORKLOADS[self.workload].config.replace(batch_size=self.batch_size)
+        config = WORKLOADS[self.workload].config
+        config = config.replace(batch_size=self.batch_size, precision=self.precision)
         return config.replace(hidden=(self.width,)) if self.width else config
 
     @property
@@ -133,6 +137,7 @@ def plan(
     rounds: int | None = None,
     quick: bool = False,
     devices: int | None = None,
+    precision: Precision = "default",
 ) -> Plan:
     """Plan a measurement.
 
@@ -143,6 +148,7 @@ def plan(
         rounds: of each benchmark. Default: 300, or 80 if `quick`.
         quick: whether fewer rounds will do.
         devices: the number to shard each batch over. Default: what suits each network.
+        precision: of training; inference is always as by default.
 
     Raises:
         ConfigError: a name is unknown, or a number impossible.
@@ -158,7 +164,10 @@ def plan(
     if any(size % (devices or 1) for size in batch_sizes):
         raise ConfigError(f"batch sizes must be multiples of the {devices} devices")
     benchmarks = [
-        Benchmark(workload, mode, batch_size, devices)
+        Benchmark(
+            *(workload, mode, batch_size, devices),
+            precision=precision if mode == "train" else "default",
+        )
         for workload in _known("workload", workloads, WORKLOADS)
         for batch_size in dict.fromkeys(batch_sizes)
         for mode in _known("mode", modes, MODES)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from jaxdigits.cli.options import DataOptions, File, Json, Name, ProfileOptions
+from jaxdigits.config import Precision
 from jaxdigits.errors import ConfigError, RunError
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ class PlanOptions:
         rounds: of each program. Default: 300, or 80 with --quick.
         quick: fewer rounds, for a first look.
         devices: devices to shard each batch over. Default: what suits the network.
+        precision: of the products in training, as of `jaxdigits train`.
     """
 
     workloads: Names = ()
@@ -37,6 +39,7 @@ class PlanOptions:
     rounds: int | None = None
     quick: bool = False
     devices: int | None = None
+    precision: Precision = "default"
 
     def plan(self) -> "Plan":
         """Check the options."""
@@ -48,7 +51,7 @@ class PlanOptions:
         """The options as they stand on a command line."""
         found = []
         for name, value in vars(self).items():
-            if value:
+            if value and value != "default":
                 values = value if isinstance(value, tuple) else () if value is True else (value,)
                 found += [f"--{name.replace('_', '-')}", *map(str, values)]
         return found

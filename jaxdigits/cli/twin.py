@@ -15,20 +15,22 @@ def twin(
     run: Path,
     data: DataOptions,
     against: Annotated[str | None, {"metavar": "COMMAND"}] = None,
+    with_: Annotated[str | None, {"metavar": "NAME=VALUE,..."}] = None,
     epochs: int | None = None,
     json: Json = False,
 ) -> None:
     """Train a run again, from its folder alone, and say whether it is equal to the bit.
 
-    If it is not, name the first epoch that differs, and what is different here. With --against it
-    is trained under two circumstances side by side, and the step and the operation are named too.
+    If it is not, name the first epoch that differs, and what is different here. With --against or
+    --with it is trained in two ways side by side, and the step and the operation are named too.
     The exit code is 1 if there is a difference.
 
     Args:
         run: a run folder.
         against: a Python with other circumstances, such as "other/bin/python", or
             "env JAX_NUM_CPU_DEVICES=1 python".
-        epochs: to train at most with --against. Default: as many as the run has.
+        with_: other settings on that side, such as precision=bfloat16.
+        epochs: to train at most with --against or --with. Default: as many as the run has.
     """
     from jaxdigits.environment import prepare_jax
 
@@ -36,22 +38,34 @@ def twin(
     from jaxdigits.cli.output import report
     from jaxdigits.runs import twin as twins
     from jaxdigits.runs.folder import load
+    from jaxdigits.runs.sides import this_python
 
-    if against is None and epochs is not None:
-        raise ConfigError("--epochs needs --against")
-    if against is None:
+    side_by_side = against is not None or with_ is not None
+    if not side_by_side and epochs is not None:
+        raise ConfigError("--epochs needs --against or --with")
+    if not side_by_side:
         found = twins.twin(load(run), **data.folders)
         differs, text = not found.equal, _of_twin(found)
         document = {**found._asdict(), "run": str(run)}
     else:
-        commands = twins.this_python(), against
-        compared = twins.compare(run, commands, epochs, **data.folders)
+        here = this_python()
+        settings = {} if with_ is None else _pairs(with_)
+        commands = here, against or here
+        compared = twins.compare(run, commands, epochs, settings=settings, **data.folders)
         differs, text = compared.epoch is not None, _of_comparison(compared)
         operation = compared.operation and compared.operation._asdict()
         document = {**compared._asdict(), "operation": operation, "run": str(run)}
     report(text, document, as_json=json)
     if differs:
         sys.exit(1)
+
+
+def _pairs(text: str) -> dict[str, str]:
+    """The settings in such as `precision=bfloat16,batch_size=32`."""
+    pairs = [word.partition("=") for word in text.split(",")]
+    if any(not name.strip() or not value.strip() for name, _, value in pairs):
+        raise ConfigError(f"--with takes NAME=VALUE, such as precision=bfloat16, not {text!r}")
+    return {name.strip().replace("-", "_"): value.strip() for name, _, value in pairs}
 
 
 def _of_twin(found: "Twin") -> str:

@@ -183,9 +183,12 @@ def announcement(trainer: Trainer, data: str) -> str:
     params = count_params(jax.eval_shape(trainer.parts.model.init, jax.random.key(0)))
     steps = f"{steps_per_epoch(images, config.batch_size):,} steps"
     work = f"{counted(epochs, 'epoch')} of {steps}" if epochs else "no epochs"
+    products = "" if config.precision == "default" else f", in {config.precision}"
+    if config.precision == "bfloat16" and jax.default_backend() == "cpu":
+        products += ", which is slower than float32 on a CPU"
     return (
         f"training {network} with {params:,} parameters on {data}: {images:,} images, {work}, "
-        f"on {counted(num_devices(trainer.mesh), 'device')} ({jax.default_backend()})"
+        f"on {counted(num_devices(trainer.mesh), 'device')} ({jax.default_backend()}){products}"
     )
 
 

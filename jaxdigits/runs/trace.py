@@ -13,7 +13,8 @@ import queue
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from jaxdigits.environment import environment, prepare_jax
@@ -28,6 +29,7 @@ from jax import lax
 from jax.sharding import PartitionSpec
 
 from jaxdigits import data
+from jaxdigits.config import with_settings
 from jaxdigits.errors import JaxdigitsError
 from jaxdigits.files import StrPath
 from jaxdigits.runs.checkpoints import named_shapes
@@ -47,16 +49,25 @@ class Trace:
     """A run that is trained again, to be looked at."""
 
     def __init__(
-        self, run: StrPath, data_dir: StrPath | None = None, manual_dir: StrPath | None = None
+        self,
+        run: StrPath,
+        data_dir: StrPath | None = None,
+        manual_dir: StrPath | None = None,
+        settings: Mapping[str, str] | None = None,
     ) -> None:
         """Args:
         run: its folder.
         data_dir, manual_dir: see `jaxdigits.data.load`.
+        settings: other ones than the run's, as on a command line.
 
         Raises:
             DataError: its data are not to be had.
+            ConfigError: a setting is impossible.
         """
         found = load(run)
+        if settings:
+            config = with_settings(found.config, settings)
+            found = replace(found, config=config)
         train, validation = data.load_splits(
             found.config.dataset,
             ("train", "validation"),
@@ -145,9 +156,8 @@ class Trace:
     def values(self, numbers: Sequence[int]) -> str:
         """A file with the results of some of the operations that were asked for last."""
         assert self._results is not None
-        arrays = {
-            str(n): np.asarray(x) for n, x in zip(numbers, self._results(numbers), strict=True)
-        }
+        found = [_exactly(x) for x in self._results(numbers)]
+        arrays = {str(n): np.asarray(x) for n, x in zip(numbers, found, strict=True)}
         with tempfile.NamedTemporaryFile(suffix=".npz", delete=False) as file:
             np.savez(file, allow_pickle=False, **arrays)
         return file.name
@@ -202,6 +212,11 @@ class Trace:
 def _plain(value: Any) -> Any:
     keys = jnp.issubdtype(value.dtype, jax.dtypes.prng_key)
     return jax.random.key_data(value) if keys else value
+
+
+def _exactly(value: Any) -> Any:
+    """In a dtype that NumPy knows."""
+    return value.astype(jnp.float32) if value.dtype == jnp.bfloat16 else value
 
 
 def _digests(tree: Any) -> Digests:

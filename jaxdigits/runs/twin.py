@@ -6,14 +6,9 @@ and closer: at the epoch, the step, and the operation.
 """
 
 import difflib
-import json
 import os
-import shlex
-import signal
-import subprocess
-import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,6 +23,7 @@ from jaxdigits.runs.evaluation import check_same_data
 from jaxdigits.runs.fit import epochs
 from jaxdigits.runs.run import Run
 from jaxdigits.runs.session import IN_MEMORY
+from jaxdigits.runs.sides import Side, ask
 
 _LOOKED_AT = 16  # results that are fetched at a time where their digests do not tell
 
@@ -149,6 +145,7 @@ def compare(
     commands: tuple[str, str],
     num_epochs: int | None = None,
     *,
+    settings: Mapping[str, str] | None = None,
     data_dir: StrPath | None = None,
     manual_dir: StrPath | None = None,
 ) -> Comparison:
@@ -159,10 +156,13 @@ def compare(
         commands: that start Python on either side, such as `("python", "other/bin/python")` or
             `("env JAX_NUM_CPU_DEVICES=1 python", ...)`.
         num_epochs: to train at most; default: as many as the run has.
+        settings: other ones of the second side, as on the command line of `jaxdigits train`, such
+            as `{"precision": "bfloat16"}`.
         data_dir, manual_dir: see `jaxdigits.data.load`.
 
     Raises:
-        ConfigError: a command cannot be run, or the run cannot be trained from its folder alone.
+        ConfigError: a command cannot be run, a setting is impossible, or the run cannot be trained
+            from its folder alone.
         RunError: a process ended.
     """
     from jaxdigits.runs.folder import load
@@ -176,12 +176,20 @@ def compare(
     where = {"run": str(folder), "data_dir": data_dir, "manual_dir": manual_dir}
     where = {name: None if value is None else str(value) for name, value in where.items()}
     with ExitStack() as stack:
-        sides = [stack.enter_context(_Side(command)) for command in commands]
-        first, second = _ask(sides, "run", **where)
+        sides = [stack.enter_context(Side(command)) for command in commands]
+        for side, other in zip(sides, ({}, dict(settings or {})), strict=True):
+            side.tell({"run": {**where, "settings": other}})
+        first, second = [side.hear() for side in sides]
         changes = changes_since(first, second, "there")
+        changes += [
+            f"{name} {getattr(run.config, name)}, there {value}"
+            for name, value in (settings or {}).items()
+        ]
         if first["arrays"] != second["arrays"]:
-            raise ConfigError("their states have other arrays: their versions of optax differ")
-        ends = _ask(sides, "epochs", count=count)
+            raise ConfigError(
+                "their states have other arrays: their networks, or versions of optax, differ"
+            )
+        ends = ask(sides, "epochs", count=count)
         epoch = next(
             (n for n, pair in enumerate(zip(*ends, strict=True)) if pair[0] != pair[1]), None
         )
@@ -189,7 +197,7 @@ def compare(
             return Comparison(changes)
         step, states = 0, [end[epoch] for end in ends]
         if epoch:
-            steps = _ask(sides, "steps", epoch=epoch)
+            steps = ask(sides, "steps", epoch=epoch)
             pairs = enumerate(zip(*steps, strict=True), 1)
             step, states = next(
                 ((n, list(pair)) for n, pair in pairs if pair[0] != pair[1]), (0, states)
@@ -199,70 +207,6 @@ def compare(
         ]
         operation = None if epoch and not step else _first_operation(sides, epoch, step)
         return Comparison(changes, epoch, step, arrays, operation)
-
-
-class _Side:
-    """A process that trains, and answers questions."""
-
-    def __init__(self, command: str) -> None:
-        self._command = command
-
-    def __enter__(self) -> "_Side":
-        try:
-            self._process = subprocess.Popen(
-                [*shlex.split(self._command), "-m", "jaxdigits.runs.trace"],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                text=True,
-                process_group=0,  # Ctrl-C is for us, and we end it
-            )
-        except (OSError, ValueError) as error:
-            raise ConfigError(
-                f"cannot run `{self._command}`: {getattr(error, 'strerror', error)}; name a Python "
-                "that has jaxdigits, such as other/bin/python"
-            ) from None
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        with suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGKILL)  # with what it may have started
-        self._process.communicate()
-
-    def tell(self, question: Mapping[str, Any]) -> None:
-        """Ask."""
-        assert self._process.stdin is not None
-        try:
-            print(json.dumps(question), file=self._process.stdin, flush=True)
-        except BrokenPipeError:
-            raise self._ended() from None
-
-    def hear(self) -> Any:
-        """Wait for the answer."""
-        assert self._process.stdout is not None
-        line = self._process.stdout.readline()
-        if not line:
-            raise self._ended()
-        try:
-            answer = json.loads(line)
-        except ValueError:
-            raise RunError(f"`{self._command}` does not start Python: {line.strip()}") from None
-        if isinstance(answer, dict) and "error" in answer:
-            raise ConfigError(answer["error"])
-        return answer
-
-    def _ended(self) -> RunError:
-        return RunError(
-            f"`{self._command} -m jaxdigits.runs.trace` ended with exit code "
-            f"{self._process.wait()}; see what it says, and whether its jaxdigits is of this "
-            "version or newer"
-        )
-
-
-def _ask(sides: Sequence[_Side], name: str, **arguments: Any) -> list[Any]:
-    """Ask all, who answer at the same time."""
-    for side in sides:
-        side.tell({name: arguments})
-    return [side.hear() for side in sides]
 
 
 def _check(run: Run) -> None:
@@ -298,9 +242,9 @@ def _distance(one: Any, other: Any) -> float:
     return float(np.max(np.abs(one - other), initial=0.0))
 
 
-def _first_operation(sides: Sequence[_Side], epoch: int, step: int) -> Operation | None:
+def _first_operation(sides: Sequence[Side], epoch: int, step: int) -> Operation | None:
     """The first of the operations that both have whose result differs."""
-    listed = _ask(sides, "operations", epoch=epoch, step=step)
+    listed = ask(sides, "operations", epoch=epoch, step=step)
     names = [[(one["name"], one["place"].partition(" ")[0]) for one in side] for side in listed]
     matcher = difflib.SequenceMatcher(None, *names, autojunk=False)
     pairs = [
@@ -346,7 +290,7 @@ def _unpaired_before(
 
 
 def _compared(
-    sides: Sequence[_Side], listed: Sequence[Sequence[Any]], pairs: Sequence[tuple[int, int]]
+    sides: Sequence[Side], listed: Sequence[Sequence[Any]], pairs: Sequence[tuple[int, int]]
 ) -> Iterator[tuple[tuple[int, int], bool | None, list[np.ndarray]]]:
     """Pairs of operations, whether their results are equal, and the results if not.
 
@@ -374,7 +318,7 @@ def _compared(
                 yield pair, np.array_equal(one, other.astype(one.dtype), equal_nan=True), both
 
 
-def _values(side: _Side, numbers: Sequence[int], about: Sequence[Any]) -> list[np.ndarray]:
+def _values(side: Side, numbers: Sequence[int], about: Sequence[Any]) -> list[np.ndarray]:
     """Results, each with an axis of devices in front."""
     side.tell({"values": {"numbers": numbers}})
     path = Path(side.hear())
@@ -397,8 +341,3 @@ def _comparable(one: np.ndarray, other: np.ndarray) -> list[np.ndarray] | None:
             if left is not None and right is not None and left.shape == right.shape:
                 return [left, right]
     return None
-
-
-def this_python() -> str:
-    """The command that starts the Python of this process."""
-    return shlex.quote(sys.executable)

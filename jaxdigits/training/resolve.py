@@ -18,6 +18,7 @@ from jaxdigits.models import Hints, Model, make_model
 from jaxdigits.programs import jit_few
 from jaxdigits.training.batches import steps_per_epoch
 from jaxdigits.training.optimizers import make_optimizer
+from jaxdigits.training.precision import in_precision
 from jaxdigits.training.state import TrainingData
 from jaxdigits.training.step import Gradients, autodiff
 from jaxdigits.transforms.augment import Augment, make_augment
@@ -113,6 +114,7 @@ def resolve(
     minimized = reported
     if config.label_smoothing:
         minimized = partial(smoothed_cross_entropy, smoothing=config.label_smoothing)
+    trained = in_precision(net, config.precision)
     return Parts(
         config=replace(config, epochs=epochs, augment=() if augment else names),
         model=net,
@@ -120,7 +122,7 @@ def resolve(
         optimizer=optimizer or make_optimizer(config, num_steps),
         augment=augment or (make_augment(names) if names else None),
         scaling=partial(scale_inputs, scaling=spec.scaling, scale=config.scale),
-        gradients=_by_hand(config) if config.gradients == "hand" else autodiff(net, minimized),
+        gradients=_by_hand(config) if config.gradients == "hand" else autodiff(trained, minimized),
         num_steps=num_steps,
         own=own,
     )

@@ -101,6 +101,19 @@ def test_other_devices(folder, cli):
     assert any("psum in sum_over_devices" in one for one in operation["only"])
 
 
+def test_bfloat16_against_float32(folder, cli):
+    """It begins where the images are rounded."""
+    code, out, _ = cli("twin", folder, "--with", "precision=bfloat16", "--epochs", 1)
+    assert code == 1
+    assert "different there: precision default, there bfloat16\n" in out
+    assert "differs in epoch 1, step 1\n" in out
+    assert "float32 and bfloat16, by up to 0.0" in out
+    assert "convert_element_type in in_precision" in out
+    code, out, _ = cli("twin", folder, "--with", "precision=float32", "--epochs", 1, "--json")
+    assert code == 0
+    assert json.loads(out)["changes"] == ["precision default, there float32"]
+
+
 def test_nothing_differs(folder, cli):
     code, out, _ = cli("twin", folder, "--against", sys.executable, "--epochs", "1")
     assert (code, out) == (0, "equal to the bit after each epoch\n")

@@ -1,0 +1,156 @@
+"""What each precision computes in, and that it learns as well."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jaxdigits as jd
+from jaxdigits.environment import tracing_for
+from jaxdigits.errors import ConfigError
+from jaxdigits.losses import cross_entropy
+from jaxdigits.models import make_model
+from jaxdigits.training.precision import in_precision
+from jaxdigits.training.resolve import DataSpec, resolve
+from jaxdigits.training.step import autodiff
+from jaxdigits.transforms.scaling import UNIT, Scaling
+
+NETWORKS = ("linear", "mlp", "convnet", "resnet18")
+PRODUCTS = ("dot_general", "conv_general_dilated")
+SPEC = DataSpec(100, (28, 28), 10, Scaling(*map(jnp.float32, UNIT)))
+
+
+def gradients_of(name, precision: str):
+    """A network's gradients, and what they are taken of."""
+    model = make_model(jd.TrainConfig(model=name), 10, (28, 28))
+    params = model.init(jax.random.key(0))
+    images = jax.random.uniform(jax.random.key(1), (16, 28, 28))
+    labels = jnp.arange(16) % 10
+    given = params, images, labels, jnp.full(16, 1 / 16), jax.random.key(2)
+    return autodiff(in_precision(model, precision), cross_entropy), given
+
+
+def equations(jaxpr):
+    """All equations, those of functions that are called too."""
+    for equation in jaxpr.eqns:
+        yield equation
+        for value in equation.params.values():
+            inner = getattr(value, "jaxpr", value)
+            if hasattr(inner, "eqns"):
+                yield from equations(inner)
+
+
+def products(name: str, precision: str):
+    """The products of a network's gradients, but for sums over the batch."""
+    gradients, given = gradients_of(name, precision)
+    jaxpr = jax.make_jaxpr(gradients)(*given).jaxpr
+    return [
+        one
+        for one in equations(jaxpr)
+        if one.primitive.name in PRODUCTS and all(x.aval.ndim > 1 for x in one.invars)
+    ]
+
+
+@pytest.mark.parametrize("platform", ["cpu", "gpu"])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_all_products_are_of_bfloat16(name, platform):
+    with tracing_for(platform):
+        found = products(name, "bfloat16")
+    assert len(found) >= {"linear": 2, "mlp": 5, "convnet": 17, "resnet18": 60}[name]
+    dtypes = {variable.aval.dtype.name for one in found for variable in one.invars}
+    assert dtypes == {"bfloat16"}
+
+
+@pytest.mark.parametrize("precision", ["float32", "tensorfloat32"])
+def test_products_of_float32_are_told_how_to_round(precision):
+    with tracing_for("gpu"):
+        found = products("mlp", precision)
+        usual = products("mlp", "default")
+    wanted = {"float32": "HIGHEST", "tensorfloat32": "HIGH"}[precision]
+    assert {str(one.params["precision"]).count(wanted) for one in found} == {2}
+    assert {one.params["precision"] for one in usual} == {None}
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_logits_and_gradients_are_float32_and_nearly_the_same(name):
+    gradients, given = gradients_of(name, "bfloat16")
+    exact, _ = gradients_of(name, "default")
+    logits, grads, changed = jax.jit(gradients)(*given)
+    logits_32, grads_32, changed_32 = jax.jit(exact)(*given)
+    for one in jax.tree.leaves((logits, grads, changed)):
+        assert one.dtype == jnp.float32
+    assert 0 < float(jnp.abs(logits - logits_32).max()) < 0.1 * float(jnp.abs(logits_32).max())
+    both = [
+        np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(tree)])
+        for tree in (grads, grads_32)
+    ]
+    cosine = both[0] @ both[1] / np.linalg.norm(both[0]) / np.linalg.norm(both[1])
+    assert cosine > {"resnet18": 0.85}.get(name, 0.995)
+    for one, other in zip(jax.tree.leaves(changed), jax.tree.leaves(changed_32), strict=True):
+        np.testing.assert_allclose(one, other, rtol=0.2, atol=0.05)
+
+
+def test_statistics_are_not_rounded():
+    """Of a network that keeps some: 0.9 of what they were, and 0.1 of the batch's."""
+    old = np.float32(1.2345678)
+
+    def apply_train(params, images, _):
+        assert params["params"]["weight"].dtype == jnp.bfloat16
+        assert params["batch_stats"].dtype == jnp.float32
+        logits = images.reshape(len(images), -1) @ params["params"]["weight"]
+        return logits, {"batch_stats": params["batch_stats"]}
+
+    model = jd.Model(lambda _: None, lambda _, __: None, apply_train=apply_train)
+    params = {"params": {"weight": jnp.ones((4, 3))}, "batch_stats": jnp.array(old)}
+    trained = in_precision(model, "bfloat16")
+    assert trained.apply_train is not None
+    _, changed = trained.apply_train(params, jnp.ones((2, 2, 2)), jax.random.key(0))
+    assert changed["batch_stats"] == old
+
+
+@pytest.mark.parametrize("name", ["linear", "convnet"])
+def test_float32_is_the_default_of_a_cpu(name):
+    one, other = (gradients_of(name, precision)[0] for precision in ("default", "float32"))
+    given = gradients_of(name, "default")[1]
+    for a, b in zip(
+        jax.tree.leaves(jax.jit(one)(*given)[1]),
+        jax.tree.leaves(jax.jit(other)(*given)[1]),
+        strict=True,
+    ):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_parameters_stay_float32_and_it_learns(monkeypatch):
+    config = jd.TrainConfig(dataset="digits", model="mlp", epochs=5, precision="bfloat16")
+    run = jd.fit(config)
+    assert {leaf.dtype.name for leaf in jax.tree.leaves(run.params)} == {"float32"}
+    exact = jd.fit(config.replace(precision="default"))
+    accuracies = [one.results["validation"]["accuracy"] for one in (run, exact)]
+    assert accuracies[0] > accuracies[1] - 0.02
+    assert not np.array_equal(run.params[0]["weight"], exact.params[0]["weight"])
+
+
+def test_a_sweep_and_several_devices():
+    config = jd.TrainConfig(dataset="digits", model="linear", epochs=1, precision="bfloat16")
+    swept = jd.sweep(config, seeds=2, devices=2)
+    alone = jd.fit(config)
+    np.testing.assert_allclose(
+        swept.ensemble.members[0].params["weight"], alone.params["weight"], rtol=0.1, atol=1e-3
+    )
+
+
+def test_what_is_not_to_be_had():
+    with pytest.raises(ConfigError, match="precision tensorfloat32 is for GPUs"):
+        resolve(jd.TrainConfig(precision="tensorfloat32"), SPEC)
+    with tracing_for("gpu"):
+        resolve(jd.TrainConfig(precision="tensorfloat32"), SPEC)
+    with pytest.raises(ConfigError, match="gradients by hand are in float32"):
+        jd.TrainConfig(model="mlp", gradients="hand", precision="bfloat16")
+    with pytest.raises(ConfigError, match="precision must be one of"):
+        jd.TrainConfig.from_dict({"precision": "float16"})
+
+
+def test_it_says_that_it_is_slow(cli, tmp_path):
+    words = ("--dataset", "digits", "--model", "linear", "--epochs", "1")
+    _, _, err = cli("train", *words, "--precision", "bfloat16", "--out", tmp_path / "run")
+    assert "(cpu), in bfloat16, which is slower than float32 on a CPU" in err
