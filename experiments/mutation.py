@@ -53,9 +53,12 @@ NEIGHBORS = {
         "tests/runs/test_page.py",
     ],
     "ops": ["tests/ops", "tests/models"],
-    "runs": ["tests/runs", "tests/test_library.py", "tests/cli"],
+    "runs": ["tests/runs", "tests/test_library.py", "tests/cli", "tests/sweeps/test_halving.py"],
     "sweeps": ["tests/sweeps", "tests/test_library.py", "tests/cli"],
-    "training": ["tests/training", "tests/test_library.py", "tests/runs/test_fit.py"],
+    "training": [
+        *("tests/training", "tests/test_library.py", "tests/runs/test_fit.py"),
+        "tests/sweeps/test_halving.py",
+    ],
     "transforms": [
         *("tests/transforms", "tests/runs/test_page.py", "tests/training", "tests/handwriting"),
     ],

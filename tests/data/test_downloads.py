@@ -149,6 +149,21 @@ def test_a_download_is_resumed(web, monkeypatch, ways, offsets):
     assert asked[: len(offsets)] == pytest.approx(offsets, abs=downloads._BLOCK_BYTES)
 
 
+def test_who_gives_up_does_not_wait_for_the_connection(python):
+    """The thread that still waits for the host does not keep the process."""
+    code = (
+        "import threading\n"
+        "from jaxdigits.data import downloads, specs\n"
+        "downloads._receive = lambda *_: threading.Event().wait(60)\n"
+        "remote = specs.RemoteFile('http://localhost:9/a', 1, '')\n"
+        "try:\n"
+        "    with downloads._asking('GET', remote, 0, 0.1): pass\n"
+        "except downloads._BrokenError: print('broken')\n"
+    )
+    done = python("-c", code, timeout=30)
+    assert done.stdout == "broken\n", done.stderr
+
+
 @pytest.mark.parametrize("left", [b"<html>Please log in</html>", bytes(300_000), bytes(203_939)])
 def test_what_is_left_of_another_file_is_not_appended_to(web, left):
     KEPT.mkdir(parents=True)

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image, ImageOps
 
 from jaxdigits import data
-from jaxdigits.data.images import opaque, open_image, read_images
+from jaxdigits.data.images import fit, opaque, open_image, read_images
 from jaxdigits.errors import DataError
 from jaxdigits.handwriting.opening import open_picture
 
@@ -141,3 +141,21 @@ def test_the_most_pixels_of_a_file_are_named_as_they_are(tmp_path, monkeypatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 3_000_000)
     with pytest.raises(DataError, match="has more than 3 megapixels; make it smaller"):
         read_images([tmp_path / "large.png"], exact=False)
+
+
+def test_a_bar_beside_strokes_is_no_sheet():
+    """It fills the box of its own columns, but not the box of all."""
+    drawing = np.zeros((40, 40, 4), np.uint8)
+    drawing[5:35, 4:6] = (30, 30, 30, 255)
+    drawing[10:12, 20:36] = (120, 120, 120, 255)
+    seen = np.asarray(opaque(Image.fromarray(drawing)).convert("L"))
+    assert seen[0, 0] == 255
+    assert seen[11, 30] == 120
+
+
+def test_the_ground_is_that_of_the_border_where_strokes_fill_the_image():
+    gray = np.full((40, 20), 200, np.uint8)
+    gray[0], gray[-1], gray[:, 0], gray[:, -1] = 20, 20, 20, 20
+    seen = fit(gray)
+    assert seen[:, 0].max() == 0
+    assert seen[14, 14] == 255

@@ -215,3 +215,26 @@ def test_pages_say_what_they_said() -> None:
             np.testing.assert_allclose(
                 reading.get(name, []), known.get(name, []), 0, within, err_msg=f"{name} of {kind}"
             )
+
+
+@pytest.mark.parametrize(("larger", "step"), [(5.0, 2.0), (0.1, 0.5), (1.5, 1.5)])
+def test_the_scale_changes_by_no_more_than_twice_at_once(monkeypatch, larger, step) -> None:
+    """Where characters look far larger, or smaller, than they should, something else was seen."""
+    scales = []
+
+    def resized(picture, scale, *_, **__):
+        scales.append(scale)
+        return picture
+
+    found = [Mark(0, 0, 4, 4, np.ones((4, 4)), "", 1.0, np.ones((4, 4), bool))]
+    for name, value in {
+        "resized": resized,
+        "see": lambda *_: None,
+        "marks": lambda *_: found,
+        "usual_size": lambda _: larger * page.USUAL,
+        "slope": lambda *_: 0.0,
+        "turn": lambda _: 0.0,
+    }.items():
+        monkeypatch.setattr(page, name, value)
+    assert page.look(np.zeros((8, 8, 3), np.uint8), 1.0, 0.0) is None
+    np.testing.assert_allclose(scales, [1, 1 / step, 1 / step**2])
