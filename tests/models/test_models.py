@@ -239,6 +239,26 @@ def test_shapes_of_resnet18(stem, count, first):
     assert jax.eval_shape(model.apply, variables, jnp.zeros((1, 28, 28))).shape == (1, 10)
 
 
+@pytest.mark.parametrize(
+    ("stem", "side", "sides"), [("7x7", 28, [14, 7, 4, 2, 1]), ("3x3", 32, [32, 32, 16, 8, 4])]
+)
+def test_every_stage_but_the_first_halves_the_image(stem, side, sides) -> None:
+    """Rows, columns, and channels out of each convolution: of the stem, then of each stage."""
+    net = resnet.ResNet18(stem=stem, method="lax")
+    images = jnp.zeros((2, side, side))
+    params = net.init(jax.random.key(0), images)
+    jaxpr = jax.make_jaxpr(net.apply)(params, images).jaxpr
+    found = [
+        equation.outvars[0].aval.shape[1:]
+        for equation in jaxpr.eqns
+        if equation.primitive.name == "conv_general_dilated"
+    ]
+    expected = [(sides[0], sides[0], 64)]
+    for size, channels in zip(sides[1:], (64, 128, 256, 512), strict=True):
+        expected += [(size, size, channels)] * (4 if channels == 64 else 5)
+    assert found == expected
+
+
 def resnet_variables(stem, rng):
     """Parameters and statistics of which none is what it is at the start."""
     shapes = jax.eval_shape(partial(resnet.init, stem=stem), jax.random.key(0))
