@@ -382,8 +382,8 @@ def photographed() -> str:
         f"| characters read right | {right['flat']:.1%} | {right['photos']:.1%} |\n"
         f"| pages without a mistake | {exact['flat']} | {exact['photos']} |\n"
         f"| seconds for a page, median | {seconds['flat']:.1f} | {seconds['photos']:.1f} |\n\n"
-        f"So {document['ratio']:.1%} of what is read right of flat pages is read right of photos "
-        f"(95% interval {low:.1%} to {high:.1%}). Measured by `{document['command']}`."
+        f"The share of characters read right in photos is {document['ratio']:.1%} of that on flat "
+        f"pages (95% interval {low:.1%} to {high:.1%}). Measured by `{document['command']}`."
     )
 
 

@@ -14,7 +14,7 @@ from typing import Any, Literal, NamedTuple, get_args, get_origin, get_type_hint
 from jaxdigits.errors import ConfigError
 
 Precision = Literal["default", "float32", "tensorfloat32", "bfloat16"]
-"""Of products in training."""
+"""Of training; see `TrainConfig.precision`."""
 
 
 class Strength(NamedTuple):
@@ -50,6 +50,7 @@ APPLIES: Mapping[str, tuple[str, tuple[str, ...]]] = MappingProxyType(
         "dropout": ("model", ("mlp", "convnet", "resnet18")),
         "initializer": ("model", ("linear", "mlp", "convnet")),
         "distance": ("model", ("pixel",)),
+        "precision": ("model", ("linear", "mlp", "convnet", "resnet18")),
         "momentum": ("optimizer", ("sgd",)),
         "weight_decay": ("optimizer", ("adamw",)),
     }
@@ -86,10 +87,9 @@ class TrainConfig:
         label_smoothing: share of the label spread over all classes in training.
         reduction: of a batch's losses, to what the optimizer minimizes.
         gradients: by jax.grad, or by hand, with the formulas of post A.
-        precision: of the products in training. default is the backend's: float32 on a CPU,
-            tensorfloat32 on a GPU that has it, bfloat16 on a TPU. bfloat16 computes all of the
-            network in it, parameters, loss, sums, and optimizer in float32. Validation is as by
-            default.
+        precision: of training. default is the backend's: float32 on a CPU, tensorfloat32 on a GPU
+            that has it, bfloat16 on a TPU. bfloat16 runs the forward and backward pass in bfloat16;
+            parameters, loss, and optimizer stay float32. Validation always uses the default.
         optimizer: sgd, adam, or adamw.
         learning_rate: its peak, where a schedule changes it.
         schedule: constant, cosine (down to zero), or one_cycle (up, then down).
@@ -167,8 +167,8 @@ class TrainConfig:
                 "gradients by hand are derived for model linear or mlp with loss cross_entropy, "
                 "without dropout, label_smoothing and scale image; choose these, or gradients auto"
             )
-        if self.gradients == "hand" and self.precision == "bfloat16":
-            raise ConfigError("gradients by hand are in float32; omit precision bfloat16")
+        if self.gradients == "hand" and self.precision != "default":
+            raise ConfigError("gradients by hand have the default precision; omit precision")
         if self.label_smoothing and self.loss != "cross_entropy":
             raise ConfigError(f"label_smoothing is for loss cross_entropy, not for {self.loss}")
 
@@ -360,14 +360,11 @@ def with_settings(config: TrainConfig, texts: Mapping[str, str]) -> TrainConfig:
         'bfloat16'
     """
     kinds = get_type_hints(TrainConfig)
-    if unknown := set(texts) - set(kinds):
-        raise ConfigError(f"there is no setting {', '.join(sorted(unknown))}")
-    return config.replace(
-        **{
-            name: _plain(name, _parse(name, text.strip(), kinds[name]), kinds[name])
-            for name, text in texts.items()
-        }
-    )
+    changed = {
+        name: _parse(name, text.strip(), kinds[name]) if name in kinds else text
+        for name, text in texts.items()
+    }
+    return TrainConfig.from_dict(config.as_dict() | changed)
 
 
 def _parse(name: str, word: str, kind: Any) -> Any:

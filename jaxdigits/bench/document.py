@@ -157,7 +157,9 @@ def _entry(
     program = timing.program
     seconds = typical(timing.seconds)
     rate = program.flops / seconds.value
-    peak = datasheet_peak(jax.devices()[0].device_kind)
+    # The datasheet's peak is of the default precision.
+    usual = benchmark is None or benchmark.precision == "default"
+    peak = datasheet_peak(jax.devices()[0].device_kind) if usual else None
     extra: dict[str, Any] = {
         "images": program.images,
         "devices": program.devices,

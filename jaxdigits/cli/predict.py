@@ -62,10 +62,6 @@ def predict(
 
     run = load(network)
     if hand:
-        if error_rate is not None or set_ is not None:
-            raise ConfigError(
-                "--error-rate and --set are promised for a network as it came: omit them, or --hand"
-            )
         run = teach(run, open_hand(hand))
     sure = 0.0 if error_rate is None else threshold(run, error_rate)
     least = None if set_ is None else least_probability(run, set_)

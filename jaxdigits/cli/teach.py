@@ -23,19 +23,18 @@ def teach(
             folder.
         picture: as for `jaxdigits predict`.
         text: all that it says, with or without spaces.
-        hand: the file, which is made where there is none.
+        hand: the file; it is created if there is none.
     """
     from jaxdigits.environment import prepare_jax
 
     prepare_jax()
     from jaxdigits.cli.output import report
-    from jaxdigits.handwriting import Hand, learn, open_hand, open_picture, save_hand
+    from jaxdigits.handwriting import learn, open_or_new, open_picture, save_hand
     from jaxdigits.runs.folder import load
 
     run, shown = load(network), open_picture(picture)
-    known = open_hand(hand) if hand.exists() else Hand.of(run)
-    lesson = learn(run, known, shown, text, picture.name)
-    if lesson.learned:
+    lesson = learn(run, open_or_new(hand, run), shown, text, picture.name)
+    if lesson.learned or not hand.exists():
         save_hand(lesson.hand, hand)
     document = {
         "hand": str(hand),
@@ -80,4 +79,4 @@ def undo(number: int, hand: HandFile = HAND) -> None:
     found = open_hand(hand)
     save_hand(found.without(number), hand)
     one = found.corrections[number - 1]
-    print(f"taken back: {one.read} is {one.name}")
+    print(f"removed: {one.read} is {one.name}")

@@ -30,7 +30,7 @@ from jaxdigits.handwriting.classification import Classification, classify_files
 from jaxdigits.handwriting.context import read_words
 from jaxdigits.handwriting.drawing import draw_reading, save_reading
 from jaxdigits.handwriting.finding import WAYS
-from jaxdigits.handwriting.hand import Correction, Hand, open_hand, save_hand
+from jaxdigits.handwriting.hand import Correction, Hand, open_hand, open_or_new, save_hand
 from jaxdigits.handwriting.opening import open_picture
 from jaxdigits.handwriting.page import Page, find_page
 from jaxdigits.handwriting.reading import Reading, least_probability, read, read_files, threshold
@@ -55,6 +55,7 @@ __all__ = [
     "learn",
     "least_probability",
     "open_hand",
+    "open_or_new",
     "open_picture",
     "read",
     "read_files",

@@ -31,7 +31,7 @@ is one character, and where there are several."""
 
 _LARGE, _WITHIN = 0.4, 0.5
 """The share of a picture that a clear drawing covers, from which the network looks too; and the
-share of that which all covers that it finds, if the drawing is but the outline of their sheet."""
+share of that box which the network's characters cover at most, if it is the outline of a sheet."""
 
 _HAIRLINES = 0.77
 """The clarity of a page above which its lines are not too thin."""
@@ -154,7 +154,7 @@ def _find(picture: Picture, run: Run, way: str) -> tuple[_Found, list[Piece]]:
 
 
 def _is_outline(plain: _Found, settled: Sequence[Piece]) -> bool:
-    """Whether a single character is but a sheet, or the table around it, with writing on it."""
+    """Whether a single character is really a sheet with writing on it, or the table around it."""
     written = sum(piece.character.height * piece.character.width for piece in settled)
     within = written < _WITHIN * _share(plain) * plain.page.picture[..., 0].size
     return len(plain.page.characters) == 1 and within and _sure(settled) > math.log(_PLAIN)

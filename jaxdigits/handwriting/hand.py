@@ -1,5 +1,6 @@
 """What a network was taught of somebody's writing, and the file that keeps it."""
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -64,14 +65,30 @@ class Hand:
         return cls(run.class_names, run.image_shape, run.form)
 
     def add(self, corrections: Iterable[Correction]) -> "Hand":
-        """The hand with more corrections.
+        """The hand with more corrections; of the same image the last one counts.
 
         Raises:
-            DataError: these are too many.
+            DataError: these are too many, or not of these networks.
         """
-        corrections = (*self.corrections, *corrections)
-        if len(corrections) > MOST:
-            raise DataError(f"a hand holds up to {MOST:,} corrections; take some back first")
+        corrections = tuple(corrections)
+        for one in corrections:
+            if one.name not in self.class_names:
+                known = ", ".join(self.class_names)
+                raise DataError(f"a correction says {one.name!r}; the network knows {known}")
+            if one.image.shape != self.image_shape or one.image.dtype != np.uint8:
+                raise DataError(
+                    f"a correction has an image of {one.image.dtype} {list(one.image.shape)}; the "
+                    f"network takes uint8 {list(self.image_shape)}"
+                )
+        before = (
+            one
+            for one in self.corrections
+            if not any(np.array_equal(one.image, other.image) for other in corrections)
+        )
+        corrections = (*before, *corrections)
+        most = min(MOST, _MOST_BYTES // math.prod(self.image_shape) - 1)
+        if len(corrections) > most:
+            raise DataError(f"a hand holds up to {most:,} corrections; take some back first")
         return replace(self, corrections=corrections)
 
     def without(self, number: int) -> "Hand":
@@ -81,8 +98,11 @@ class Hand:
             ConfigError: there is no such correction.
         """
         if not 1 <= number <= len(self.corrections):
-            known = f"1 to {len(self.corrections)}" if self.corrections else "none"
-            raise ConfigError(f"there is no correction {number}; the hand has {known}")
+            if not self.corrections:
+                raise ConfigError("the hand has no corrections to take back")
+            raise ConfigError(
+                f"there is no correction {number}; the hand has 1 to {len(self.corrections)}"
+            )
         before, after = self.corrections[: number - 1], self.corrections[number:]
         return replace(self, corrections=(*before, *after))
 
@@ -108,7 +128,7 @@ def save_hand(hand: Hand, path: StrPath) -> None:
         "form": hand.form,
         "names": [one.name for one in hand.corrections],
         "read": [one.read for one in hand.corrections],
-        "sources": [one.source[:1_000] for one in hand.corrections],
+        "sources": [_printable(one.source)[:1_000] for one in hand.corrections],
     }
     images = np.zeros((len(hand.corrections), *hand.image_shape), np.uint8)
     for number, one in enumerate(hand.corrections):
@@ -116,6 +136,18 @@ def save_hand(hand: Hand, path: StrPath) -> None:
     with atomic_write(Path(path)) as temporary:
         metadata = {"hand": msgspec.json.encode(document).decode()}
         safetensors.numpy.save_file({"images": images}, temporary, metadata)
+
+
+def _printable(text: str) -> str:
+    return "".join(letter if letter.isprintable() else "?" for letter in text)
+
+
+def open_or_new(path: StrPath, run: Run) -> Hand:
+    """The hand in a file, or one of which nothing is known where there is no file.
+
+    Raises: see `open_hand`.
+    """
+    return open_hand(path) if Path(path).exists() else Hand.of(run)
 
 
 def open_hand(path: StrPath) -> Hand:
@@ -137,18 +169,23 @@ def open_hand(path: StrPath) -> Hand:
             raise DataError(f"{path} is too large to be a hand")
         with safetensors.safe_open(path, "np") as file:
             document = (file.metadata() or {}).get("hand", "")
-            images = file.get_tensor("images")
+            part = file.get_slice("images")
+            fits = part.get_dtype() == "U8" and len(part.get_shape()) in (3, 4)
+            images = file.get_tensor("images") if fits else np.zeros((0, 1, 1), np.uint8)
         told = msgspec.json.decode(document, type=_Document)
     except FileNotFoundError:
         raise DataError(f"there is no file {path}; `jaxdigits teach` writes one") from None
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror or error}") from None
     except (safetensors.SafetensorError, msgspec.MsgspecError):
-        raise DataError(f"{path} is not a hand, or damaged: name one that was taught") from None
+        raise DataError(
+            f"{path} is not a file of corrections, or damaged; `jaxdigits teach` writes one"
+        ) from None
     columns = told["names"], told["read"], told["sources"]
     known = set(told["names"]) <= set(told["class_names"])
+    known &= all(word.isprintable() for column in columns for word in column)
     counts = {len(images), *map(len, columns)}
-    if not known or len(counts) > 1 or images.dtype != np.uint8 or len(images) > MOST:
+    if not (known and fits) or len(counts) > 1 or len(images) > MOST:
         raise DataError(f"{path} is damaged: its parts do not fit together; teach anew")
     each = zip(images, *columns, strict=True)
     return Hand(

@@ -16,7 +16,7 @@ from jaxdigits.handwriting.ink import Gray, Picture, check_picture
 from jaxdigits.handwriting.opening import open_picture
 from jaxdigits.handwriting.parting import Piece
 from jaxdigits.handwriting.segmentation import Character
-from jaxdigits.runs.run import Run
+from jaxdigits.runs.run import HAND, Run
 
 UNSURE = "?"
 """Stands for a character whose probability is below the threshold."""
@@ -230,6 +230,11 @@ def least_probability(run: Run, coverage: float) -> float:
 
 
 def _answers(run: Run) -> AnswerCounts:
+    if HAND in run.own:
+        raise ConfigError(
+            "nothing is promised of a taught network, as its answers have changed; omit the hand, "
+            "or --error-rate and --set"
+        )
     if run.calibration is None or run.calibration.answers is None:
         raise ConfigError(
             "nothing can be promised of this network, as its answers were not counted: it was "

@@ -38,7 +38,8 @@ from jaxdigits.handwriting.hand import Correction, Hand
 from jaxdigits.handwriting.ink import Picture
 from jaxdigits.handwriting.reading import Reading, read
 from jaxdigits.models import Apply, Model
-from jaxdigits.runs.run import Run
+from jaxdigits.runs.loop import counted
+from jaxdigits.runs.run import HAND, Run
 
 STRENGTH, SAMENESS = 6.0, 1000.0
 """What a similar image adds to a logit, and how fast what the same image adds fades."""
@@ -47,7 +48,7 @@ NEARNESS, APART = 128.0, 6.0
 """How fast what a similar image adds fades at least, and how far it has faded at an image that the
 network is sure of: to exp(-APART)."""
 
-_FEWEST = 16  # places for corrections in a program, so that it is compiled for few numbers of them
+_FEWEST = 16  # places for corrections in a program, so that few programs are compiled
 
 
 def corrections(reading: Reading, text: str, source: str = "") -> list[Correction]:
@@ -55,7 +56,8 @@ def corrections(reading: Reading, text: str, source: str = "") -> list[Correctio
 
     Args:
         reading: of a picture.
-        text: what the picture says, with or without spaces and line breaks.
+        text: what the picture says, with or without spaces and line breaks; where a class has a
+            name of several letters, with a space between characters.
         source: where the picture is from.
 
     Raises:
@@ -70,11 +72,13 @@ def corrections(reading: Reading, text: str, source: str = "") -> list[Correctio
         >>> [(one.read, one.name) for one in corrections(reading, "7")]
         [('1', '7')]
     """
-    written, found = "".join(text.split()), reading.names
+    single = all(len(name) == 1 for name in reading.class_names)
+    written, found = ("".join(text.split()) if single else text.split()), reading.names
     if len(written) != len(found):
         raise DataError(
-            f"{len(found)} characters were found ({''.join(found)}), but the text has "
-            f"{len(written)}; name all of the picture, or cut it"
+            f"what was found is {counted(len(found), 'character')} "
+            f"({('' if single else ' ').join(found)}), but the text has {len(written)}; name all "
+            "that the picture shows, or cut it"
         )
     wrong: list[Correction] = []
     for number, (character, name, taken) in enumerate(
@@ -169,7 +173,8 @@ def _class_named(name: str, class_names: Sequence[str]) -> str:
 def teach(run: Run, hand: Hand) -> Run:
     """The network with what it was taught; the other stays as it is.
 
-    Its calibration promises nothing any more, as its answers have changed.
+    No error rate is promised of it, as its answers have changed. It is not saved, nor trained
+    further: save the hand, and keep the network.
 
     Raises:
         ConfigError: the hand is of networks of other classes or images.
@@ -206,7 +211,7 @@ def teach(run: Run, hand: Hand) -> Run:
         params={"network": run.params, "memory": memory},
         calibration=calibration and replace(calibration, counts=None, pages=None),
         results={},
-        own=tuple(dict.fromkeys([*run.own, "model"])),
+        own=tuple(dict.fromkeys([*run.own, "model", HAND])),
         folder=None,
     )
 
@@ -219,7 +224,10 @@ def _taught(init: Any, apply: Apply) -> Model:
         params: Mapping[str, Any], images: Float[Array, "n ..."]
     ) -> Float[Array, "n classes"]:
         logits, memory = apply(params["network"], images), params["memory"]
-        away = 1 - _directions(logits) @ _directions(memory["logits"]).T
+        known = _directions(memory["logits"]).T
+        # In full precision, as the smallest distances count.
+        away = 1 - jnp.matmul(_directions(logits), known, precision="highest")
+        away = jnp.maximum(away, 0)
         sharpness = memory["sharpness"]
         similar = STRENGTH * jnp.exp(-sharpness * away)
         same = memory["margins"] * jnp.exp(-jnp.maximum(sharpness, SAMENESS) * away)

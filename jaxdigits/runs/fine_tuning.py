@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from jaxdigits.config import TrainConfig
 from jaxdigits.errors import ConfigError
-from jaxdigits.runs.run import Run
+from jaxdigits.runs.run import HAND, Run
 
 KEPT = ("model", "hidden", "activation", "pool_activation", "stem", "initializer", "distance")
 """Settings of the network that a run keeps from the one it starts from; so is `scale`."""
@@ -14,13 +14,16 @@ def adopt(config: TrainConfig, start: Run) -> TrainConfig:
     """The config with the network and scale of the run that it starts from.
 
     Raises:
-        ConfigError: the config asks for another network, or the run is an ensemble.
+        ConfigError: the config asks for another network, or the run is an ensemble or was
+            taught.
 
     Example:
         >>> import jaxdigits as jd
         >>> adopt(TrainConfig(epochs=2, model="convnet"), jd.load("letters")).pool_activation
         'gelu'
     """
+    if HAND in start.own:
+        raise ConfigError("a taught network cannot be trained further: start from the untaught one")
     if start.members:
         raise ConfigError("an ensemble cannot be trained further: start from one of its members")
     default = TrainConfig()

@@ -53,7 +53,7 @@ from jaxdigits.runs.documents import (
 )
 from jaxdigits.runs.ensemble import stack
 from jaxdigits.runs.log import CSV_FILE, METRICS_FILE, TENSORBOARD, MetricsLog
-from jaxdigits.runs.run import Run
+from jaxdigits.runs.run import HAND, Run
 from jaxdigits.transforms.scaling import Scaling
 
 logger = logging.getLogger("jaxdigits")
@@ -152,6 +152,8 @@ def save_params(params: Params, path: Path, dtype: type[np.number] = np.float32)
 
 def save_new(run: Run, folder: StrPath, *, overwrite: bool = False) -> Path:
     """See `Run.save`."""
+    if HAND in run.own:
+        raise ConfigError("a taught network is not saved: save the hand, and the network it is for")
     with staged_directory(
         Path(folder), numbered=False, overwrite=overwrite, known=KNOWN_FILES
     ) as new:

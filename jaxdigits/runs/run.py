@@ -29,6 +29,9 @@ from jaxdigits.transforms.scaling import Scaling, scale_inputs, unit_pixels
 
 Images = Num[np.ndarray | Array, "n ..."]
 
+HAND = "hand"
+"""In `Run.own`: what it was taught by `jaxdigits.handwriting.teach`."""
+
 _MEASURED = 1_000  # images, to see how large characters are in them
 
 
@@ -52,7 +55,7 @@ class Run:
         light_ground: whether its images are dark on a light ground.
         extent: what a character fills of an image of the form `plain`: the larger share of a side.
         light_files: of image files, whether those whose border does not tell are on a light ground.
-        own: the names of the parts that no config can bring back: `model`, `loss`, ...
+        own: the names of the parts that no config can bring back: `model`, `loss`, ..., `hand`.
         loss: your own, if it was trained with one.
         history: the metrics of each epoch, from 0 (untrained), as in `metrics.jsonl`.
         seconds: that the parts of the training took.

@@ -30,14 +30,14 @@ from jax.sharding import PartitionSpec
 
 from jaxdigits import data
 from jaxdigits.config import with_settings
-from jaxdigits.errors import JaxdigitsError
+from jaxdigits.errors import ConfigError, JaxdigitsError
 from jaxdigits.files import StrPath
 from jaxdigits.runs.checkpoints import named_shapes
 from jaxdigits.runs.evaluation import check_same_data
 from jaxdigits.runs.folder import load
 from jaxdigits.training.batches import epoch_batches, steps_per_epoch
 from jaxdigits.training.observe import digest, observe
-from jaxdigits.training.resolve import DataSpec
+from jaxdigits.training.resolve import DataSpec, fit_scaling
 from jaxdigits.training.sharding import DEVICES, make_mesh, replicate
 from jaxdigits.training.state import Batch, TrainingData, TrainState
 from jaxdigits.training.trainer import make_trainer, on_devices
@@ -66,8 +66,9 @@ class Trace:
         """
         found = load(run)
         if settings:
-            config = with_settings(found.config, settings)
-            found = replace(found, config=config)
+            if "dataset" in settings:
+                raise ConfigError("runs on other data have nothing to compare: omit dataset")
+            found = replace(found, config=with_settings(found.config, settings))
         train, validation = data.load_splits(
             found.config.dataset,
             ("train", "validation"),
@@ -78,7 +79,10 @@ class Trace:
         available = jax.devices()
         self.devices = min(found.devices, len(available))
         mesh = None if self.devices == 1 else make_mesh(available, self.devices, DEVICES)
-        spec = DataSpec(len(train), found.image_shape, len(found.class_names), found.scaling)
+        scaling = found.scaling
+        if "scale" in (settings or {}):
+            scaling = fit_scaling(found.config.scale, train.images)
+        spec = DataSpec(len(train), found.image_shape, len(found.class_names), scaling)
         self._run, self._spec = found, spec
         self._trainer = make_trainer(found.config, spec, mesh=mesh)
         self._data = replicate(TrainingData.from_datasets(train, validation), mesh)

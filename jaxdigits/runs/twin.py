@@ -177,8 +177,9 @@ def compare(
     where = {name: None if value is None else str(value) for name, value in where.items()}
     with ExitStack() as stack:
         sides = [stack.enter_context(Side(command)) for command in commands]
-        for side, other in zip(sides, ({}, dict(settings or {})), strict=True):
-            side.tell({"run": {**where, "settings": other}})
+        more = {"settings": dict(settings)} if settings else {}  # which older versions don't know
+        for side, other in zip(sides, ({}, more), strict=True):
+            side.tell({"run": {**where, **other}})
         first, second = [side.hear() for side in sides]
         changes = changes_since(first, second, "there")
         changes += [

@@ -25,7 +25,7 @@ def in_precision(model: Model, precision: str) -> Model:
         precision: of `jaxdigits.TrainConfig`.
 
     Raises:
-        ConfigError: TensorFloat-32 is not to be had.
+        ConfigError: TensorFloat-32 is not available.
 
     Example:
         >>> from jaxdigits.models import linear

@@ -27,7 +27,7 @@ from jaxdigits.handwriting import (
     Hand,
     correct,
     draw_reading,
-    open_hand,
+    open_or_new,
     open_picture,
     read,
     save_hand,
@@ -96,9 +96,8 @@ class PageServer(ThreadingHTTPServer):
             ...     server.url.startswith("http://127.0.0.1:")
             True
         """
-        self._untaught, self._path, self._lock = run, hand, threading.Lock()
-        self._hand = open_hand(hand) if hand and hand.exists() else Hand.of(run)
-        self.run = teach(run, self._hand)
+        self._untaught, self._path, self._lock = run, hand and Path(hand), threading.Lock()
+        self.run = teach(run, self._hand())
         self.key = secrets.token_urlsafe(16)
         try:
             super().__init__((HOST, port), _Handler)
@@ -122,9 +121,9 @@ class PageServer(ThreadingHTTPServer):
         with self._lock:
             learned = correct(self.run, to_image(ink, self.run), name, "drawn on the page")
             if learned is None:
-                return self._told("it is read so already")
-            self._keep(self._hand.add([learned]))
-            return self._told(f"learned: {learned.read} is {learned.name}")
+                return {"told": "it is already read as that"}
+            self._keep(self._hand().add([learned]))
+            return {"told": f"learned: {learned.read} is {learned.name}"}
 
     def forget(self) -> dict[str, Any]:
         """Take the last correction back.
@@ -134,17 +133,21 @@ class PageServer(ThreadingHTTPServer):
             OutputError: the file cannot be written.
         """
         with self._lock:
-            count = len(self._hand.corrections)
-            self._keep(self._hand.without(count))
-            return self._told("taken back")
+            hand = self._hand()
+            kept = hand.without(len(hand.corrections))
+            self._keep(kept)
+            last = hand.corrections[-1]
+            return {"told": f"removed: {last.read} is {last.name}"}
+
+    def _hand(self) -> Hand:
+        """What the file holds now: others may have added to it."""
+        run = self._untaught
+        return Hand.of(run) if self._path is None else open_or_new(self._path, run)
 
     def _keep(self, hand: Hand) -> None:
         assert self._path is not None
         save_hand(hand, self._path)
-        self._hand, self.run = hand, teach(self._untaught, hand)
-
-    def _told(self, what: str) -> dict[str, Any]:
-        return {"told": what, "corrections": len(self._hand.corrections)}
+        self.run = teach(self._untaught, hand)
 
     @property
     def learns(self) -> bool:

@@ -45,11 +45,14 @@ def test_it_is_read_as_it_was_written(tmp_path) -> None:
         ({}, np.zeros((2, 4, 4), np.uint8), "parts do not fit together"),
         ({}, np.zeros((1, 4, 4), np.float32), "parts do not fit together"),
         ({"names": ["c"]}, np.zeros((1, 4, 4), np.uint8), "parts do not fit together"),
+        ({"read": ["\x1b[2J"]}, np.zeros((1, 4, 4), np.uint8), "parts do not fit together"),
+        ({}, np.zeros((), np.uint8), "parts do not fit together"),
+        ({}, np.zeros(1, np.uint8), "parts do not fit together"),
         ({"read": []}, np.zeros((1, 4, 4), np.uint8), "parts do not fit together"),
-        ({"format": "other"}, np.zeros((1, 4, 4), np.uint8), "is not a hand, or damaged"),
-        ({"class_names": []}, np.zeros((1, 4, 4), np.uint8), "is not a hand, or damaged"),
-        ({"form": 3}, np.zeros((1, 4, 4), np.uint8), "is not a hand, or damaged"),
-        ({"names": "a"}, np.zeros((1, 4, 4), np.uint8), "is not a hand, or damaged"),
+        ({"format": "other"}, np.zeros((1, 4, 4), np.uint8), "is not a file of corrections"),
+        ({"class_names": []}, np.zeros((1, 4, 4), np.uint8), "is not a file of corrections"),
+        ({"form": 3}, np.zeros((1, 4, 4), np.uint8), "is not a file of corrections"),
+        ({"names": "a"}, np.zeros((1, 4, 4), np.uint8), "is not a file of corrections"),
     ],
 )
 def test_a_damaged_file(tmp_path, changes, images, message) -> None:
@@ -64,8 +67,12 @@ def test_a_damaged_file(tmp_path, changes, images, message) -> None:
 def test_files_of_others(tmp_path) -> None:
     other = tmp_path / "params.safetensors"
     safetensors.numpy.save_file({"images": np.zeros(3, np.uint8)}, other)
-    for path in (other, tmp_path):
-        with pytest.raises(DataError, match=r"is not a hand, or damaged|cannot be read"):
+    # A dtype that NumPy does not have.
+    kinds = {"images": {"dtype": "F8_E4M3", "shape": [1], "data_offsets": [0, 1]}}
+    header = json.dumps(kinds | {"__metadata__": {"hand": json.dumps(DOCUMENT)}}).encode()
+    (tmp_path / "odd").write_bytes(len(header).to_bytes(8, "little") + header + b"x")
+    for path in (other, tmp_path, tmp_path / "odd"):
+        with pytest.raises(DataError, match=r"is not a file|cannot be read|do not fit"):
             open_hand(path)
     (tmp_path / "large").touch()
     with (tmp_path / "large").open("r+b") as file:

@@ -10,7 +10,16 @@ from PIL import Image
 
 import jaxdigits as jd
 from jaxdigits.errors import ConfigError, DataError
-from jaxdigits.handwriting import Correction, Hand, correct, corrections, learn, teach
+from jaxdigits.handwriting import (
+    Correction,
+    Hand,
+    correct,
+    corrections,
+    learn,
+    open_hand,
+    save_hand,
+    teach,
+)
 from jaxdigits.handwriting.finding import to_image
 from jaxdigits.handwriting.teaching import APART, NEARNESS, SAMENESS, STRENGTH
 
@@ -73,9 +82,68 @@ def test_a_corrected_image_is_read_right_and_others_as_before(run, digits) -> No
     assert np.delete(after, 3).tolist() == np.delete(before, 3).tolist()
     assert taught.predict_proba(digits)[3, 8] > 0.95
     np.testing.assert_array_equal(run.predict(digits), before)
-    assert taught.own == ("model",)
-    with pytest.raises(ConfigError, match="nothing can be promised"):
-        jd.handwriting.threshold(taught, 0.01)
+
+
+def test_what_a_taught_network_cannot_do(run, digits, tmp_path) -> None:
+    taught = teach(run, Hand.of(run).add([Correction(digits[3], "8", "3")]))
+    assert taught.own == ("model", "hand")
+    for promise in (jd.handwriting.threshold, jd.handwriting.least_probability):
+        with pytest.raises(ConfigError, match="nothing is promised of a taught network"):
+            promise(taught, 0.9)
+    with pytest.raises(ConfigError, match="is not saved: save the hand"):
+        taught.save(tmp_path / "run")
+    with pytest.raises(ConfigError, match="cannot be trained further: start from the untaught"):
+        jd.fit(jd.TrainConfig(dataset="digits"), init_from=taught)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_last_correction_of_an_image_counts(run, digits) -> None:
+    hand = Hand.of(run)
+    for name in ("7", "1", "7", "3"):
+        hand = hand.add([Correction(digits[4], name, "4")])
+        assert [one.name for one in hand.corrections] == [name]
+        assert teach(run, hand).predict(digits[4:5]).tolist() == [int(name)]
+
+
+def test_an_ensemble_is_taught(run, digits) -> None:
+    both = jd.stack([run, run])
+    taught = teach(both, Hand.of(both).add([Correction(digits[3], "8", "3")]))
+    assert taught.predict(digits[3:5]).tolist() == [8, 4]
+
+
+def test_classes_of_several_letters(run) -> None:
+    names = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+    named = replace(run, class_names=names)
+    page = np.full((160, 280, 3), 250, np.uint8)
+    page[30:130, 60:70] = page[30:130, 200:210] = 30
+    reading = jd.handwriting.read(page, named, find="strokes")
+    found = corrections(reading, "one seven")
+    assert [(one.read, one.name) for one in found] == [("one", "seven")]
+    with pytest.raises(DataError, match=r"is 2 characters \(one one\), but the text has 1"):
+        corrections(reading, "one")
+
+
+@pytest.mark.parametrize(
+    ("correction", "message"),
+    [
+        (Correction(np.zeros((28, 28), np.uint8), "x", "1"), "a correction says 'x'; the network"),
+        (Correction(np.zeros((14, 14), np.uint8), "1", "7"), r"an image of uint8 \[14, 14\]"),
+    ],
+)
+def test_corrections_of_other_networks(run, correction, message) -> None:
+    with pytest.raises(DataError, match=message):
+        Hand.of(run).add([correction])
+
+
+def test_a_hand_that_is_written_can_be_read(tmp_path) -> None:
+    """However large its images are."""
+    hand = Hand(("a", "b"), (20_000, 1_000), "plain")
+    one = Correction(np.zeros(hand.image_shape, np.uint8), "a", "b")
+    four = [replace(one, image=one.image + number) for number in range(5)]
+    save_hand(hand.add(four[:4]), tmp_path / "mine.hand")
+    assert len(open_hand(tmp_path / "mine.hand").corrections) == 4
+    with pytest.raises(DataError, match="up to 4 corrections"):
+        hand.add(four)
 
 
 def test_what_looks_like_any_other_digit_turns_no_other(run) -> None:
@@ -114,10 +182,10 @@ def test_corrections_in_any_order_and_taken_back(run, digits) -> None:
     for number in (0, 3):
         with pytest.raises(ConfigError, match=rf"no correction {number}; the hand has 1 to 2"):
             hand.without(number)
-    with pytest.raises(ConfigError, match="no correction 1; the hand has none"):
+    with pytest.raises(ConfigError, match="the hand has no corrections"):
         Hand.of(run).without(1)
     with pytest.raises(DataError, match="up to 1,000 corrections"):
-        Hand.of(run).add(ones * 501)
+        Hand.of(run).add(ones * 501)  # as many of one image would do
 
 
 def test_what_was_misread(run) -> None:
@@ -132,7 +200,7 @@ def test_what_was_misread(run) -> None:
     ]
     np.testing.assert_array_equal(found[0].image, reading.images[1])
     assert corrections(reading, "111") == []
-    with pytest.raises(DataError, match=r"3 characters were found \(111\), but the text has 2"):
+    with pytest.raises(DataError, match=r"3 characters \(111\), but the text has 2"):
         corrections(reading, "17")
     with pytest.raises(ConfigError, match=r"the network knows 0, 1, .* not 'x'"):
         corrections(reading, "1x1")
@@ -187,23 +255,44 @@ def test_the_commands(cli, one_upstroke, tmp_path) -> None:
     ]
     assert cli("hand", "list", "--hand", hand)[1] == "   1  7 is 1  one.png, character 1\n"
     assert cli("teach", "digits", one_upstroke, "1", "--hand", hand)[1] == "nothing was misread\n"
-    assert cli("hand", "undo", "1", "--hand", hand)[1] == "taken back: 7 is 1\n"
+    assert cli("hand", "undo", "1", "--hand", hand)[1] == "removed: 7 is 1\n"
     assert cli("hand", "list", "--hand", hand)[1] == "nothing yet\n"
     assert cli(*read, hand)[1].startswith("7 ")
+
+
+def test_a_hand_beside_a_promise(cli, one_upstroke, tmp_path) -> None:
+    hand = tmp_path / "mine.hand"
+    assert cli("teach", "digits", one_upstroke, "7", "--hand", hand)[1] == "nothing was misread\n"
+    assert cli("predict", one_upstroke, "--hand", hand, "--error-rate", "0.1")[0] == 0
+    cli("teach", "digits", one_upstroke, "1", "--hand", hand)
+    for option in ("--error-rate", "--set"):
+        code, out, err = cli("predict", one_upstroke, "--hand", hand, option, "0.1")
+        assert (code, out) == (2, "")
+        assert "omit the hand, or --error-rate and --set" in err
+
+
+def test_the_name_of_a_picture_may_be_anything(cli, one_upstroke, tmp_path) -> None:
+    odd = tmp_path / "b\udcff\x1b[2J\n.png"
+    odd.write_bytes(one_upstroke.read_bytes())
+    hand = tmp_path / "mine.hand"
+    assert cli("teach", "digits", odd, "1", "--hand", hand)[0] == 0
+    assert cli("hand", "list", "--hand", hand)[1] == "   1  7 is 1  b??[2J?.png, character 1\n"
 
 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("teach", "digits", "{one}", "12"), "1 characters were found (7), but the text has 2"),
+        (
+            ("teach", "digits", "{one}", "12"),
+            "1 character (7), but the text has 2",
+        ),
         (("teach", "digits", "{one}", "x"), "the network knows 0, 1"),
         (("teach", "digits", "{none}", "1"), "there is no file"),
         (("hand", "list"), "there is no file my.hand; `jaxdigits teach` writes one"),
-        (("hand", "list", "--hand", "{one}"), "is not a hand, or damaged"),
-        (("hand", "undo", "1", "--hand", "{one}"), "is not a hand, or damaged"),
+        (("hand", "list", "--hand", "{one}"), "is not a file of corrections, or damaged"),
+        (("hand", "undo", "1", "--hand", "{one}"), "is not a file of corrections, or damaged"),
         (("hand", "undo", "x"), "invalid int value"),
         (("predict", "{one}", "--hand", "{none}"), "`jaxdigits teach` writes one"),
-        (("predict", "{one}", "--hand", "{none}", "--error-rate", "0.1"), "omit them, or --hand"),
     ],
 )
 def test_bad_input(cli, one_upstroke, tmp_path, monkeypatch, words, message) -> None:

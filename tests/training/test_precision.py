@@ -144,8 +144,10 @@ def test_what_is_not_to_be_had():
         resolve(jd.TrainConfig(precision="tensorfloat32"), SPEC)
     with tracing_for("gpu"):
         resolve(jd.TrainConfig(precision="tensorfloat32"), SPEC)
-    with pytest.raises(ConfigError, match="gradients by hand are in float32"):
-        jd.TrainConfig(model="mlp", gradients="hand", precision="bfloat16")
+    with pytest.raises(ConfigError, match="gradients by hand have the default precision"):
+        jd.TrainConfig(model="mlp", gradients="hand", precision="float32")
+    with pytest.raises(ConfigError, match="precision applies to model linear and mlp and"):
+        jd.TrainConfig(model="pixel", precision="bfloat16")
     with pytest.raises(ConfigError, match="precision must be one of"):
         jd.TrainConfig.from_dict({"precision": "float16"})
 

@@ -51,6 +51,8 @@ function inkOf() {
   return ink;
 }
 
+const sizeOf = ({height, width}) => `height=${height}&width=${width}`;
+
 async function post(path, body) {
   const answer = await fetch(path, {method: "POST", headers: {"X-Key": key}, body});
   const document = await answer.json();
@@ -60,7 +62,7 @@ async function post(path, body) {
 
 // The image, the probabilities of the classes, and how much each pixel matters for the first.
 async function look(ink) {
-  if (network.remote) return post(`look?height=${ink.height}&width=${ink.width}`, ink.data);
+  if (network.remote) return post(`look?${sizeOf(ink)}`, ink.data);
   const image = toForm(ink, network);
   const probabilities = probabilitiesOf(network, logitsOf(network, image));
   const best = probabilities.indexOf(Math.max(...probabilities));
@@ -165,7 +167,6 @@ async function tell(path, body) {
   try {
     const found = await post(path, body);
     element("told").textContent = found.told;
-    element("forget").disabled = !found.corrections;
     element("is").value = "";
     read();
   } catch (error) {
@@ -176,7 +177,7 @@ element("correct").hidden = !network.teach;
 element("correct").addEventListener("submit", (event) => {
   event.preventDefault();
   const ink = inkOf(), name = encodeURIComponent(element("is").value);
-  tell(`teach?height=${ink.height}&width=${ink.width}&name=${name}`, ink.data);
+  tell(`teach?${sizeOf(ink)}&name=${name}`, ink.data);
 });
 element("forget").addEventListener("click", () => tell("forget", ""));
 
