@@ -15,7 +15,8 @@ from skimage.filters import apply_hysteresis_threshold
 
 import jaxdigits as jd
 from jaxdigits.data.images import MOST_PIXELS, MOST_PIXELS_HELD_TWICE
-from jaxdigits.errors import DataError
+from jaxdigits.errors import ConfigError, DataError
+from jaxdigits.evaluation.calibration import Calibration
 from jaxdigits.handwriting import (
     Character,
     Reading,
@@ -658,3 +659,12 @@ def test_gray_of_a_stroke_is_rounded():
     piece = _Piece(top=5, left=8, bottom=15, right=12, area=40, labels=[1])
     found = _own_ink(piece, ink, (ink > 0).astype(np.int32))
     assert found[found.shape[0] // 2].tolist() == [0, 0, 128, 255, 230, 26, 0, 0]
+
+
+@pytest.mark.parametrize("calibration", [None, Calibration(temperature=2.0)])
+@pytest.mark.parametrize("promise", [jd.handwriting.threshold, jd.handwriting.least_probability])
+def test_nothing_is_promised_where_answers_were_not_counted(calibration, promise):
+    """As in run folders of before, or after divergence."""
+    run = dataclasses.replace(jd.load("digits"), calibration=calibration)
+    with pytest.raises(ConfigError, match="as its answers were not counted"):
+        promise(run, 0.9)
