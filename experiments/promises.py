@@ -224,7 +224,7 @@ def main() -> None:
     options = parser.parse_args()
     before = json.loads(options.json.read_text())["networks"] if options.json.exists() else {}
     document: dict[str, Any] = {
-        "command": f"python experiments/promises.py --pages {options.pages}",
+        "command": "python experiments/promises.py --networks NAME --pages N",
         "places": PLACES,
         "resampled": RESAMPLED,
         "networks": before,
@@ -246,6 +246,7 @@ def main() -> None:
         calibrated = run.calibration.pages.answers
         row = {
             "answers": len(found["right"]),
+            "pages": options.pages,
             "calibrated with": calibrated,
             "wrong": int((~found["right"]).sum()),
             "promises": promises(found, calibrated),

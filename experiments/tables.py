@@ -323,11 +323,12 @@ def promises() -> str:
             for row in found["sets"]
         ]
     counts = ", ".join(
-        f"{found['answers']:,} for `{name}`" for name, found in document["networks"].items()
+        f"{found['answers']:,} on {found['pages']:,} pages for `{name}`"
+        for name, found in document["networks"].items()
     )
     measured = (
-        f"Measured by `{document['command']}`, on pages with test images: {counts}. Empty where no "
-        "calibration promises it."
+        f"Measured by `{document['command']}`; answers on pages with test images: {counts}. Empty "
+        "where no calibration promises it."
     )
     return "\n".join([*lines, "", measured])
 

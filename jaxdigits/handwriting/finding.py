@@ -37,8 +37,8 @@ _HAIRLINES = 0.77
 """The clarity of a page above which its lines are not too thin."""
 
 _FINER, _PASSABLE, _LEGIBLE = 2.0, 0.3, 0.7
-"""How much finer scales may be that are tried where the mean confidence, and the clarity of the
-page, are at least those."""
+"""How much finer scales may be that are tried where the mean confidence is at least that; and the
+clarity of a page below which a clear character does not count."""
 
 _WORTH, _MANY = 0.1, 0.05
 """What the logarithms of confidence and of the number of characters count, beside clarity."""
@@ -188,8 +188,10 @@ def _best(picture: Picture, run: Run) -> _Found:
             if best.is_clear or (thin and best.page.clarity > _HAIRLINES):
                 break
             finest = max(read.page.scale for read in found)
-            legible = best.clear > math.log(_PASSABLE) and best.page.clarity > _LEGIBLE
-            if legible and scale > _FINER * finest:
+            # A clear character on an unclear page may be the outline of a sheet.
+            outline = best.clear > math.log(_READ) and best.page.clarity < _LEGIBLE
+            passable = best.clear > math.log(_PASSABLE) and not outline
+            if passable and scale > _FINER * finest:
                 continue
         page = find_at(picture, scale, [read.page for read in found], thin=thin)
         if page is None:
