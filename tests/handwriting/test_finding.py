@@ -195,6 +195,22 @@ class Search:
             [(1.0, False), (2.1, False)],
             (2.1, False),
         ),
+        # A clear character on an unclear page may be the outline of a sheet.
+        (
+            {(1.0, False): (0.69, 0.94), (2.1, False): (0.9, 0.95)},
+            [(1.0, False), (2.1, False)],
+            (2.1, False),
+        ),
+        (
+            {(1.0, False): (0.69, 0.92), (2.1, False): (0.9, 0.95)},
+            [(1.0, False), (1.0, True)],
+            (1.0, False),
+        ),
+        (
+            {(1.0, False): (0.71, 0.94), (2.1, False): (0.9, 0.95)},
+            [(1.0, False), (1.0, True)],
+            (1.0, False),
+        ),
         # Thin lines are looked for where nothing is seen well.
         (
             {(1.0, False): (0.76, 0.31), (1.0, True): (0.8, 0.5)},
