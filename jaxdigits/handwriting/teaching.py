@@ -48,6 +48,7 @@ NEARNESS, APART = 128.0, 6.0
 """How fast what a similar image adds fades at least, and how far it has faded at an image that the
 network is sure of: to exp(-APART)."""
 
+_PASSES = 3  # the most times that a picture is read again
 _FEWEST = 16  # places for corrections in a program, so that few programs are compiled
 
 
@@ -156,9 +157,17 @@ def learn(run: Run, hand: Hand, picture: Picture, text: str, source: str = "") -
         ('1', '7')
     """
     before = after = read(picture, teach(run, hand))
-    learned = corrections(before, text, source)
-    if learned:
-        hand = hand.add(learned)
+    learned: list[Correction] = []
+    for _ in range(_PASSES):  # what is read otherwise may be found otherwise, too
+        try:
+            wrong = corrections(after, text, source)
+        except DataError:
+            if not learned:
+                raise
+            break
+        if not wrong:
+            break
+        hand, learned = hand.add(wrong), [*learned, *wrong]
         after = read(picture, teach(run, hand))
     return Lesson(hand, learned, before, after)
 
