@@ -50,6 +50,15 @@ class Sample:
         return int(rng.integers(len(self.names)))
 
 
+def load_samples(data_dir: Path | None) -> dict[str, Sample]:
+    """The test images of digits, and of letters."""
+    samples = {}
+    for name, dataset in (("digits", "mnist"), ("letters", "emnist/letters")):
+        test = jd.data.load(dataset, "test", data_dir=data_dir)
+        samples[name] = Sample(test.images, [test.class_names[label] for label in test.labels])
+    return samples
+
+
 class Writing:
     """Ink on a page: how much of each pixel it covers, what it says, and where."""
 
@@ -433,11 +442,7 @@ def main() -> None:
     parser.add_argument("--save", type=Path, help="a folder for the pages that are read wrong")
     parser.add_argument("--json", type=Path, default=RESULTS / "pages.json")
     arguments = parser.parse_args()
-    folders = {"data_dir": arguments.data_dir}
-    samples = {}
-    for name, dataset in (("digits", "mnist"), ("letters", "emnist/letters")):
-        test = jd.data.load(dataset, "test", **folders)
-        samples[name] = Sample(test.images, [test.class_names[label] for label in test.labels])
+    samples = load_samples(arguments.data_dir)
     both = list(samples.values())
     samples["characters"] = Sample(
         np.concatenate([one.images for one in both]), [name for one in both for name in one.names]

@@ -127,11 +127,8 @@ def main() -> None:
     parser.add_argument("--save", type=Path, help="a folder for the photos that are read wrong")
     parser.add_argument("--json", type=Path, default=RESULTS / "photographed.json")
     options = parser.parse_args()
-    samples, runs = {}, {}
-    for name, dataset in (("digits", "mnist"), ("letters", "emnist/letters")):
-        test = jd.data.load(dataset, "test", data_dir=options.data_dir)
-        samples[name] = pages.Sample(test.images, [test.class_names[one] for one in test.labels])
-        runs[name] = jd.load(name)
+    samples = pages.load_samples(options.data_dir)
+    runs = {name: jd.load(name) for name in samples}
     flat, photos = [], []
     for number in range(options.pages):
         rng = np.random.default_rng([options.seed, number])

@@ -7,7 +7,6 @@ while the other does nothing.
 """
 
 import os
-import shlex
 import subprocess
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -15,7 +14,8 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from jaxdigits.errors import ConfigError, RunError
+from jaxdigits.errors import RunError
+from jaxdigits.runs.sides import start
 
 ENVIRONMENT = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
 """Of both, if not set: they may share a GPU, whose memory neither may take beforehand."""
@@ -67,20 +67,8 @@ def measure_interleaved(
 
 
 def _start(command: str, words: Sequence[str]) -> "subprocess.Popen[str]":
-    try:
-        return subprocess.Popen(
-            [*shlex.split(command), "bench", "run", *words],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env=ENVIRONMENT | os.environ,
-            process_group=0,  # Ctrl-C is for us, and we end them
-        )
-    except (OSError, ValueError) as error:
-        raise ConfigError(
-            f"cannot run `{command}`: {getattr(error, 'strerror', error)}; name a jaxdigits, "
-            "such as other/bin/jaxdigits"
-        ) from None
+    wanted = "a jaxdigits, such as other/bin/jaxdigits"
+    return start(command, ["bench", "run", *words], wanted, ENVIRONMENT | os.environ)
 
 
 def _tell(side: Side) -> None:

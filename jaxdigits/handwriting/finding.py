@@ -135,7 +135,7 @@ def _find(picture: Picture, run: Run, way: str) -> tuple[_Found, list[Piece]]:
     except DataError:
         return _find(picture, run, "network")
     drawing = len(plain.page.characters) == 1 and plain.clear > math.log(_READ)
-    if drawing and _share(plain) < _LARGE:
+    if drawing and _covered(plain.page.characters) < _LARGE * picture[..., 0].size:
         return plain, _settled(plain, run)
     try:
         found, settled = _find(picture, run, "network")
@@ -155,15 +155,14 @@ def _find(picture: Picture, run: Run, way: str) -> tuple[_Found, list[Piece]]:
 
 def _is_outline(plain: _Found, settled: Sequence[Piece]) -> bool:
     """Whether a single character is really a sheet with writing on it, or the table around it."""
-    written = sum(piece.character.height * piece.character.width for piece in settled)
-    within = written < _WITHIN * _share(plain) * plain.page.picture[..., 0].size
+    written = _covered([piece.character for piece in settled])
+    within = written < _WITHIN * _covered(plain.page.characters)
     return len(plain.page.characters) == 1 and within and _sure(settled) > math.log(_PLAIN)
 
 
-def _share(plain: _Found) -> float:
-    """The share of the picture that the boxes of characters cover."""
-    covered = sum(character.height * character.width for character in plain.page.characters)
-    return covered / plain.page.picture[..., 0].size
+def _covered(characters: Sequence[Character]) -> int:
+    """The pixels that the boxes of characters cover."""
+    return sum(character.height * character.width for character in characters)
 
 
 def _sure(settled: Sequence[Piece]) -> float:

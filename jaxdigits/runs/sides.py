@@ -13,6 +13,34 @@ from typing import Any
 from jaxdigits.errors import ConfigError, RunError
 
 
+def start(
+    command: str, words: Sequence[str], wanted: str, env: Mapping[str, str] | None = None
+) -> "subprocess.Popen[str]":
+    """Start a process to talk to by lines, which Ctrl-C leaves to us.
+
+    Args:
+        command: as in a shell.
+        words: more arguments.
+        wanted: what the command should be, in words.
+        env: the environment. Default: this process's.
+
+    Raises:
+        ConfigError: it does not start.
+    """
+    try:
+        return subprocess.Popen(
+            [*shlex.split(command), *words],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=env,
+            process_group=0,
+        )
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", error)
+        raise ConfigError(f"cannot run `{command}`: {reason}; name {wanted}") from None
+
+
 class Side:
     """A process that trains, and answers questions.
 
@@ -30,19 +58,8 @@ class Side:
 
     def __enter__(self) -> "Side":
         """Start the process."""
-        try:
-            self._process = subprocess.Popen(
-                [*shlex.split(self._command), "-m", "jaxdigits.runs.trace"],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                text=True,
-                process_group=0,  # Ctrl-C is for us, and we end it
-            )
-        except (OSError, ValueError) as error:
-            raise ConfigError(
-                f"cannot run `{self._command}`: {getattr(error, 'strerror', error)}; name a Python "
-                "that has jaxdigits, such as other/bin/python"
-            ) from None
+        wanted = "a Python that has jaxdigits, such as other/bin/python"
+        self._process = start(self._command, ["-m", "jaxdigits.runs.trace"], wanted)
         return self
 
     def __exit__(self, *_: object) -> None:

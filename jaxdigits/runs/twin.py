@@ -333,8 +333,6 @@ def _values(side: Side, numbers: Sequence[int], about: Sequence[Any]) -> list[np
 
 def _comparable(one: np.ndarray, other: np.ndarray) -> list[np.ndarray] | None:
     """Results of different numbers of devices: what all have alike, or shares that make a whole."""
-    if one.dtype.kind == "V" or other.dtype.kind == "V":  # bfloat16, of which numpy knows nothing
-        return None
     whole = [np.asarray(x[0]) if (x == x[:1]).all() else None for x in (one, other)]
     joined = [x.reshape(-1, *x.shape[2:]) if x.ndim > 1 else None for x in (one, other)]
     for left in (whole[0], joined[0]):

@@ -144,7 +144,7 @@ def test_the_most_pixels_of_a_file_are_named_as_they_are(tmp_path, monkeypatch):
 
 
 def test_a_bar_beside_strokes_is_no_sheet():
-    """It fills the box of its own columns, but not the box of all."""
+    """The bar fills the box around itself, but not the box around all strokes."""
     drawing = np.zeros((40, 40, 4), np.uint8)
     drawing[5:35, 4:6] = (30, 30, 30, 255)
     drawing[10:12, 20:36] = (120, 120, 120, 255)
