@@ -51,8 +51,9 @@ def test_a_streamed_run(tmp_path):
     assert twin(run).equal
 
 
-def test_what_differs_is_told(folder, tmp_path, cli):
+def test_what_differs_is_told(folder, tmp_path, cli, monkeypatch):
     """A metric, a parameter, and the versions are changed in the folder."""
+    monkeypatch.delenv("XLA_FLAGS", raising=False)
     copy = tmp_path / "copy"
     run = jd.load(folder)
     shutil.copytree(folder, copy)
@@ -112,9 +113,6 @@ def test_bfloat16_against_float32(folder, cli):
     code, out, _ = cli("twin", folder, "--with", "precision=float32", "--epochs", 1, "--json")
     assert code == 0
     assert json.loads(out)["changes"] == ["precision default, there float32"]
-    code, out, _ = cli("twin", folder, "--with", "scale=unit", "--epochs", 1)
-    assert code == 1
-    assert "different there: scale standardized, there unit\n" in out
     code, _, err = cli("twin", folder, "--with", "dataset=mnist")
     assert code == 2
     assert err == "jaxdigits: runs on other data have nothing to compare: omit dataset\n"
