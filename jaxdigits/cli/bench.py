@@ -101,6 +101,11 @@ def _run_own(
     from jaxdigits.bench import own, report, workloads
     from jaxdigits.environment import environment, profiled
 
+    kept = dataclasses.replace(plan, rounds=None, quick=False)
+    for field in dataclasses.fields(kept):
+        if getattr(kept, field.name) != field.default:
+            option = field.name.replace("_", "-")
+            raise ConfigError(f"--{option} is not for functions of your own; omit it")
     usual = (workloads.QUICK if plan.quick else workloads.FULL)[0]
     rounds = usual if plan.rounds is None else plan.rounds
     found = {}

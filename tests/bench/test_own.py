@@ -82,6 +82,13 @@ def test_by_the_command_line(cli, tmp_path: Path) -> None:
         assert message in err
 
 
+@pytest.mark.parametrize("given", [("--precision", "bfloat16"), ("--batch-sizes", 32)])
+def test_settings_of_networks_are_not_for_functions(given, tmp_path: Path, cli):
+    code, out, err = cli("bench", "run", f"{tmp_path}/mine.py:one", *given)
+    assert (code, out) == (2, "")
+    assert err == f"jaxdigits: {given[0]} is not for functions of your own; omit it\n"
+
+
 def test_operations_that_nobody_counts() -> None:
     """Are left out of the report."""
     found = jd.bench.measure(jnp.sum, jnp.ones(3), rounds=2)._replace(flops=0)
