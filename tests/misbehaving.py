@@ -364,6 +364,9 @@ def _status(number: int) -> Callable[[Handler], None]:
     return answer
 
 
+STATUSES = (403, 404, 405, 408, 416, 425, 429, 500, 502, 503, 504)
+"""With a page that explains it."""
+
 WAYS: dict[str, Callable[[Handler], None]] = {
     function.__name__.replace("_", " "): function
     for function in (
@@ -399,5 +402,5 @@ WAYS: dict[str, Callable[[Handler], None]] = {
         ),
         *(reset, reset_at_once, gibberish, wrong_range),
     )
-} | {str(number): _status(number) for number in (403, 404, 405, 416, 429, 500, 503)}
+} | {str(number): _status(number) for number in STATUSES}
 """How to answer, by name."""

@@ -128,6 +128,24 @@ def test_an_older_folder_is_replaced_at_the_end(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
 
 
+def test_what_is_replaced_is_hidden_until_it_is_gone(tmp_path, monkeypatch):
+    """A program that ends in this moment leaves no second folder that looks like a run."""
+    final, beside = tmp_path / "run", []
+    fill(final, "a.txt")
+    rename = Path.rename
+
+    def watched(self, target):
+        found = rename(self, target)
+        beside.append({path.name for path in tmp_path.iterdir()} - {"run"})
+        return found
+
+    monkeypatch.setattr(Path, "rename", watched)
+    with staged(final, overwrite=True) as new:
+        (new.work / "a.txt").write_text("new")
+    assert len(beside) == 2
+    assert any(name.startswith(".replaced-") for name in beside[0])
+
+
 @pytest.mark.parametrize("mask", [0o022, 0o077, 0o002])
 def test_files_are_readable_as_the_umask_says(tmp_path, mask):
     before = os.umask(mask)

@@ -1,3 +1,5 @@
+import math
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -97,12 +99,14 @@ def test_nothing_flows_back_through_the_clamp():
     ("probability", "slope"), [(1e-11, 0), (1e-10, -1e10), (0.5, -2), (1.0, -1), (1.5, 0)]
 )
 def test_the_ends_of_the_clamp_are_inside(probability, slope):
-    """As in PyTorch."""
+    """As in PyTorch; beyond them the loss is that of the end."""
 
     def loss(p):
         return losses.cross_entropy_from_probabilities(p[None, None], jnp.array([0]))[0]
 
-    assert jax.grad(loss)(jnp.float32(probability)) == pytest.approx(slope, rel=1e-5)
+    found, gradient = jax.value_and_grad(loss)(jnp.float32(probability))
+    assert gradient == pytest.approx(slope, rel=1e-5)
+    assert found == pytest.approx(-math.log(min(max(probability, 1e-10), 1)), rel=1e-5)
 
 
 def test_a_tenth_is_smoothed_by_default():

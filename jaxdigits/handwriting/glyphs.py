@@ -79,7 +79,7 @@ class Glyph(NamedTuple):
 def prepare(images: UInt8[np.ndarray, "n 28 28"]) -> Characters:
     """Measure characters: bright on 0, of any form."""
     fine = 3
-    distances, middles = np.full(images.shape, -127, np.int8), np.full(images.shape, -127, np.int8)
+    distances, middles = np.empty(images.shape, np.int8), np.full(images.shape, -127, np.int8)
     boxes = np.zeros((len(images), 4), np.float32)
     depths = np.zeros(len(images), np.float32)
     edges = np.tile(np.array([_NOWHERE, -_NOWHERE], np.float32), (len(images), 28, 1))

@@ -98,10 +98,14 @@ AGAIN = {
     "reset at once": r"the connection to 127.0.0.1 failed \(.*\); try again, or download",
     "gibberish": r"failed \(BadStatusLine\)",
     "wrong range": r"answers 206 \(Partial Content\)",
+    "408": r"answers 408 \(Request Timeout\)",
     "416": "answers 416",
+    "425": r"answers 425 \(Too Early\)",
     "429": r"answers 429 \(Too Many Requests\)",
     "500": r"answers 500 \(Internal Server Error\)",
+    "502": r"answers 502 \(Bad Gateway\)",
     "503": r"answers 503 \(Service Unavailable\)",
+    "504": r"answers 504 \(Gateway Timeout\)",
 }
 """What another attempt may mend."""
 

@@ -49,6 +49,26 @@ def test_marks_that_touch_are_told_apart_by_where_they_point() -> None:
     assert marks.usual_size(found) == 34
 
 
+def test_scales_that_are_alike_are_looked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Within a tenth, and in the same way."""
+    picture = np.zeros((64, 64, 3), np.uint8)
+
+    def known(scale: float, thin: bool = False) -> page.Page:
+        return page.Page(picture, [], 0.0, scale, 1.0, thin)
+
+    looked = known(1.0)
+    monkeypatch.setattr(page, "see", lambda *_: None)
+    monkeypatch.setattr(page, "marks", lambda *_: ["a mark"])
+    monkeypatch.setattr(page, "usual_size", lambda _: page.USUAL)
+    monkeypatch.setattr(page, "turn", lambda _: 90.0)
+    monkeypatch.setattr(page, "look", lambda *_, **__: looked)
+    for scale in (0.92, 1.0, 1.09):
+        assert page.find_at(picture, 1.0, [known(3.0), known(scale)]) is None
+        assert page.find_at(picture, 1.0, [known(scale)], thin=True) is looked
+    for scale in (0.89, 1.12):
+        assert page.find_at(picture, 1.0, [known(scale)]) is looked
+
+
 def test_no_ink_gives_no_marks() -> None:
     """Where nothing is written there is nothing to find."""
     assert marks.marks(seen_of(np.zeros((32, 32), int), {}, {}), 34.0) == []

@@ -28,6 +28,12 @@ def characters() -> glyphs.Characters:
     return glyphs.prepare(images)
 
 
+def test_nothing_is_far_from_all_strokes(characters: glyphs.Characters) -> None:
+    np.testing.assert_array_equal(characters.middles[EMPTY], -127)
+    np.testing.assert_array_equal(characters.distances[EMPTY], -127)
+    assert characters.middles[BAR].max() > -16
+
+
 @pytest.fixture(scope="module")
 def drawn(characters: glyphs.Characters) -> Callable[..., np.ndarray]:
     """Draw an upright bar of its own size on 64x64 pixels, where nothing else is asked for."""
