@@ -7,30 +7,35 @@
 A fault is one small change of the source: a comparison with its limit moved or reversed, another
 operator or number, a condition negated, an argument, a call, a statement, or an error left out.
 `random.Random(seed)` draws from all that are possible in the core, each as likely as any other.
-For each, the tests of its room and of the neighbors listed in `NEIGHBORS` run in a copy of the
-project, the nearest first, up to the first that fails. A fault that changes nothing that matters is
-listed with its reason in `results/mutation_equivalent.json`, and does not count. Every process
-needs a copy and a core: expect an hour and a half on two cores.
+For each, tests run in a copy of the project, up to the first that fails: those that run its line,
+the fastest first (`coverage` says which, once, in a map of all tests: `--map` keeps it), then those
+of its room and of the neighbors listed in `NEIGHBORS`, the nearest first (not with `--quick`, which
+looks for holes fast). A fault that changes nothing that matters is listed with its reason in
+`results/mutation_equivalent.json`, and does not count. Needs `pip install pytest-cov`.
 """
 
 import argparse
 import ast
 import collections
 import concurrent.futures
+import contextlib
 import json
+import multiprocessing
 import os
 import queue
 import random
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple, TypedDict
-from xml.etree import ElementTree
 
+import coverage
+import pytest
 from tabulate import tabulate
 
 from jaxdigits.environment import usable_cores
@@ -64,6 +69,15 @@ NEIGHBORS = {
     ],
 }
 """By room: the tests that ought to notice."""
+
+_forks = multiprocessing.get_context("forkserver")
+_forks.set_forkserver_preload(
+    [
+        *("jax", "flax.linen", "optax", "scipy.optimize", "scipy.ndimage", "scipy.stats"),
+        *("PIL.Image", "msgspec", "safetensors.numpy", "pytest"),
+    ]
+)
+"""Tests start in a process that has imported these: a second instead of five."""
 
 _LIMITS = ["-o", "faulthandler_timeout=180", "-o", "faulthandler_exit_on_timeout=true"]
 """A test that takes 3 minutes does not end."""
@@ -210,72 +224,183 @@ def nearest(file: str) -> list[str]:
     return [str(path.relative_to(ROOT)) for path in sorted(tests, key=rank)]
 
 
-def sow(fault: Fault, tree: Path, timeout: float, *, thorough: bool) -> dict[str, float]:
+class Seconds:
+    """A plugin of pytest: the seconds of each test that ran, negative if it failed."""
+
+    def __init__(self) -> None:
+        """Nothing ran yet."""
+        self.of: dict[str, float] = {}
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Set-up, call, and clean-up of a test."""
+        taken = self.of.get(report.nodeid, 0.0)
+        failed = report.failed or taken < 0
+        self.of[report.nodeid] = (abs(taken) + report.duration) * (-1 if failed else 1)
+
+
+def _run(tree: Path, arguments: list[str], report: Path) -> None:
+    """Run tests of a copy, in a process of their own; write its seconds, and how it ended."""
+    os.setsid()
+    os.chdir(tree)
+    sys.dont_write_bytecode = False
+    os.environ |= {"PYTHONPATH": str(tree), "PYTHONDONTWRITEBYTECODE": "1"}
+    os.environ |= {
+        "JAXDIGITS_TEST_CACHE": str(tree.parent / "compiled"),
+        "TMPDIR": str(tree.parent),
+    }
+    for name in [name for name in sys.modules if name.split(".")[0] == "jaxdigits"]:
+        del sys.modules[name]  # imported for this script, not from the copy
+    sys.path[0] = str(tree)
+    with open(os.devnull, "w") as nowhere:
+        os.dup2(nowhere.fileno(), 1)
+        os.dup2(nowhere.fileno(), 2)
+    seconds = Seconds()
+    code = pytest.main(["-q", "-p", "no:cacheprovider", *_LIMITS, *arguments], plugins=[seconds])
+    write_json(report, {"code": int(code), "seconds": seconds.of})
+
+
+def run_tests(tree: Path, arguments: list[str], timeout: float) -> dict[str, float]:
+    """The seconds of all tests that ran, negative if they failed; also if they do not end."""
+    report = tree / "report.json"
+    report.unlink(missing_ok=True)
+    process = _forks.Process(target=_run, args=(tree, arguments, report))
+    process.start()
+    process.join(timeout)
+    started = process.exitcode is None
+    with contextlib.suppress(ProcessLookupError):  # also of what the tests have started
+        os.killpg(process.pid or 0, signal.SIGKILL)
+    process.join()
+    if not report.exists():
+        return {"the tests do not end" if started else "the tests do not start": -timeout}
+    ended = json.loads(report.read_text())
+    if ended["code"] != 0 and min(ended["seconds"].values(), default=0) >= 0:
+        ended["seconds"]["the tests do not start"] = -1.0
+    return ended["seconds"]
+
+
+class Map(TypedDict):
+    """Which tests run which lines of a file, and the seconds of each test."""
+
+    tests: dict[str, dict[str, list[str]]]
+    seconds: dict[str, float]
+
+
+def draw_map(tree: Path) -> Map:
+    """Run all tests once, and see which lines each of them runs in its own process."""
+    data = tree / "lines.coverage"
+    os.environ["COVERAGE_FILE"] = str(data)
+    tracing = ["--cov=jaxdigits", "--cov-context=test", "--cov-report="]
+    seconds = run_tests(tree, tracing, 3600.0)
+    if failed := {name for name, taken in seconds.items() if taken < 0}:
+        print(f"fail without any fault, and are left out: {', '.join(failed)}")
+    lines = coverage.CoverageData(str(data))
+    lines.read()
+    tests: dict[str, dict[str, list[str]]] = {}
+    for file in lines.measured_files():
+        of_lines = lines.contexts_by_lineno(file)
+        tests[str(Path(file).relative_to(tree))] = {
+            str(line): sorted({context.split("|")[0] for context in contexts if context} - failed)
+            for line, contexts in of_lines.items()
+        }
+    return Map(tests=tests, seconds={name: abs(taken) for name, taken in seconds.items()})
+
+
+def likely(fault: Fault, lines: Map, budget: float = 90.0) -> list[str]:
+    """The tests that run the line of a fault, or what uses it, the fastest first."""
+    source = (ROOT / fault.file).read_text()
+    of_line = lines["tests"].get(fault.file, {})
+    inside = [
+        node
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.stmt) and node.lineno <= fault.line <= (node.end_lineno or 0)
+    ]
+    innermost = max(inside, key=lambda node: (node.lineno, -(node.end_lineno or 0)))
+    numbers = {innermost.lineno, *range(fault.line, fault.line + 1 + fault.old.count("\n"))}
+    if isinstance(innermost, ast.FunctionDef):  # a default
+        numbers = set(range(innermost.lineno, (innermost.end_lineno or 0) + 1))
+    found = {test for number in numbers for test in of_line.get(str(number), [])}
+    if not found and isinstance(innermost, ast.Assign | ast.AnnAssign):  # a constant
+        first = innermost.targets[0] if isinstance(innermost, ast.Assign) else innermost.target
+        words = {node.id for node in ast.walk(first) if isinstance(node, ast.Name)}
+        names = re.compile(rf"\b({'|'.join(words)})\b")
+        for file, of_other in lines["tests"].items() if words else ():
+            for number, text in enumerate((ROOT / file).read_text().splitlines(), 1):
+                if names.search(text):
+                    found.update(of_other.get(str(number), []))
+        own = f"/test_{Path(fault.file).stem}.py::"
+        found.update(test for test in lines["seconds"] if own in test)
+    chosen, total = [], 0.0
+    for test in sorted(found, key=lambda test: (lines["seconds"].get(test, 1.0), test)):
+        total += lines["seconds"].get(test, 1.0)
+        if chosen and total > budget:
+            break
+        chosen.append(test)
+    return chosen
+
+
+def write_source(path: Path, source: bytes) -> None:
+    """Write it, and forget what was compiled: Python sees no change within a second."""
+    path.write_bytes(source)
+    for compiled in (path.parent / "__pycache__").glob(f"{path.stem}.*"):
+        compiled.unlink()
+
+
+def sow(
+    fault: Fault, tree: Path, timeout: float, first: list[str], *, quick: bool, thorough: bool
+) -> dict[str, float]:
     """The tests that fail with the fault in a copy of the project, and the seconds of all that ran.
 
-    Unless `thorough`, the first that fails is the last. A fault that keeps Python from starting, or
-    the tests from ending, is noticed too. Seconds of a test that failed are negative.
+    Tests `first` run first, then, unless `quick`, those of `nearest`. Unless `thorough`, the first
+    that fails is the last. A fault that keeps Python from starting, or the tests from ending, is
+    noticed too. Seconds of a test that failed are negative.
     """
-    path, report = tree / fault.file, tree / "report.xml"
+    path = tree / fault.file
     whole = path.read_bytes()
     end = fault.start + len(fault.old.encode())
-    path.write_bytes(whole[: fault.start] + fault.new.encode() + whole[end:])
-    environment = {
-        **os.environ,
-        "PYTHONPATH": str(tree),
-        "PYTHONDONTWRITEBYTECODE": "1",
-        "JAXDIGITS_TEST_CACHE": str(tree.parent / "compiled"),
-    }
-    command = [sys.executable, "-m", "pytest", "-q", "-n0", f"--junitxml={report}", *_LIMITS]
-    report.unlink(missing_ok=True)
+    write_source(path, whole[: fault.start] + fault.new.encode() + whole[end:])
     seconds: dict[str, float] = {}
+    options = ["-n0", *["-x"] * (not thorough)]
     try:
-        ended = subprocess.run(
-            [*command, *["-x"] * (not thorough), fault.file, *nearest(fault.file)],
-            cwd=tree,
-            env=environment,
-            timeout=timeout,
-            capture_output=True,
-            check=False,
-        )
-        for test in ElementTree.parse(report).iter("testcase") if report.exists() else ():
-            failed = test.find("failure") is not None or test.find("error") is not None
-            name = f"{test.get('classname')}::{test.get('name')}"
-            seconds[name] = float(test.get("time", 0)) * (-1 if failed else 1)
-        if ended.returncode != 0 and min(seconds.values(), default=0) >= 0:
-            seconds["the tests do not start, or one does not end"] = -1.0
-    except subprocess.TimeoutExpired:
-        seconds["the tests do not end"] = -timeout
+        if first:
+            seconds |= run_tests(tree, [*options, *first], timeout)
+        if not quick and (thorough or min(seconds.values(), default=0) >= 0):
+            seconds |= run_tests(tree, [*options, fault.file, *nearest(fault.file)], timeout)
     finally:
-        path.write_bytes(whole)
+        write_source(path, whole)
     return seconds
 
 
-def measure(
-    faults: list[Fault], processes: int, timeout: float, *, thorough: bool
-) -> Iterator[tuple[Fault, dict[str, float]]]:
-    """What `sow` says of each fault, as soon as it is known; each process has its own copy."""
-    trees: queue.Queue[Path] = queue.Queue()
+@contextlib.contextmanager
+def copies(number: int) -> Iterator[queue.Queue[Path]]:
+    """Copies of the project."""
     listed = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     names = subprocess.run(listed, cwd=ROOT, capture_output=True, check=True, text=True).stdout
-
-    def one(fault: Fault) -> tuple[Fault, dict[str, float]]:
-        tree = trees.get()
-        try:
-            return fault, sow(fault, tree, timeout, thorough=thorough)
-        finally:
-            trees.put(tree)
-
+    trees: queue.Queue[Path] = queue.Queue()
     with tempfile.TemporaryDirectory() as folder:
-        for number in range(processes):
-            tree = Path(folder) / str(number)
+        for at in range(number):
+            tree = Path(folder) / str(at)
             for name in filter(None, names.split("\0")):
                 (tree / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy(ROOT / name, tree / name)
             trees.put(tree)
-        with concurrent.futures.ThreadPoolExecutor(processes) as pool:
-            for future in concurrent.futures.as_completed(pool.submit(one, at) for at in faults):
-                yield future.result()
+        yield trees
+
+
+def measure(
+    faults: list[Fault], lines: Map, trees: queue.Queue[Path], timeout: float, **how: bool
+) -> Iterator[tuple[Fault, dict[str, float]]]:
+    """What `sow` says of each fault, as soon as it is known."""
+
+    def one(fault: Fault) -> tuple[Fault, dict[str, float]]:
+        tree = trees.get()
+        try:
+            return fault, sow(fault, tree, timeout, likely(fault, lines), **how)
+        finally:
+            trees.put(tree)
+
+    with concurrent.futures.ThreadPoolExecutor(trees.qsize()) as pool:
+        for future in concurrent.futures.as_completed(pool.submit(one, at) for at in faults):
+            yield future.result()
 
 
 def possible(rooms: list[str]) -> list[Fault]:
@@ -308,6 +433,8 @@ def main() -> None:
     parser.add_argument("--rooms", nargs="+", default=list(NEIGHBORS), choices=list(NEIGHBORS))
     parser.add_argument("--processes", type=int, default=usable_cores())
     parser.add_argument("--timeout", type=float, default=1800.0, help="seconds for a fault")
+    parser.add_argument("--map", type=Path, help="keep the map of tests here, or take it from here")
+    parser.add_argument("--quick", action="store_true", help="only tests that run the line")
     parser.add_argument("--again", action="store_true", help="what is not yet noticed")
     parser.add_argument("--thorough", action="store_true", help="which tests never notice any?")
     parser.add_argument("--json", type=Path, default=RESULTS / "mutation.json")
@@ -339,16 +466,23 @@ def main() -> None:
     waiting = [fault for fault in faults if fault not in measured]
     slowest: dict[str, float] = {}
     noticing: set[str] = set()
-    for fault, seconds in measure(
-        waiting, options.processes, options.timeout, thorough=options.thorough
-    ):
-        failed = [name for name, taken in seconds.items() if taken < 0]
-        measured[fault] = entry(fault, failed[0] if failed else "")
-        noticing.update(failed)
-        slowest |= {name: abs(taken) for name, taken in seconds.items()}
-        print(f"{fault.file}:{fault.line}  {fault}  {failed[0] if failed else 'UNNOTICED'}")
-        document = {"seed": options.seed, "count": options.count, "rooms": options.rooms}
-        write_json(options.json, {**document, "faults": list(measured.values())})
+    os.environ |= {"JAX_DISABLE_MOST_OPTIMIZATIONS": "true", "OMP_NUM_THREADS": "1"}
+    with copies(options.processes) as trees:
+        if options.map is not None and options.map.exists():
+            lines: Map = json.loads(options.map.read_text())
+        else:
+            lines = draw_map(trees.queue[0])
+            if options.map is not None:
+                write_json(options.map, lines)
+        how = {"quick": options.quick, "thorough": options.thorough}
+        for fault, seconds in measure(waiting, lines, trees, options.timeout, **how):
+            failed = [name for name, taken in seconds.items() if taken < 0]
+            measured[fault] = entry(fault, failed[0] if failed else "")
+            noticing.update(failed)
+            slowest |= {name: abs(taken) for name, taken in seconds.items()}
+            print(f"{fault.file}:{fault.line}  {fault}  {failed[0] if failed else 'UNNOTICED'}")
+            document = {"seed": options.seed, "count": options.count, "rooms": options.rooms}
+            write_json(options.json, {**document, "faults": list(measured.values())})
     print(f"\n{table(list(measured.values()))}")
     if options.thorough:
         never = sorted((name for name in slowest if name not in noticing), key=slowest.__getitem__)

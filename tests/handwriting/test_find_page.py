@@ -69,6 +69,16 @@ def test_scales_that_are_alike_are_looked_at_once(monkeypatch: pytest.MonkeyPatc
         assert page.find_at(picture, 1.0, [known(scale)]) is looked
 
 
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_the_higher_of_two_peaks_is_one(mirrored: bool) -> None:
+    """Within the distance rounded, on either side."""
+    values = np.zeros((4, 12), np.float32)
+    values[1, 2], values[1, 5], values[1, 9] = 0.9, 0.95, 0.9
+    found = marks._peaks(values[:, ::-1] if mirrored else values, 2.9)
+    places = sorted(11 - column if mirrored else column for _, column in found.tolist())
+    assert places == [5, 9]
+
+
 def test_no_ink_gives_no_marks() -> None:
     """Where nothing is written there is nothing to find."""
     assert marks.marks(seen_of(np.zeros((32, 32), int), {}, {}), 34.0) == []

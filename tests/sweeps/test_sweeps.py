@@ -26,6 +26,7 @@ from jaxdigits.runs.checkpoints import saved_chunks
 from jaxdigits.sweeps import grid as grids
 from jaxdigits.sweeps.summary import Setting, SweepResult, rank
 from jaxdigits.sweeps.sweep import resume
+from jaxdigits.sweeps.train import SweepTrainer
 from jaxdigits.training.members import make_vectorized_trainer, members_mesh
 from jaxdigits.training.resolve import DataSpec
 from jaxdigits.training.sharding import replicate
@@ -58,6 +59,11 @@ def leaves_close(first, second, atol):
     assert jax.tree.structure(first) == jax.tree.structure(second)
     for a, b in zip(jax.tree.leaves(first), jax.tree.leaves(second), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=atol)
+
+
+def test_no_time_is_counted_before_training():
+    trainer = SweepTrainer(grids.make_plan(jd.TrainConfig(), {}, 1), {}, 1, None)
+    assert trainer.seconds == {"compile": 0, "train": 0}
 
 
 def test_members_are_all_combinations_with_all_seeds(swept):
