@@ -364,7 +364,7 @@ def _status(number: int) -> Callable[[Handler], None]:
     return answer
 
 
-STATUSES = (403, 404, 405, 408, 416, 425, 429, 500, 502, 503, 504)
+STATUSES = (403, 404, 405, 408, 416, 425, 429, 500, 501, 502, 503, 504)
 """With a page that explains it."""
 
 WAYS: dict[str, Callable[[Handler], None]] = {

@@ -214,8 +214,9 @@ def test_a_host_that_cannot_help_is_given_up_at_once(web, monkeypatch, way):
     assert not Path("datasets").exists()
 
 
-def test_a_server_that_knows_no_head(web):
-    web.head = "405"
+@pytest.mark.parametrize("status", ["405", "501"])
+def test_a_server_that_knows_no_head(web, status):
+    web.head = status
     check_loaded()
 
 

@@ -601,6 +601,7 @@ def test_metrics_as_csv():
 
     jd.fit(CONFIG.replace(epochs=2), folder="run")
     lines = [json.loads(line) for line in Path("run/metrics.jsonl").read_text().splitlines()]
+    assert b"\r" not in Path("run/metrics.csv").read_bytes()
     with Path("run/metrics.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 3

@@ -17,6 +17,7 @@ from jaxdigits.errors import ConfigError, DataError, RunError, StoppedError
 from jaxdigits.runs.checkpoints import saved_chunks
 from jaxdigits.runs.fit import resume
 from jaxdigits.runs.folder import RUN_FILES
+from jaxdigits.runs.session import IN_MEMORY
 
 CONFIG = jd.TrainConfig(
     dataset="digits", model="mlp", hidden=(8,), batch_size=128, dropout=0.2, ema_decay=0.9,
@@ -61,6 +62,9 @@ def test_the_loop_s_body_sees_every_epoch(alone):
         assert epoch.validation == (line["validation_loss"], line["validation_accuracy"])
     assert run is not alone
     assert same_params(run, alone)
+    assert run.seconds is not None
+    assert run.seconds.keys() == alone.seconds.keys()
+    assert run.seconds["train"] > 0
     assert list(Path().iterdir()) == []
     assert alone.folder is None
     assert list(alone.results) == ["validation", "test"]
@@ -79,7 +83,8 @@ def test_stopping_early_and_resuming(alone, last):
     assert saved_chunks(Path("run.unfinished")) == [last]
     assert not Path("run").exists()
     assert len(epoch.run().history) == last + 1
-    rest = list(jd.epochs(CONFIG, folder="run", resume=True))
+    name = "run" if last == 1 else "run.unfinished"  # either name
+    rest = list(jd.epochs(CONFIG, folder=name, resume=True))
     assert [epoch.number for epoch in rest] == list(range(last + 1, 4))
     assert not Path("run.unfinished").exists()
     run = jd.load("run")
@@ -272,7 +277,9 @@ def test_a_run_that_starts_from_another(start, darker):
     """Its network, scaling, and form are the other one's; it goes on learning from there."""
     run = jd.fit(TUNING.replace(epochs=0), darker, init_from=start)
     assert same_params(run, start)
+    begun = [epoch.run() for epoch in jd.epochs(TUNING, darker, init_from=start)]
     run = jd.fit(TUNING, darker, init_from=start)
+    assert {one.init_from for one in (*begun, run)} == {IN_MEMORY}
     for each in (run, jd.load(run.save("tuned"))):
         assert (each.config.model, each.config.hidden) == ("mlp", (16,))
         assert each.scaling == start.scaling

@@ -296,6 +296,9 @@ def test_an_ensemble_of_runs(trained, tmp_path):
     np.testing.assert_allclose(
         ensemble.predict_uncalibrated_proba(images), np.mean(members, axis=0), rtol=1e-4, atol=1e-7
     )
+    # What was measured of the first member is not true of all together.
+    assert run.calibration is not None
+    assert (ensemble.calibration, ensemble.results, ensemble.history) == (None, {}, ())
     assert repr(ensemble) == "<Run: ensemble of 2 x mlp on digits>"
     with pytest.raises(OutputError, match="is saved as its members"):
         ensemble.save(tmp_path / "ensemble")
