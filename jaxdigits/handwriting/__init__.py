@@ -13,7 +13,8 @@
 | `marks.py` | its characters and signs, told apart by what the network says of each pixel |
 | `page_network.py`, `line_network.py` | the networks of these two |
 | `scenes.py`, `line_scenes.py` | what they learn from, as pure functions of a key |
-| `scene_layout.py`, `glyphs.py` | where characters of a scene are, and how a pen draws them |
+| `scene_layout.py`, `scene_ground.py` | where the characters of a scene are, and on what |
+| `glyphs.py` | how a pen draws them |
 | `camera.py` | how it is lit and taken |
 | `lines.py` | read whole lines, without cutting them |
 | `parting.py` | settle by both what lines say: characters that touch are parted |

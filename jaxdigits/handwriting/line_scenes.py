@@ -1,5 +1,6 @@
 """Lines of writing as pure functions of a key, with the symbols in them: see `scenes`."""
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import jax.numpy as jnp
@@ -52,18 +53,7 @@ def line(key: Key[Array, ""], characters: Characters, labels: Int[Array, " n"]) 
     """
     keys = iter(random.split(key, 40))
     count = random.randint(next(keys), (), jnp.where(chance(next(keys), 0.3), 1, 5), MOST + 1)
-    signed = chance(next(keys), 0.4)
-    is_sign = signed & chance(next(keys), 0.3, (MOST,))
-    shapes = jnp.where(is_sign, random.randint(next(keys), (MOST,), 0, len(SIGNS)), -1)
-    shapes = jnp.where(chance(next(keys), 0.01, (MOST,)), SCRIBBLE, shapes)
-    # Digits, letters, or both, which are seldom read together.
-    half, style = len(labels) // 2, random.choice(next(keys), 3, p=jnp.array([0.45, 0.45, 0.1]))
-    low, high = jnp.array([0, half, 0])[style], jnp.array([half, len(labels), len(labels)])[style]
-    which = (low + (high - low) * random.uniform(next(keys), (MOST,))).astype(jnp.int32)
-    # Twice the same in a row is to be told, too.
-    again = chance(next(keys), 0.15, (MOST,))
-    same = labels[which] == labels[jnp.roll(which, 1)]
-    which = jnp.where(again & ~same, jnp.roll(which, 1), which)
+    shapes, which = _choose(keys, labels)
     boxes = characters.boxes[which]
     tall, wide = boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1]
     scale = TALL / 20 * jnp.exp(0.1 * random.normal(next(keys), ()))
@@ -124,3 +114,20 @@ def line(key: Key[Array, ""], characters: Characters, labels: Int[Array, " n"]) 
         jnp.where(shapes == SCRIBBLE, UNKNOWN, UNKNOWN + 1 + shapes),
     )
     return Line(jnp.clip(ink, 0, 1), jnp.where(used, symbols, 0))
+
+
+def _choose(keys: Iterator[Array], labels: Int[Array, " n"]) -> tuple[Array, Array]:
+    """What is written: -1 or the number of a sign, and which of the characters."""
+    signed = chance(next(keys), 0.4)
+    is_sign = signed & chance(next(keys), 0.3, (MOST,))
+    shapes = jnp.where(is_sign, random.randint(next(keys), (MOST,), 0, len(SIGNS)), -1)
+    shapes = jnp.where(chance(next(keys), 0.01, (MOST,)), SCRIBBLE, shapes)
+    # Digits, letters, or both, which are seldom read together.
+    half, style = len(labels) // 2, random.choice(next(keys), 3, p=jnp.array([0.45, 0.45, 0.1]))
+    low, high = jnp.array([0, half, 0])[style], jnp.array([half, len(labels), len(labels)])[style]
+    which = (low + (high - low) * random.uniform(next(keys), (MOST,))).astype(jnp.int32)
+    # Twice the same in a row is to be told, too.
+    again = chance(next(keys), 0.15, (MOST,))
+    same = labels[which] == labels[jnp.roll(which, 1)]
+    which = jnp.where(again & ~same, jnp.roll(which, 1), which)
+    return shapes, which

@@ -29,6 +29,7 @@ from jaxdigits.handwriting.glyphs import (
     sign_lines,
     uniform,
 )
+from jaxdigits.handwriting.scene_ground import draw_ground, ink_color
 from jaxdigits.handwriting.scene_layout import (
     LARGEST,
     SIZE,
@@ -95,7 +96,7 @@ def scene(key: Key[Array, ""], characters: Characters) -> tuple[Float[Array, "25
     keys = random.split(key, 7)
     layout = make_layout(keys[0], characters)
     ink, classes, offsets, middles, second = _write(keys[1], layout, characters)
-    pixels, rest = _ground(keys[2], layout)
+    pixels, rest = draw_ground(keys[2], layout)
     pixels = _ink(keys[3], pixels, ink, rest, second)
     pixels = light(keys[4], pixels)
     valid = crop(keys[5], ink, layout.height)
@@ -204,162 +205,14 @@ def _write(
                        sine * aside[:, 0] + cosine * aside[:, 1]], axis=1)  # fmt: skip
     seen = layout.used & (layout.shapes != SCRIBBLE)
     places = jnp.where(seen[:, None], middles + aside, -float(SIZE))
-    near = jnp.exp(-0.5 * ((places[..., None] - _BLOCKS) / (_SPREAD * layout.height)) ** 2)
-    heat = jnp.minimum(jnp.einsum("nr,nc->rc", near[:, 0], near[:, 1]), 1)
+    heat = _heat(places, layout.height)
     return canvas[0], canvas[1].astype(jnp.int32), offsets, heat, canvas[4]
 
 
-def _color(key: Array, light: Array) -> Array:
-    """A color of ink: what it takes of each of red, green, and blue, up to 1."""
-    takes = jnp.array(
-        [[1, 1, 1], [1, 0.8, 0.3], [0.35, 1, 1], [1, 0.45, 0.9], [0.25, 0.6, 1], [0.9, 0.95, 1]]
-    )
-    first, second = random.split(key)
-    chosen = takes[random.randint(first, (), 0, len(takes))]
-    chosen = jnp.where(chance(second, 0.5), jnp.ones(3), chosen)
-    return jnp.where(light, chosen, 0.6 + 0.4 * chosen)
-
-
-def _coverage(away: Array, half: Array) -> Array:
-    """How much of a pixel a line covers, from the distance to its middle."""
-    return jnp.clip(half - jnp.abs(away) + 0.5, 0, 1)
-
-
-def _coordinates(layout: Layout, tilt: Array) -> tuple[Array, Array]:
-    """Across and along of every pixel, from the center of the block."""
-    grid = jnp.arange(SIZE) + 0.5
-    rows, columns = (grid - layout.center[0])[:, None], (grid - layout.center[1])[None, :]
-    cosine, sine = jnp.cos(layout.angle + tilt), jnp.sin(layout.angle + tilt)
-    return cosine * rows + sine * columns, -sine * rows + cosine * columns
-
-
-def _ground(key: Array, layout: Layout) -> tuple[Array, Array]:
-    """Draw what is written on, and what else a pen drew: pixels, and the ink of that."""
-    keys = iter(random.split(key, 80))
-    height = layout.height
-    dark = chance(next(keys), 0.22)
-    tint = 0.05 * random.normal(next(keys), (3,))
-    paper = jnp.where(dark, uniform(next(keys), 0.04, 0.35), uniform(next(keys), 0.62, 1.0))
-    paper = jnp.clip(paper + tint, 0.02, 1)
-    paper = paper * (
-        1 + 0.02 * noise(next(keys), 64)[..., None] + 0.04 * noise(next(keys), 9)[..., None]
-    )
-    light = ~dark
-
-    def draw(pixels: Array, covered: Array, key: Array, low: float, high: float) -> Array:
-        color, strength = random.split(key)
-        strength = uniform(strength, low, high)
-        takes = _color(color, light) * strength * covered[..., None]
-        return jnp.where(light, pixels * (1 - takes), pixels + (1 - pixels) * takes)
-
-    across, along = _coordinates(layout, 0.01 * random.normal(next(keys), ()))
-    bent = across + 2.0 * uniform(next(keys), 0, 1) * jnp.sin(
-        along / 60 + uniform(next(keys), 0, 6)
-    )
-    # Ruled or squared paper.
-    period = height * jnp.exp(uniform(next(keys), np.log(0.3), np.log(2.2)))
-    phase = uniform(next(keys), 0, 1)
-    half = uniform(next(keys), 0.25, 1.1) * jnp.clip(height / 40, 0.6, 1.2)
-
-    def nearest(x: Array) -> Array:
-        turns = x / period + phase
-        return (turns - jnp.floor(turns) - 0.5) * period
-
-    level = _coverage(nearest(bent), half)
-    squared = jnp.maximum(level, _coverage(nearest(along), half))
-    kind = random.uniform(next(keys), ())
-    ruling = jnp.select([kind < 0.2, kind < 0.35], [level, squared], 0.0)
-    margin = _coverage(along + layout.block[1] + uniform(next(keys), -1, 2) * height, half)
-    ruling = jnp.maximum(ruling, (kind < 0.25) * chance(next(keys), 0.3) * margin)
-    pixels = draw(paper, ruling, next(keys), 0.08, 0.7)
-    # Boxes, a comb, or a table around the characters.
-    first = -layout.block + jnp.stack([height / 2, height / 2])
-    row = jnp.clip(jnp.round((across - first[0]) / layout.spacing), -1, layout.lines)
-    origin = layout.pitch * (layout.per_line - 1) / 2
-    column = jnp.clip(jnp.round((along + origin) / layout.pitch), -1, layout.per_line)
-    y, x = across - first[0] - row * layout.spacing, along + origin - column * layout.pitch
-    tall = jnp.minimum(
-        layout.spacing * uniform(next(keys), 0.42, 0.5), height * uniform(next(keys), 0.62, 1.2)
-    )
-    wide = layout.pitch * jnp.where(chance(next(keys), 0.5), 0.5, uniform(next(keys), 0.42, 0.5))
-    edge = jnp.maximum(jnp.abs(y) - tall, jnp.abs(x) - wide)
-    half = uniform(next(keys), 0.4, 1.6) * jnp.clip(height / 40, 0.6, 1.3)
-    box = _coverage(edge, half)
-    reach = tall * uniform(next(keys), -0.6, 0.9)
-    comb = jnp.maximum(
-        _coverage(y - tall, half),
-        _coverage(jnp.abs(x) - wide, half) * (y > reach) * (y < tall + half),
-    )
-    comb = jnp.where(jnp.abs(x) < wide + 2, comb, 0)
-    inside = (row >= 0) & (row < layout.lines) & (column >= 0) & (column < layout.per_line)
-    style = random.uniform(next(keys), ())
-    form = jnp.select([style < 0.5, style < 0.95], [box, comb], 0.0) * inside * layout.cells
-    pixels = draw(pixels, form, next(keys), 0.25, 1.0)
-    # Around it: a table under the sheet, the frame of a board.
-    tilted = _coordinates(layout, 0.06 * random.normal(next(keys), ()))
-    room = layout.block + height * uniform(next(keys), 0.3, 2.0, (2,))
-    sides = random.uniform(next(keys), (2, 2)) * height
-    outside = jnp.maximum(
-        jnp.maximum(tilted[0] - room[0] - sides[0, 0], -room[0] - sides[0, 1] - tilted[0]),
-        jnp.maximum(tilted[1] - room[1] - sides[1, 0], -room[1] - sides[1, 1] - tilted[1]),
-    )
-    table = uniform(next(keys), 0.05, 0.9) + 0.12 * random.normal(next(keys), (3,))
-    grain = jnp.stack([noise(next(keys), 6) + 0.5 * noise(next(keys), 40)] * 3, axis=-1)
-    table = jnp.clip(table + uniform(next(keys), 0, 0.08) * grain, 0, 1)
-    stripes = 1 - 0.25 * chance(next(keys), 0.3) * (
-        jnp.sin(tilted[1] / uniform(next(keys), 2, 12)) > 0.8
-    )
-    table = table * stripes[..., None]
-    frame = jnp.clip(uniform(next(keys), 0.1, 0.95) + 0.15 * random.normal(next(keys), (3,)), 0, 1)
-    framed = uniform(next(keys), 2, 14) * chance(next(keys), 0.5)
-    beyond = jnp.where((outside < framed)[..., None], frame, table)
-    shade = 1 - uniform(next(keys), 0, 0.6) * jnp.exp(
-        -jnp.maximum(outside, 0) / uniform(next(keys), 1, 6)
-    )
-    lying = chance(next(keys), 0.35)
-    away = jnp.clip(outside + 0.5, 0, 1)[..., None] * lying
-    pixels = pixels * (1 - away) + beyond * shade[..., None] * away
-    # Stains.
-    for _ in range(2):
-        place = random.uniform(next(keys), (2,), maxval=float(SIZE))
-        radii = height * uniform(next(keys), 0.15, 1.5, (2,))
-        grid = jnp.arange(SIZE) + 0.5
-        far = jnp.sqrt(
-            ((grid - place[0]) / radii[0])[:, None] ** 2 + ((grid - place[1]) / radii[1])[None] ** 2
-        )
-        far = far + 0.15 * noise(next(keys), 24)
-        soft = jax.nn.sigmoid((1 - far) * uniform(next(keys), 3, 30)) * chance(next(keys), 0.12)
-        pixels = draw(pixels, soft, next(keys), 0.1, 0.9)
-    # Lines that a pen drew: below, through, around.
-    half = height * uniform(next(keys), 0.025, 0.08)
-    below = (first[0] + random.randint(next(keys), (), 0, 8) % layout.lines * layout.spacing
-             + height * uniform(next(keys), 0.56, 0.85))  # fmt: skip
-    sloping = 0.03 * random.normal(next(keys), ()) * along + 0.03 * height * jnp.sin(
-        along / height * 2 + uniform(next(keys), 0, 6)
-    )
-    ends = layout.block[1] * random.uniform(next(keys), (2,), minval=0.4, maxval=1.3)
-    within = (along > -ends[0]) & (along < ends[1])
-    stroke = _coverage(across - below + sloping, half) * within
-    through = _coverage(across - below + height * 0.7 + sloping, half) * within
-    radii = layout.block * uniform(next(keys), 1.1, 1.5) + height * 0.4
-    ring = (jnp.sqrt((across / radii[0]) ** 2 + (along / radii[1]) ** 2 + 1e-6) - 1) * radii.min()
-    around = jnp.maximum(jnp.abs(across) - radii[0], jnp.abs(along) - radii[1])
-    # Its ends may be turned up, as a bracket's, or be an arrow's head.
-    rise = height * uniform(next(keys), 0.1, 0.4)
-    up = _coverage(jnp.minimum(jnp.abs(along + ends[0]), jnp.abs(along - ends[1])), half)
-    up = up * (across < below) * (across > below - rise)
-    head = _coverage((jnp.abs(across - below) - 0.7 * (ends[1] - along)) * 0.8, half) * within
-    head = head * (along > ends[1] - rise)
-    end = random.uniform(next(keys), ())
-    stroke = jnp.maximum(stroke, jnp.select([end < 0.2, end < 0.35], [up, head], 0.0))
-    which = random.uniform(next(keys), ())
-    bulge = 0.25 * height * (across / radii[0]) ** 2
-    bracket = _coverage(jnp.abs(along) - radii[1] + bulge, half)
-    bracket = bracket * (jnp.abs(across) < radii[0] * 0.9)
-    chances = np.cumsum([0.13, 0.04, 0.04, 0.04, 0.06])
-    drawn = [stroke, through, _coverage(ring, half), _coverage(around, half), bracket]
-    rest = jnp.select([which < chance for chance in chances], drawn, 0.0)
-    return jnp.clip(pixels, 0, 1), rest
+def _heat(places: Array, height: Array) -> Array:
+    """How near blocks of 2x2 are to one of the places, 1 at it."""
+    near = jnp.exp(-0.5 * ((places[..., None] - _BLOCKS) / (_SPREAD * height)) ** 2)
+    return jnp.minimum(jnp.einsum("nr,nc->rc", near[:, 0], near[:, 1]), 1)
 
 
 def _ink(key: Array, pixels: Array, ink: Array, rest: Array, second: Array) -> Array:
@@ -369,7 +222,7 @@ def _ink(key: Array, pixels: Array, ink: Array, rest: Array, second: Array) -> A
     # Ink is darker than most of what it stands on, or brighter.
     ground = jnp.sum(pixels * inside, axis=(0, 1)) / jnp.maximum(inside.sum(), 1)
     light = ground.mean() > 0.45
-    one, two = _color(keys[0], light), _color(keys[1], light)
+    one, two = ink_color(keys[0], light), ink_color(keys[1], light)
     weak, strong = random.split(keys[2])
     strength = jnp.where(chance(weak, 0.15), uniform(strong, 0.25, 0.45), uniform(strong, 0.4, 1))
     first = strength * one

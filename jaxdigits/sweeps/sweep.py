@@ -94,14 +94,7 @@ def sweep(
         >>> result.best.name, result.ensemble
         ('learning_rate 0.01', <Run: ensemble of 2 x linear on digits, test accuracy ...>)
     """
-    if not 1 <= seeds <= grids.MAX_MEMBERS:
-        raise ConfigError(f"seeds must be 1 to {grids.MAX_MEMBERS}, not {seeds}")
-    if members_per_batch is not None and members_per_batch < 1:
-        raise ConfigError(f"members_per_batch must be 1 or more, not {members_per_batch}")
-    if halving is not None and halving < 2:
-        raise ConfigError(f"halving keeps one of 2 settings or more, not of {halving}")
-    if halving is not None and launcher is not None:
-        raise ConfigError("halving compares runs on the way, which jobs cannot: omit one of them")
+    _check_options(seeds, members_per_batch, halving, launcher)
     final = None if folder in (None, "auto") else final_of(Path(folder))
     manifest = None
     if resume and final is not None:
@@ -115,9 +108,7 @@ def sweep(
     if launcher is not None:
         launcher.check(data, folder)
     if data is None:
-        name = datasets.choose_dataset(config.dataset, data_dir, manual_dir)
-        config = config.replace(dataset=name)
-        data = {split.split: split for split in datasets.load_splits(name, SPLITS, **folders)}
+        config, data = _load(config, **folders)
     datasets.check_splits(data, SPLITS)
     plan = grids.make_plan(config, grid or {}, seeds)
     fingerprint = data["train"].fingerprint
@@ -152,16 +143,8 @@ def sweep(
         options = {f"--{name.replace('_', '-')}": value for name, value in folders.items()}
         command = resume_command("sweep", new.final, options, *["--overwrite"] * overwrite)
         if launcher is not None:
-            launch(
-                launcher,
-                new.work,
-                plan,
-                command,
-                show=progress,
-                saving=saving,
-                devices=devices,
-                **folders,
-            )
+            how = {"show": progress, "saving": saving, "devices": devices, **folders}
+            launch(launcher, new.work, plan, command, **how)
         with CheckpointHook(new.work, manifest, saving, command) as hook:
             runs = trainer.train(hook, new.work, show=progress and launcher is None)
         result, histories = summarize(plan.settings, plan.names, runs, data, trainer.seconds)
@@ -169,6 +152,26 @@ def sweep(
     drop_checkpoints(new.final)
     shutil.rmtree(new.final / JOBS, ignore_errors=True)
     return result._replace(folder=new.final)
+
+
+def _load(config: TrainConfig, **folders: StrPath | None) -> tuple[TrainConfig, Data]:
+    """Load the splits that a config names, and name them in it."""
+    name = datasets.choose_dataset(config.dataset, **folders)
+    splits = datasets.load_splits(name, SPLITS, **folders)
+    return config.replace(dataset=name), {split.split: split for split in splits}
+
+
+def _check_options(
+    seeds: int, members_per_batch: int | None, halving: int | None, launcher: Launcher | None
+) -> None:
+    if not 1 <= seeds <= grids.MAX_MEMBERS:
+        raise ConfigError(f"seeds must be 1 to {grids.MAX_MEMBERS}, not {seeds}")
+    if members_per_batch is not None and members_per_batch < 1:
+        raise ConfigError(f"members_per_batch must be 1 or more, not {members_per_batch}")
+    if halving is not None and halving < 2:
+        raise ConfigError(f"halving keeps one of 2 settings or more, not of {halving}")
+    if halving is not None and launcher is not None:
+        raise ConfigError("halving compares runs on the way, which jobs cannot: omit one of them")
 
 
 def resume(

@@ -78,7 +78,7 @@ def outline_layouts(layouts: scene_layout.Layout) -> list[dict[str, list[float]]
 @functools.cache
 def parts() -> dict[str, Any]:
     """The parts of a scene, compiled: each alone is sooner than all of them at once."""
-    names = ("make_layout", "_write", "_ground", "_ink", "light", "crop")
+    names = ("make_layout", "_write", "draw_ground", "_ink", "light", "crop")
     return {name: jax.jit(getattr(scenes, name)) for name in names}
 
 

@@ -76,7 +76,7 @@ def truth_of(height: float, *, known: bool = False, near: bool = False) -> scene
         for name, result in (
             ("make_layout", layout),
             ("_write", written),
-            ("_ground", (offsets, ink)),
+            ("draw_ground", (offsets, ink)),
             ("_ink", offsets),
             ("light", jnp.stack([ink] * 3, axis=-1)),
             ("crop", valid),
