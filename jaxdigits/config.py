@@ -237,29 +237,6 @@ class TrainConfig:
         return cls(**plain)
 
 
-def upgrade(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings that an older version wrote, in the words of this one.
-
-    Settings that did not apply were kept at any value; they become the default.
-
-    Example:
-        >>> old = {"model": "linear", "hidden": [8], "optimizer": "momentum", "momentum": 0.9}
-        >>> upgrade({**old, "average": 0.5})
-        {'model': 'linear', 'optimizer': 'sgd', 'momentum': 0.9, 'ema_decay': 0.5}
-    """
-    new = dict(values)
-    if "average" in new:
-        new["ema_decay"] = new.pop("average")
-    if new.get("optimizer") == "momentum":
-        new["optimizer"] = "sgd"
-    elif "optimizer" in new:
-        new.pop("momentum", None)
-    for name, (of, allowed) in APPLIES.items():
-        if name in new and new.get(of, getattr(TrainConfig, of)) not in allowed:
-            del new[name]
-    return new
-
-
 def parse_augmentation(text: str) -> tuple[str, float | int]:
     """The name and the strength in such as `rotate=15`, or `rotate` for the usual strength.
 

@@ -4,9 +4,10 @@ import jax.numpy as jnp
 import pytest
 
 import jaxdigits as jd
-from jaxdigits.config import AUGMENT, parse_settings, upgrade
+from jaxdigits.config import AUGMENT, parse_settings
 from jaxdigits.errors import ConfigError
 from jaxdigits.models import make_model
+from jaxdigits.runs.documents import upgrade_settings
 from jaxdigits.training.resolve import DataSpec, count_epochs, resolve
 from jaxdigits.transforms.scaling import UNIT, Scaling
 
@@ -240,7 +241,7 @@ OLDER = {
 
 def test_a_config_of_an_older_version():
     """Settings that it did not have are such that they change nothing."""
-    config = jd.TrainConfig.from_dict(upgrade(OLDER))
+    config = jd.TrainConfig.from_dict(upgrade_settings(OLDER))
     kept = json.loads(json.dumps(config.as_dict()))
     same = {name: value for name, value in OLDER.items() if name != "momentum"}
     assert {name: kept[name] for name in same} == same
@@ -262,7 +263,7 @@ def test_a_config_of_an_older_version():
 )
 def test_settings_of_an_older_version_in_the_words_of_this_one(older, now):
     """What did not apply then is the default now; what did keeps its value."""
-    config = jd.TrainConfig.from_dict(upgrade({**OLDER, **older}))
+    config = jd.TrainConfig.from_dict(upgrade_settings({**OLDER, **older}))
     assert {name: getattr(config, name) for name in now} == now
 
 

@@ -4,12 +4,14 @@ A folder may come from a stranger, or a disk may have lost a part of it: each va
 that is written here before anything uses it, and one sentence says which one has not.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, NotRequired, TypedDict
 
 import msgspec
 from msgspec import Meta
 
+from jaxdigits.config import APPLIES, TrainConfig
 from jaxdigits.errors import RunError
 from jaxdigits.evaluation.promises import DOUBTS
 
@@ -234,3 +236,26 @@ train it again
 
 class _Stated(TypedDict):
     format: Count
+
+
+def upgrade_settings(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings that an older version wrote, in the words of this one.
+
+    Settings that did not apply were kept at any value; they become the default.
+
+    Example:
+        >>> old = {"model": "linear", "hidden": [8], "optimizer": "momentum", "momentum": 0.9}
+        >>> upgrade_settings({**old, "average": 0.5})
+        {'model': 'linear', 'optimizer': 'sgd', 'momentum': 0.9, 'ema_decay': 0.5}
+    """
+    new = dict(values)
+    if "average" in new:
+        new["ema_decay"] = new.pop("average")
+    if new.get("optimizer") == "momentum":
+        new["optimizer"] = "sgd"
+    elif "optimizer" in new:
+        new.pop("momentum", None)
+    for name, (of, allowed) in APPLIES.items():
+        if name in new and new.get(of, getattr(TrainConfig, of)) not in allowed:
+            del new[name]
+    return new

@@ -27,7 +27,7 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
-from jaxdigits.config import TrainConfig, upgrade
+from jaxdigits.config import TrainConfig
 from jaxdigits.data.dataset import Fingerprint
 from jaxdigits.errors import ConfigError, DataError, OutputError, RunError
 from jaxdigits.evaluation.calibration import Calibration
@@ -50,6 +50,7 @@ from jaxdigits.runs.documents import (
     check,
     decode,
     read_document,
+    upgrade_settings,
 )
 from jaxdigits.runs.ensemble import stack
 from jaxdigits.runs.log import CSV_FILE, METRICS_FILE, TENSORBOARD, MetricsLog
@@ -235,7 +236,7 @@ def _from_document(document: RunDocument, model: Model | None, loss: Loss | None
     calibration = document.get("calibration")
     # Before format 3 the data's name said the form.
     form = "emnist" if fingerprint.name.startswith("emnist/") else "mnist"
-    config = TrainConfig.from_dict(upgrade(document["config"]))
+    config = TrainConfig.from_dict(upgrade_settings(document["config"]))
     return Run(
         config=config,
         model=model or make_model(config, len(class_names), image_shape),
