@@ -124,74 +124,86 @@ class Fault(NamedTuple):
         return " -> ".join(" ".join(text.split()) for text in (self.old, self.new or "(nothing)"))
 
 
-def faults_in(file: str) -> list[Fault]:
-    """All faults that can be sown in a file."""
-    source = (ROOT / file).read_bytes()
-    starts = [0, *(at + 1 for at, byte in enumerate(source) if byte == ord("\n"))]
+class Source:
+    """A file, and what can be changed in it."""
 
-    def span(node: ast.expr | ast.stmt | ast.keyword) -> tuple[int, int]:
+    def __init__(self, file: str) -> None:
+        """Args:
+        file: relative to the project.
+        """
+        self.file = file
+        self.source = (ROOT / file).read_bytes()
+        ends = (at + 1 for at, byte in enumerate(self.source) if byte == ord("\n"))
+        self.starts = [0, *ends]
+
+    def _span(self, node: ast.expr | ast.stmt | ast.keyword) -> tuple[int, int]:
         assert node.end_lineno is not None
         assert node.end_col_offset is not None
-        start = starts[node.lineno - 1] + node.col_offset
-        return start, starts[node.end_lineno - 1] + node.end_col_offset
+        start = self.starts[node.lineno - 1] + node.col_offset
+        return start, self.starts[node.end_lineno - 1] + node.end_col_offset
 
-    def fault(node: ast.expr | ast.stmt, start: int, end: int, new: str) -> Fault:
-        return Fault(file, node.lineno, start, source[start:end].decode(), new)
+    def _fault(self, node: ast.expr | ast.stmt, start: int, end: int, new: str) -> Fault:
+        return Fault(self.file, node.lineno, start, self.source[start:end].decode(), new)
 
-    def text(node: ast.expr) -> str:
-        start, end = span(node)
-        return source[start:end].decode()
+    def _text(self, node: ast.expr) -> str:
+        start, end = self._span(node)
+        return self.source[start:end].decode()
 
-    def between(left: ast.expr, right: ast.expr, new: str) -> Fault:
-        start, end = span(left)[1], span(right)[0]
-        middle = source[start:end].decode()
+    def _between(self, left: ast.expr, right: ast.expr, new: str) -> Fault:
+        start, end = self._span(left)[1], self._span(right)[0]
+        middle = self.source[start:end].decode()
         closed = middle[: len(middle) - len(middle.lstrip(" )\n"))]
         opened = middle[len(middle.rstrip(" (\n")) :]
-        return fault(left, start, end, f"{closed.rstrip()} {new} {opened.lstrip()}")
+        return self._fault(left, start, end, f"{closed.rstrip()} {new} {opened.lstrip()}")
 
-    def changed(node: ast.AST) -> Iterator[Fault]:
+    def changed(self, node: ast.AST) -> Iterator[Fault]:
+        """The faults that can be sown at one node."""
         match node:
             case ast.Compare(left=left, ops=[operator], comparators=[right]):
-                yield between(left, right, COMPARISONS[type(operator)])
+                yield self._between(left, right, COMPARISONS[type(operator)])
             case ast.BinOp(left=left, op=operator, right=right) if type(operator) in OPERATORS:
-                yield between(left, right, OPERATORS[type(operator)])
+                yield self._between(left, right, OPERATORS[type(operator)])
             case ast.BoolOp(op=operator, values=[left, right]):
-                yield between(left, right, "or" if isinstance(operator, ast.And) else "and")
+                yield self._between(left, right, "or" if isinstance(operator, ast.And) else "and")
             case ast.UnaryOp(op=ast.Not() | ast.USub(), operand=operand):
-                yield fault(node, *span(node), f"({text(operand)})")
+                yield self._fault(node, *self._span(node), f"({self._text(operand)})")
             case ast.Constant(value=bool(value)):
-                yield fault(node, *span(node), str(not value))
+                yield self._fault(node, *self._span(node), str(not value))
             case ast.Constant(value=int(value)):
-                yield fault(node, *span(node), str(value + 1))
+                yield self._fault(node, *self._span(node), str(value + 1))
             case ast.Constant(value=float(value)):
-                yield fault(node, *span(node), str(value * 2 or 1.0))
+                yield self._fault(node, *self._span(node), str(value * 2 or 1.0))
             case ast.If(test=test) | ast.IfExp(test=test) | ast.While(test=test):
-                yield fault(test, *span(test), f"(not ({text(test)}))")
+                yield self._fault(test, *self._span(test), f"(not ({self._text(test)}))")
             case ast.Expr(value=ast.Call()) | ast.Raise() | ast.AugAssign():
-                yield fault(node, *span(node), "pass")
+                yield self._fault(node, *self._span(node), "pass")
             case ast.Assign(targets=[ast.Attribute() | ast.Subscript()]):
-                yield fault(node, *span(node), "pass")
+                yield self._fault(node, *self._span(node), "pass")
             case ast.Break():
-                yield fault(node, *span(node), "continue")
+                yield self._fault(node, *self._span(node), "continue")
             case ast.Continue():
-                yield fault(node, *span(node), "break")
+                yield self._fault(node, *self._span(node), "break")
             case ast.Call(func=called, args=[ast.expr() as only], keywords=[]):
                 name = getattr(called, "attr", getattr(called, "id", ""))
                 if name not in CONVERSIONS and not isinstance(only, ast.Starred | ast.GeneratorExp):
-                    yield fault(node, *span(node), f"({text(only)})")
+                    yield self._fault(node, *self._span(node), f"({self._text(only)})")
             case ast.Call(keywords=keywords):
                 for keyword in keywords:
                     if keyword.arg is not None:
-                        start, end = span(keyword)
-                        while source[end : end + 1] in (b",", b" ", b"\n"):
+                        start, end = self._span(keyword)
+                        while self.source[end : end + 1] in (b",", b" ", b"\n"):
                             end += 1
-                        yield fault(node, start, end, "")
+                        yield self._fault(node, start, end, "")
 
+
+def faults_in(file: str) -> list[Fault]:
+    """All faults that can be sown in a file."""
+    source = Source(file)
     found = []
-    waiting: list[ast.AST] = [ast.parse(source)]
+    waiting: list[ast.AST] = [ast.parse(source.source)]
     while waiting:
         node = waiting.pop()
-        found.extend(changed(node))
+        found.extend(source.changed(node))
         waiting.extend(_parts(node))
     return sorted(found, key=lambda fault: (fault.start, fault.new))
 
