@@ -66,7 +66,7 @@ ONCE = {
     "too short": "127.0.0.1 offers 101,969 bytes of emnist-.*-idx3-ubyte.gz, not 203,939",
     "too long": "offers 203,946 bytes of .*, not 203,939",
     "nonsense": "offers some other number of bytes of .*, not 203,939",
-    "other bytes": "is damaged, or another file: it does not have the SHA-256 hash d57d612d",
+    "other bytes": "is damaged, or another file: it does not have the SHA-256 hash [0-9a-f]{64}",
     "chunked other bytes": "is damaged, or another file",
     "endless": "127.0.0.1 sends more than the 203,939 bytes of emnist-letters-train-images",
     "page": "sends a web page instead of emnist-letters.*, perhaps one to log in",
