@@ -152,7 +152,8 @@ def test_files_are_readable_as_the_umask_says(tmp_path, mask):
     try:
         write_json(tmp_path / "a.json", {"a": 1})
     finally:
-        os.umask(before)
+        after = os.umask(before)
+    assert after == mask
     assert (tmp_path / "a.json").stat().st_mode & 0o777 == 0o666 & ~mask
 
 

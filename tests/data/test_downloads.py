@@ -214,6 +214,14 @@ def test_a_host_that_cannot_help_is_given_up_at_once(web, monkeypatch, way):
     assert not Path("datasets").exists()
 
 
+def test_it_waits_before_another_attempt(web, monkeypatch):
+    waits = []
+    monkeypatch.setattr(downloads.time, "sleep", waits.append)
+    web.ways = ["truncated", "503", "well"]
+    check_loaded()
+    assert waits == [downloads.PAUSE_SECONDS] * 2
+
+
 @pytest.mark.parametrize("status", ["405", "501"])
 def test_a_server_that_knows_no_head(web, status):
     web.head = status

@@ -596,6 +596,20 @@ def read_events(folder: Path) -> dict[str, dict[int, float]]:
     return found
 
 
+def test_a_checksum_is_of_names_and_shapes_too():
+    """Arrays of the same bytes, otherwise arranged, are others."""
+    ones, twos = np.ones(4, np.float32), np.full(4, 2, np.float32)
+    alike = (
+        {"a": ones, "b": twos},
+        {"a": ones, "c": twos},
+        {"a": ones.reshape(2, 2), "b": twos},
+        {"a": ones.view(np.int32), "b": twos},
+        {"a": np.concatenate([ones, twos])},
+    )
+    assert len({checkpoints._digest(arrays, {}) for arrays in alike}) == len(alike)
+    assert checkpoints._digest(alike[0], {"epoch": 1}) != checkpoints._digest(alike[0], {})
+
+
 def test_metrics_as_csv():
     import csv
 
