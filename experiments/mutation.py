@@ -3,6 +3,7 @@
     python experiments/mutation.py                      # 150 faults, seed 0
     python experiments/mutation.py --seed 7 --count 60 --rooms training runs
     python experiments/mutation.py --again              # those unnoticed, or not yet measured
+    python experiments/mutation.py --quick --map /tmp/map.json   # by the tests of the line alone
 
 A fault is one small change of the source: a comparison with its limit moved or reversed, another
 operator or number, a condition negated, an argument, a call, a statement, or an error left out.
@@ -11,7 +12,7 @@ For each, tests run in a copy of the project, up to the first that fails: those 
 the fastest first (`coverage` says which, once, in a map of all tests: `--map` keeps it), then those
 of its room and of the neighbors listed in `NEIGHBORS`, the nearest first (not with `--quick`, which
 looks for holes fast). A fault that changes nothing that matters is listed with its reason in
-`results/mutation_equivalent.json`, and does not count. Needs `pip install pytest-cov`.
+`results/mutation_equivalent.json`, and does not count.
 """
 
 import argparse
@@ -278,12 +279,12 @@ def run_tests(tree: Path, arguments: list[str], timeout: float) -> dict[str, flo
     process = _forks.Process(target=_run, args=(tree, arguments, report))
     process.start()
     process.join(timeout)
-    started = process.exitcode is None
+    running = process.exitcode is None
     with contextlib.suppress(ProcessLookupError):  # also of what the tests have started
         os.killpg(process.pid or 0, signal.SIGKILL)
     process.join()
     if not report.exists():
-        return {"the tests do not end" if started else "the tests do not start": -timeout}
+        return {"the tests do not end" if running else "the tests do not start": -timeout}
     ended = json.loads(report.read_text())
     if ended["code"] != 0 and min(ended["seconds"].values(), default=0) >= 0:
         ended["seconds"]["the tests do not start"] = -1.0

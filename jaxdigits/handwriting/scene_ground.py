@@ -37,7 +37,7 @@ def draw_ground(key: Array, layout: Layout) -> tuple[Array, Array]:
         color, strength = random.split(key)
         strength = uniform(strength, low, high)
         takes = ink_color(color, light) * strength * covered[..., None]
-        return jnp.where(light, pixels * (1 - takes), pixels + (1 - pixels) * takes)
+        return put_ink(pixels, takes, light)
 
     pixels = _paper(keys, dark)
     across, along = _coordinates(layout, 0.01 * random.normal(next(keys), ()))
@@ -58,6 +58,11 @@ def ink_color(key: Array, light: Array) -> Array:
     chosen = takes[random.randint(first, (), 0, len(takes))]
     chosen = jnp.where(chance(second, 0.5), jnp.ones(3), chosen)
     return jnp.where(light, chosen, 0.6 + 0.4 * chosen)
+
+
+def put_ink(pixels: Array, takes: Array, light: Array) -> Array:
+    """Put ink on a page: it darkens a light one by what it takes, and brightens a dark one."""
+    return jnp.where(light, pixels * (1 - takes), pixels + (1 - pixels) * takes)
 
 
 def _coverage(away: Array, half: Array) -> Array:

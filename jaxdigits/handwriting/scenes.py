@@ -29,7 +29,7 @@ from jaxdigits.handwriting.glyphs import (
     sign_lines,
     uniform,
 )
-from jaxdigits.handwriting.scene_ground import draw_ground, ink_color
+from jaxdigits.handwriting.scene_ground import draw_ground, ink_color, put_ink
 from jaxdigits.handwriting.scene_layout import (
     LARGEST,
     SIZE,
@@ -231,4 +231,4 @@ def _ink(key: Array, pixels: Array, ink: Array, rest: Array, second: Array) -> A
     texture = 1 - uniform(keys[5], 0, 0.5) * jnp.clip(0.5 + 0.7 * noise(keys[6], 128), 0, 1)
     texture = jnp.where(chance(keys[7], 0.4), texture, 1.0)
     takes = takes * (jnp.maximum(ink, rest) * texture)[..., None]
-    return jnp.where(light, pixels * (1 - takes), pixels + (1 - pixels) * takes)
+    return put_ink(pixels, takes, light)

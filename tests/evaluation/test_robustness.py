@@ -15,9 +15,9 @@ from jaxdigits.evaluation.robustness import CONDITIONS, ConditionAccuracy, Robus
 DIGITS = jd.data.load("digits", "test")
 
 
-def images_under(kind, strength):
+def images_under(kind, strength, images=DIGITS.images[:40]):
     (condition,) = [c for c in CONDITIONS if (c.kind, c.strength) == (kind, strength)]
-    return np.asarray(changed(condition, jnp.asarray(DIGITS.images[:40])))
+    return np.asarray(changed(condition, jnp.asarray(images)))
 
 
 def test_all_that_is_asked_for_is_there():
@@ -43,10 +43,9 @@ def test_the_same_every_time():
 
 
 def test_a_shift_goes_all_eight_ways():
-    (condition,) = [c for c in CONDITIONS if (c.kind, c.strength) == ("shift", "1 pixels")]
     point = np.zeros((300, 28, 28), np.uint8)
     point[:, 14, 14] = 255
-    _, rows, columns = np.nonzero(np.asarray(changed(condition, jnp.asarray(point))))
+    _, rows, columns = np.nonzero(images_under("shift", "1 pixels", point))
     ways = {(row - 14, column - 14) for row, column in zip(rows, columns, strict=True)}
     assert ways == {(r, c) for r in (-1, 0, 1) for c in (-1, 0, 1)} - {(0, 0)}
 

@@ -113,6 +113,9 @@ def test_bfloat16_against_float32(folder, cli):
     code, out, _ = cli("twin", folder, "--with", "precision=float32", "--epochs", 1, "--json")
     assert code == 0
     assert json.loads(out)["changes"] == ["precision default, there float32"]
+    code, out, _ = cli("twin", folder, "--with", "scale=unit", "--epochs", 1)
+    assert code == 1
+    assert "different there: scale standardized, there unit\n" in out
     code, _, err = cli("twin", folder, "--with", "dataset=mnist")
     assert code == 2
     assert err == "jaxdigits: runs on other data have nothing to compare: omit dataset\n"
