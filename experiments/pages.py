@@ -6,7 +6,7 @@
 Characters of the test images, enlarged, on pages that this script draws by itself: nothing is
 shared with the scenes that the page network was trained on. A page counts if its text is exact,
 spaces aside. Of the characters that `--error-rate 0.01` still prints, the share of wrong ones is
-counted too. Results are in `results/pages.json`.
+counted too, for the networks that can promise it. Results are in `results/pages.json`.
 """
 
 import argparse
@@ -21,7 +21,7 @@ from tabulate import tabulate
 
 import jaxdigits as jd
 from jaxdigits.environment import environment
-from jaxdigits.errors import DataError
+from jaxdigits.errors import ConfigError, DataError
 from jaxdigits.files import write_json
 
 RESULTS = Path(__file__).parent / "results"
@@ -431,6 +431,14 @@ def wrong(printed: str, text: str) -> int:
     return before[-1]
 
 
+def threshold(run: jd.Run) -> float | None:
+    """The confidence from which on characters are printed; None if nothing can be promised."""
+    try:
+        return jd.handwriting.threshold(run, ERROR_RATE)
+    except ConfigError:
+        return None
+
+
 def main() -> None:
     """Draw the pages, read them, and count."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
@@ -448,7 +456,7 @@ def main() -> None:
         np.concatenate([one.images for one in both]), [name for one in both for name in one.names]
     )
     runs = {name: jd.load(name) for name in samples}
-    thresholds = {name: jd.handwriting.threshold(run, ERROR_RATE) for name, run in runs.items()}
+    thresholds = {name: threshold(run) for name, run in runs.items()}
     rows, right_of_all, printed, mistakes = [], 0, 0, 0
     for kind in arguments.kinds:
         name = {"words": "letters", "room": "characters"}.get(kind, "digits")
@@ -459,9 +467,10 @@ def main() -> None:
             try:
                 reading = jd.handwriting.read(page, runs[name], find=arguments.find)
                 found = reading.text
-                sure = replace(reading, threshold=thresholds[name]).text.replace(" ", "")
-                printed += sum(character not in "?\n" for character in sure)
-                mistakes += wrong(sure, text)
+                if (least := thresholds[name]) is not None:
+                    sure = replace(reading, threshold=least).text.replace(" ", "")
+                    printed += sum(character not in "?\n" for character in sure)
+                    mistakes += wrong(sure, text)
             except DataError as error:
                 found = f"({error})"[:60]
             exact = found.replace(" ", "") == text

@@ -11,7 +11,7 @@ from jaxtyping import Float, Float32, UInt8
 
 from jaxdigits.errors import ConfigError, DataError
 from jaxdigits.handwriting.context import spells, words_of
-from jaxdigits.handwriting.ink import Gray, Picture
+from jaxdigits.handwriting.ink import Gray, Picture, connected
 from jaxdigits.handwriting.page import Page, find_at, look, scales
 from jaxdigits.handwriting.parting import Piece, Read, is_alone, part, pieces
 from jaxdigits.handwriting.segmentation import NOT_WRITING, Character, find_characters
@@ -33,12 +33,20 @@ _LARGE, _WITHIN = 0.4, 0.5
 """The share of a picture that a clear drawing covers, from which the network looks too; and the
 share of that box which the network's characters cover at most, if it is the outline of a sheet."""
 
+_PARTS, _INKED = 3, 127
+"""The most parts of a drawing, and the pixels that its ink exceeds."""
+
 _HAIRLINES = 0.77
 """The clarity of a page above which its lines are not too thin."""
 
 _FINER, _PASSABLE, _LEGIBLE = 2.0, 0.3, 0.7
 """How much finer scales may be that are tried where the mean confidence is at least that; and the
-clarity of a page below which a clear character does not count."""
+clarity of a page below which a clear character does not count, and the mean confidence below which
+a page may lie on its side, and from which on it does."""
+
+_TURNS, _STEEP = 3, 45.0
+"""How often a page is looked at, until it is upright; and by how many degrees it is turned at least
+if it is not."""
 
 _WORTH, _MANY = 0.1, 0.05
 """What the logarithms of confidence and of the number of characters count, beside clarity."""
@@ -134,7 +142,7 @@ def _find(picture: Picture, run: Run, way: str) -> tuple[_Found, list[Piece]]:
         plain = plain._replace(by_strokes=True)
     except DataError:
         return _find(picture, run, "network")
-    drawing = len(plain.page.characters) == 1 and plain.clear > math.log(_READ)
+    drawing = _is_drawing(plain)
     if drawing and _covered(plain.page.characters) < _LARGE * picture[..., 0].size:
         return plain, _settled(plain, run)
     try:
@@ -151,6 +159,16 @@ def _find(picture: Picture, run: Run, way: str) -> tuple[_Found, list[Piece]]:
     if clear < math.log(least) and plain.clear > clear:
         return plain, _settled(plain, run)
     return found, settled
+
+
+def _is_drawing(plain: _Found) -> bool:
+    """Whether it is one clear character, and no column of them."""
+    first, *others = plain.page.characters
+    return (
+        not others
+        and plain.clear > math.log(_READ)
+        and int(connected(first.ink > _INKED).max()) <= _PARTS
+    )
 
 
 def _is_outline(plain: _Found, settled: Sequence[Piece]) -> bool:
@@ -179,7 +197,23 @@ def _as_it_is(picture: Picture, characters: list[Character]) -> Page:
 
 
 def _best(picture: Picture, run: Run) -> _Found:
-    """Find what is written, upright, and at the scale at which it reads best."""
+    """Find what is written, upright, and at the scale at which it reads best.
+
+    The page network finds little on pages that lie on their side. So what reads badly is looked at
+    from there, too.
+    """
+    best = _best_of_scales(picture, run)
+    if best is None or best.clear < math.log(_LEGIBLE):
+        other = _best_of_scales(picture, run, quarters=1)
+        if other and other.page.degrees > _STEEP and other.clear > math.log(_LEGIBLE):
+            best = max(best or other, other, key=lambda read: read.score)
+    if best is None:
+        raise DataError(NOT_WRITING)
+    return best
+
+
+def _best_of_scales(picture: Picture, run: Run, quarters: int = 0) -> _Found | None:
+    """The same of a page that is turned by less than 45 degrees from that many quarters."""
     found: list[_Found] = []
     best = None
     for thin, scale in itertools.product((False, True), scales(picture)):
@@ -192,26 +226,29 @@ def _best(picture: Picture, run: Run) -> _Found:
             passable = best.clear > math.log(_PASSABLE) and not outline
             if passable and scale > _FINER * finest:
                 continue
-        page = find_at(picture, scale, [read.page for read in found], thin=thin)
+        known = [read.page for read in found]
+        page = find_at(picture, scale, known, thin=thin, quarters=quarters)
         if page is None:
             continue
         found.append(_upright(picture, _look_at(page, run), run))
         best = max(found, key=lambda read: read.score)
-    if best is None:
-        raise DataError(NOT_WRITING)
     return best
 
 
-def _upright(picture: Picture, found: _Found, run: Run) -> _Found:
-    """Look at a page again if its characters are turned by quarters."""
-    quarters = int(page_turns(found.page.characters, found.turns).argmax())
-    if not quarters:
-        return found
-    page = look(picture, found.page.scale, found.page.degrees + 90 * quarters, thin=found.page.thin)
-    if page is None:
-        return found
-    again = _look_at(page, run)
-    return found if page_turns(page.characters, again.turns).argmax() else again
+def _upright(picture: Picture, first: _Found, run: Run) -> _Found:
+    """Look at a page again while its characters are turned by quarters."""
+    found = first
+    for _ in range(_TURNS):
+        given = -round(found.page.degrees / 90) % 4
+        quarters = int(page_turns(found.page.characters, found.turns, given).argmax())
+        if not quarters:
+            return found
+        degrees = (found.page.degrees + 90 * quarters + _STEEP) % 360 - _STEEP
+        page = look(picture, first.page.scale, degrees, thin=first.page.thin)
+        if page is None:
+            break
+        found = _look_at(page, run)
+    return first
 
 
 def _settled(found: _Found, run: Run) -> list[Piece]:

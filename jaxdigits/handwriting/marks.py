@@ -26,12 +26,13 @@ MARGIN = 4
 """Pixels around the box of a character in its `ink`."""
 
 _NAMES = ("", *SIGNS)  # of the classes from `CHARACTER` on
+_SLASH = _NAMES.index("/")
 _INKED, _FAINT = 0.5, 0.3  # the least probabilities of ink, and of its edge
 _APART = 0.17  # the least distance of middles, in sizes
 _LIKELY = 0.4  # the least probability of a middle
 _REACH = 1.2  # how far ink is from the middle of its character at most, in sizes
 _NEAR = 0.5  # what the distance of ink from a middle counts, beside that of where it points
-_TALL, _WORTH, _SURE = 1.1, 12.0, 1.5  # of slashes: heights, what more are worth, and odds
+_TALL, _TALLEST, _WORTH, _SURE = 1.1, 1.5, 12.0, 1.5  # of slashes: heights, their worth, and odds
 _SMALLEST = 6  # pixels of ink, as a point has
 _FREE = 0.05  # the most ink of the ground
 _FEW, _FAR = 3, 2.5  # the fewest characters that show a slope, and how far neighbors are, in sizes
@@ -169,7 +170,7 @@ def marks(seen: Seen, size: float) -> list[Mark]:
     far = np.hypot(*(places - peaks[owners]).T) > _REACH * size
     owned[inked] = np.where(far, 0, owners + 1)
     free = np.pad(ink < _FREE, MARGIN)
-    found = []
+    found, slashes = [], []
     for number, box in enumerate(ndimage.find_objects(np.where(ink > _INKED, owned, 0)), 1):
         if box is None:
             continue
@@ -177,32 +178,38 @@ def marks(seen: Seen, size: float) -> list[Mark]:
         if (own > _INKED).sum() < _SMALLEST:
             continue
         shares = (seen.classes[box] * (own > 0)[..., None]).sum(axis=(0, 1))[CHARACTER:]
+        shares = shares / shares.sum()
         best = int(shares.argmax())
+        slashes.append(float(shares[_SLASH]))
         rows, columns = box
         found.append(
             Mark(
                 *(rows.start, columns.start, rows.stop, columns.stop),
                 ink=own,
                 sign=_NAMES[best],
-                probability=float(shares[best] / shares.sum()),
+                probability=float(shares[best]),
                 free=free[
                     rows.start : rows.stop + 2 * MARGIN, columns.start : columns.stop + 2 * MARGIN
                 ],
             )
         )
-    return [_rather_one(mark, found) for mark in found]
+    heights = [mark.bottom - mark.top for mark in found if not mark.sign]
+    usual = float(np.median(heights)) if heights else None
+    return [_slash_or_one(*each, usual) for each in zip(found, slashes, strict=True)]
 
 
-def _rather_one(mark: Mark, found: Sequence[Mark]) -> Mark:
-    """A slash is rather a 1, unless it is surely one, or taller than characters."""
-    if mark.sign != "/":
+def _slash_or_one(mark: Mark, slash: float, usual: float | None) -> Mark:
+    """A stroke is rather a 1 than a slash, unless surely a slash, or taller than characters."""
+    if mark.sign not in {"", "/"}:
         return mark
-    heights = [other.bottom - other.top for other in found if not other.sign]
-    if not heights:
+    if usual is None:
         return mark._replace(sign="")
-    taller = (mark.bottom - mark.top) / float(np.median(heights)) - _TALL
-    odds = np.log(mark.probability / max(1 - mark.probability, 1e-6))
-    return mark if odds + _WORTH * taller > _SURE else mark._replace(sign="")
+    slash = min(max(slash, 1e-6), 1 - 1e-6)
+    taller = min((mark.bottom - mark.top) / usual, _TALLEST) - _TALL
+    odds = float(np.log(slash / (1 - slash))) + _WORTH * taller
+    if odds <= _SURE:
+        return mark._replace(sign="")
+    return mark._replace(sign="/", probability=1 / (1 + float(np.exp(-odds))))
 
 
 def _peaks(values: Float32[np.ndarray, "rows columns"], apart: float) -> Float[np.ndarray, "n 2"]:

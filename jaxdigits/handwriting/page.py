@@ -131,7 +131,12 @@ def scales(picture: Picture) -> list[float]:
 
 
 def find_at(
-    picture: Picture, scale: float, known: Collection[Page] = (), *, thin: bool = False
+    picture: Picture,
+    scale: float,
+    known: Collection[Page] = (),
+    *,
+    thin: bool = False,
+    quarters: int = 0,
 ) -> Page | None:
     """Find what may be written in a picture: look at it from afar, then from near.
 
@@ -140,11 +145,12 @@ def find_at(
         scale: to begin with, one of `scales`.
         known: what was found already.
         thin: look for hairlines, which are too faint where a large picture is reduced.
+        quarters: the turns of the page by 90 degrees, counter-clockwise.
 
     Returns:
         What was found; None if that is nothing, or at the scale of something known.
     """
-    seen = see(page_params(), resized(picture, scale, thin=thin))
+    seen = see(page_params(), resized(picture, scale, -90.0 * quarters, thin=thin))
     found = marks(seen, USUAL)
     if not found:
         return None
@@ -155,7 +161,7 @@ def find_at(
     degrees = turn(seen)
     if abs(degrees) < _STEEP:
         degrees = slope(found, degrees)
-    return look(picture, scale, degrees, thin=thin)
+    return look(picture, scale, degrees + 90 * quarters, thin=thin)
 
 
 def look(picture: Picture, scale: float, degrees: float, *, thin: bool = False) -> Page | None:

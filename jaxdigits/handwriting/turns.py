@@ -66,30 +66,31 @@ def turns(
 
 _AT_ONCE = 32  # images, so that one program serves all pages
 _WRONG = 0.03  # how probable it is that the network is of no use for a character
-_GIVEN = 5.0  # how much more probable it is that a page is upright, as a logarithm
+_GIVEN = 4.0  # how much more probable it is that a picture is upright, as a logarithm
 _LINE = 0.7  # and that it has a line less: people write along lines, not down
 
 
 def page_turns(
-    characters: Sequence[Character], shares: Float[np.ndarray, "n 5"]
+    characters: Sequence[Character], shares: Float[np.ndarray, "n 5"], given: int = 0
 ) -> Float[np.ndarray, " 4"]:
     """How probable it is that a page is turned by 0, 90, 180, and 270 degrees, as logarithms.
 
     Args:
         characters: and signs, as they were found.
         shares: from `turns`, of each.
+        given: the turn, in quarters, of which the picture was: the most probable one beforehand.
     """
     rows = [row for row, character in enumerate(characters) if not character.sign]
     found = [characters[row] for row in rows]
     each = np.zeros(4)
-    if found:
+    if len(found) > 1:
         by_turn = shares[rows, :-1] + shares[rows, -1:] / 4
         each = np.log((1 - _WRONG) * by_turn + _WRONG / 4).sum(axis=0)
         boxes = np.array([[c.top, c.bottom, c.left, c.right] for c in found], float)
         size = float(np.median(np.maximum(*(boxes[:, [1, 3]] - boxes[:, [0, 2]]).T)))
         lines, columns = (_groups(boxes[:, at : at + 2].mean(axis=1), size / 2) for at in (0, 2))
         each -= _LINE * np.array([lines, columns, lines, columns])
-    each[0] += _GIVEN
+    each[given] += _GIVEN
     return each
 
 

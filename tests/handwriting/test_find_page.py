@@ -49,6 +49,32 @@ def test_marks_that_touch_are_told_apart_by_where_they_point() -> None:
     assert marks.usual_size(found) == 34
 
 
+@pytest.mark.parametrize(
+    ("share", "height", "sign"),
+    [
+        (0.95, 34, "/"),
+        (0.5, 34, ""),  # rather a 1, as that is more frequent
+        (0.5, 42, "/"),  # but no 1 is so tall
+        (0.2, 42, ""),
+        (0.2, 50, "/"),
+        (0.01, 50, ""),
+    ],
+)
+def test_a_stroke_is_a_1_or_a_slash(share: float, height: int, sign: str) -> None:
+    """By what the network says of it, and by its height beside that of others."""
+    labels = np.zeros((64, 128), int)
+    labels[10:44, 20:28], labels[10:44, 50:58], labels[6 : 6 + height, 90:98] = 1, 2, 3
+    seen = seen_of(labels, {1: (27, 24), 2: (27, 54), 3: (6 + height / 2, 94)}, {})
+    slash = 2 + SIGNS.index("/")
+    seen.classes[labels == 3, 1], seen.classes[labels == 3, slash] = 1 - share, share
+    *others, stroke = sorted(marks.marks(seen, 34.0), key=lambda mark: mark.left)
+    assert [mark.sign for mark in others] == ["", ""]
+    assert stroke.sign == sign
+    if sign:
+        odds = np.log(share / (1 - share)) + 12 * (height / 34 - 1.1)
+        assert stroke.probability == pytest.approx(1 / (1 + np.exp(-odds)), rel=1e-4)
+
+
 def test_scales_that_are_alike_are_looked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Within a tenth, and in the same way."""
     picture = np.zeros((64, 64, 3), np.uint8)

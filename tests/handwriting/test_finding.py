@@ -154,7 +154,9 @@ class Search:
         monkeypatch.setattr(finding, "_look_at", self.look_at)
         monkeypatch.setattr(finding, "_upright", lambda picture, one, run: one)
 
-    def find_at(self, picture, scale, known, *, thin) -> Page | None:
+    def find_at(self, picture, scale, known, *, thin, quarters) -> Page | None:
+        if quarters:
+            return None
         assert [page.scale for page in known] == [s for s, t in self.tried if (s, t) in self.pages]
         self.tried.append((scale, thin))
         if (scale, thin) not in self.pages:
@@ -247,7 +249,7 @@ def test_a_page_is_turned_by_quarters(first, again, degrees, monkeypatch) -> Non
     characters = [character(left) for left in (0, 30, 60)]
     page = Page(PICTURE, characters, 10.0, 1.5, 0.9, thin=True)
     one = _Found(page, read(0.9, 0.9, 0.9), turned(first))
-    monkeypatch.setattr(finding, "page_turns", lambda _, shares: shares.sum(axis=0)[:4])
+    monkeypatch.setattr(finding, "page_turns", lambda _, shares, given: shares.sum(axis=0)[:4])
 
     def look(picture, scale, way, *, thin) -> Page | None:
         assert (scale, thin) == (1.5, True)
@@ -258,6 +260,68 @@ def test_a_page_is_turned_by_quarters(first, again, degrees, monkeypatch) -> Non
         finding, "_look_at", lambda page, _: _Found(page, read(0.5, 0.5, 0.5), turned(again))
     )
     assert finding._upright(PICTURE, one, jd.load("digits")).page.degrees == degrees
+
+
+def test_a_page_is_turned_until_it_is_upright(monkeypatch) -> None:
+    """The way up that the picture has counts as such, however the page is looked at."""
+    page = Page(PICTURE, [character(0)], 92.0, 1.5, 0.9)
+    ways, given = [], []
+
+    def page_turns(_, shares, beforehand) -> np.ndarray:
+        given.append(beforehand)
+        return shares[0, :4]
+
+    def look(picture, scale, way, *, thin) -> Page:
+        ways.append(way)
+        return replace(page, degrees=way)
+
+    def look_at(page, _) -> _Found:
+        return _Found(page, read(0.9), np.eye(5)[[{2.0: 3, 272.0: 0}[page.degrees]]])
+
+    monkeypatch.setattr(finding, "page_turns", page_turns)
+    monkeypatch.setattr(finding, "look", look)
+    monkeypatch.setattr(finding, "_look_at", look_at)
+    first = _Found(page, read(0.9), np.eye(5)[[3]])
+    assert finding._upright(PICTURE, first, jd.load("digits")).page.degrees == 272.0
+    assert ways == [2.0, 272.0]
+    assert given == [3, 0, 1]  # of 90 + 270, 0, and 270 + 90 degrees
+
+
+@pytest.mark.parametrize(
+    ("upright", "sideways", "way", "degrees"),
+    [
+        ((0.9, 0.71), (0.9, 0.99), 90.0, 0.0),  # it reads well
+        ((0.9, 0.69), (0.9, 0.99), 90.0, 90.0),
+        ((0.9, 0.69), (0.9, 0.99), -1.0, 0.0),  # it is upright from there, too
+        ((0.9, 0.69), (0.8, 0.99), 90.0, 0.0),  # it reads worse from there
+        (None, (0.8, 0.5), 90.0, 90.0),
+        (None, (0.8, 0.5), -1.0, -1.0),
+        ((0.9, 0.1), None, 90.0, 0.0),
+    ],
+)
+def test_what_reads_badly_may_lie_on_its_side(upright, sideways, way, degrees, monkeypatch) -> None:
+    """Clarity and confidence of the best scale each way, and which way up it is in the second."""
+
+    def best_of_scales(picture, run, quarters=0) -> _Found | None:
+        seen = sideways if quarters else upright
+        if seen is None:
+            return None
+        page = Page(PICTURE, [character(0)], way * quarters, 1.0, seen[0])
+        return _Found(page, read(seen[1]), none(0.0))
+
+    monkeypatch.setattr(finding, "_best_of_scales", best_of_scales)
+    assert finding._best(PICTURE, jd.load("digits")).page.degrees == degrees
+
+
+@pytest.mark.parametrize(("parts", "drawing"), [(1, True), (3, True), (4, False)])
+def test_a_column_of_characters_is_no_drawing(parts, drawing) -> None:
+    """Whose strokes lie one above the other, and are as clear as a single character."""
+    ink = np.zeros((100, 20), np.uint8)
+    for part in range(parts):
+        ink[20 * part : 20 * part + 10] = 255
+    page = Page(PICTURE, [Character(0, 0, 100, 20, 0, False, ink)], 0.0, 1.0, 1.0)
+    assert finding._is_drawing(_Found(page, read(0.99), none(0.0))) == drawing
+    assert not finding._is_drawing(_Found(page, read(0.9), none(0.0)))
 
 
 def piece(box: tuple[int, int, int, int], probability: float) -> Piece:
