@@ -5,7 +5,9 @@ import json
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -13,7 +15,9 @@ import pytest
 import jaxdigits as jd
 from jaxdigits.errors import ConfigError, DataError, RunError
 from jaxdigits.losses import cross_entropy
+from jaxdigits.runs.trace import Trace
 from jaxdigits.runs.twin import _comparable, compare, twin
+from jaxdigits.training.observe import digest
 
 CONFIG = jd.TrainConfig(dataset="digits", model="mlp", hidden=(8,), batch_size=64, epochs=2)
 
@@ -174,6 +178,28 @@ def test_metrics_that_cannot_be(folder):
 def test_words_that_say_nothing(folder, cli, words, message):
     code, _, err = cli("twin", folder, *words)
     assert (code, message in err) == (2, True)
+
+
+def test_what_a_run_computes_on_its_way(folder):
+    """Its state after each epoch, which is that after the last step; and each result in a step."""
+    trace, run = Trace(folder), jd.load(folder)
+    names, epochs = trace.about()["arrays"], trace.epochs(2)
+    assert [len(state) for state in epochs] == [len(names)] * 3
+    assert epochs[0] != epochs[1] != epochs[2]
+    trained = [int(digest(leaf)) for leaf in jax.tree.leaves(run.params)]
+    assert set(trained) <= set(epochs[2])
+    assert not set(trained) <= set(epochs[1])
+    for number in (1, 2):
+        steps = trace.steps(number)
+        assert len(steps) == -(-run.fingerprint.counts["train"] // CONFIG.batch_size)
+        assert steps[-1] == epochs[number]
+    operations = trace.operations(2, 3)
+    chosen = [0, len(operations) - 1]
+    path = Path(trace.values(chosen))
+    with np.load(path) as values:
+        for number in chosen:
+            assert int(digest(values[str(number)])) == operations[number]["digest"]
+    path.unlink()
 
 
 def test_nobody_left_to_ask(folder):
