@@ -29,9 +29,10 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         if path.suffix in (".png", ".md"):
             made = File.generated(config, f"posts/{path.name}", abs_src_path=str(path))
             files.append(made)
-    for name in ("mistakes.png", "handwriting.png", "peers.png", "scaling.png", "soak.png"):
-        source = str(RESULTS / name)
-        files.append(File.generated(config, f"pictures/{name}", abs_src_path=source))
+    drawn = ("mistakes", "handwriting", "peers", "scaling", "soak")
+    for name in (*drawn, "records", "records-minute-left"):
+        source = str(RESULTS / f"{name}.png")
+        files.append(File.generated(config, f"pictures/{name}.png", abs_src_path=source))
     for name in ("digits", "letters", "characters"):
         page = make_page(jd.load(name))
         files.append(File.generated(config, f"draw/{name}.html", content=page))

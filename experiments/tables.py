@@ -15,6 +15,7 @@ from statistics import fmean, median
 import mutation
 
 from jaxdigits.data import Fingerprint
+from jaxdigits.evaluation.metrics import mean_interval
 from jaxdigits.evaluation.promises import AnswerCounts
 from jaxdigits.posts import report
 from jaxdigits.runs.folder import RUN_FILE, WEIGHTS
@@ -430,6 +431,28 @@ def twins() -> str:
     return "\n".join([*lines, "", measured])
 
 
+def records() -> str:
+    """Make the table of records."""
+    lines = ["| what | parameters | seconds | test accuracy | measured by |"]
+    lines.append("|---|---|---|---|---|")
+    for record in read("records.json").values():
+        rows = record["seeds"]
+        mean, low, high = mean_interval([row["test"] for row in rows])
+        seconds = fmean(row["seconds"] for row in rows)
+        lines.append(
+            f"| {record['title']} | {record['params']:,} | {seconds:.0f} | **{mean:.2%}** (mean of "
+            f"{len(rows)} seeds, 95% interval {low:.2%} to {high:.2%}) | `{record['command']}` |"
+        )
+    processors = {record["processor"] for record in read("records.json").values()}
+    wrong = [set(row["wrong"]) for row in read("records.json")["minute"]["seeds"]]
+    every, some = set.intersection(*wrong), set.union(*wrong)
+    left = (
+        f"{len(every)} test images are read wrong by all {len(wrong)} networks of a minute, "
+        f"{len(some)} by at least one. `python experiments/records/left.py minute` draws the first:"
+    )
+    return "\n".join([*lines, "", f"Measured on {' and '.join(sorted(processors))}.", "", left])
+
+
 TABLES = {
     "CONTRIBUTING.md": {"mutation": faults},
     "README.md": {"figures": figures},
@@ -450,7 +473,7 @@ TABLES = {
     "docs/guides/sweeps.md": {"halving": halving},
     "docs/guides/teaching.md": {"teaching": teaching},
     "docs/guides/twins.md": {"twins": twins},
-    "docs/results.md": {"results": results, "posts": posts},
+    "docs/results.md": {"results": results, "records": records, "posts": posts},
 }
 """By file and mark: what makes the table."""
 

@@ -29,13 +29,14 @@ def teach(
 
     prepare_jax()
     from jaxdigits.cli.output import report
-    from jaxdigits.handwriting import learn, open_or_new, open_picture, save_hand
+    from jaxdigits.handwriting import changing, learn, open_or_new, open_picture, save_hand
     from jaxdigits.runs.folder import load
 
     run, shown = load(network), open_picture(picture)
-    lesson = learn(run, open_or_new(hand, run), shown, text, picture.name)
-    if lesson.learned or not hand.exists():
-        save_hand(lesson.hand, hand)
+    with changing(hand):
+        lesson = learn(run, open_or_new(hand, run), shown, text, picture.name)
+        if lesson.learned or not hand.exists():
+            save_hand(lesson.hand, hand)
     document = {
         "hand": str(hand),
         "corrections": len(lesson.hand.corrections),
@@ -74,9 +75,11 @@ def undo(number: int, hand: HandFile = HAND) -> None:
         number: that `jaxdigits hand list` shows.
         hand: the file.
     """
-    from jaxdigits.handwriting import open_hand, save_hand
+    from jaxdigits.handwriting import changing, open_hand, save_hand
 
-    found = open_hand(hand)
-    save_hand(found.without(number), hand)
+    open_hand(hand)  # where there is none, nothing is to be locked
+    with changing(hand):
+        found = open_hand(hand)
+        save_hand(found.without(number), hand)
     one = found.corrections[number - 1]
     print(f"removed: {one.read} is {one.name}")

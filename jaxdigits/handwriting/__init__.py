@@ -31,7 +31,14 @@ from jaxdigits.handwriting.classification import Classification, classify_files
 from jaxdigits.handwriting.context import read_words
 from jaxdigits.handwriting.drawing import draw_reading, save_reading
 from jaxdigits.handwriting.finding import WAYS
-from jaxdigits.handwriting.hand import Correction, Hand, open_hand, open_or_new, save_hand
+from jaxdigits.handwriting.hand import (
+    Correction,
+    Hand,
+    changing,
+    open_hand,
+    open_or_new,
+    save_hand,
+)
 from jaxdigits.handwriting.opening import open_picture
 from jaxdigits.handwriting.page import Page, find_page
 from jaxdigits.handwriting.reading import Reading, least_probability, read, read_files, threshold
@@ -47,6 +54,7 @@ __all__ = [
     "Lesson",
     "Page",
     "Reading",
+    "changing",
     "classify_files",
     "correct",
     "corrections",

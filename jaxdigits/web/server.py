@@ -25,6 +25,7 @@ from jaxtyping import Float32, UInt8
 from jaxdigits.errors import ConfigError, DataError, OutputError
 from jaxdigits.handwriting import (
     Hand,
+    changing,
     correct,
     draw_reading,
     open_or_new,
@@ -118,7 +119,8 @@ class PageServer(ThreadingHTTPServer):
             ConfigError: the network has no such class.
             OutputError: the file cannot be written.
         """
-        with self._lock:
+        assert self._path is not None
+        with self._lock, changing(self._path):
             learned = correct(self.run, to_image(ink, self.run), name, "drawn on the page")
             if learned is None:
                 return {"told": "it is already read as that"}
@@ -132,7 +134,8 @@ class PageServer(ThreadingHTTPServer):
             ConfigError: there is none.
             OutputError: the file cannot be written.
         """
-        with self._lock:
+        assert self._path is not None
+        with self._lock, changing(self._path):
             hand = self._hand()
             kept = hand.without(len(hand.corrections))
             self._keep(kept)
@@ -145,7 +148,7 @@ class PageServer(ThreadingHTTPServer):
         return Hand.of(run) if self._path is None else open_or_new(self._path, run)
 
     def _keep(self, hand: Hand) -> None:
-        assert self._path is not None
+        assert self._path is not None  # a page without a file has no such buttons
         save_hand(hand, self._path)
         self.run = teach(self._untaught, hand)
 

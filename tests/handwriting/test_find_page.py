@@ -58,6 +58,8 @@ def test_marks_that_touch_are_told_apart_by_where_they_point() -> None:
         (0.2, 42, ""),
         (0.2, 50, "/"),
         (0.01, 50, ""),
+        (0.02, 54, ""),  # it counts no more than 1.5 times the usual height
+        (1.0, 34, "/"),
     ],
 )
 def test_a_stroke_is_a_1_or_a_slash(share: float, height: int, sign: str) -> None:
@@ -71,8 +73,33 @@ def test_a_stroke_is_a_1_or_a_slash(share: float, height: int, sign: str) -> Non
     assert [mark.sign for mark in others] == ["", ""]
     assert stroke.sign == sign
     if sign:
+        share = min(share, 1 - 1e-6)
         odds = np.log(share / (1 - share)) + 12 * (height / 34 - 1.1)
         assert stroke.probability == pytest.approx(1 / (1 + np.exp(-odds)), rel=1e-4)
+
+
+def test_a_stroke_alone_is_a_1() -> None:
+    """There is nothing to be taller than."""
+    labels = np.zeros((64, 64), int)
+    labels[10:44, 20:28] = 1
+    (stroke,) = marks.marks(seen_of(labels, {1: (27, 24)}, {1: 2 + SIGNS.index("/")}), 34.0)
+    assert stroke.sign == ""
+
+
+def test_a_page_is_looked_at_from_its_side(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From afar as well as from near."""
+    picture = np.zeros((64, 32, 3), np.uint8)
+    seen, looked = [], []
+    monkeypatch.setattr(page, "see", lambda _, pixels: seen.append(pixels.shape))
+    monkeypatch.setattr(page, "marks", lambda *_: ["a mark"])
+    monkeypatch.setattr(page, "usual_size", lambda _: 2 * page.USUAL)
+    monkeypatch.setattr(page, "turn", lambda _: 3.0)
+    monkeypatch.setattr(page, "slope", lambda _, degrees: degrees + 1)
+    monkeypatch.setattr(page, "look", lambda _, *way, thin: looked.append((*way, thin)))
+    page.find_at(picture, 1.0, quarters=1)
+    page.find_at(picture, 1.0, thin=True)
+    assert seen == [(32, 64, 4), (64, 32, 4)]
+    assert looked == [(0.5, 94.0, False), (0.5, 4.0, True)]
 
 
 def test_scales_that_are_alike_are_looked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

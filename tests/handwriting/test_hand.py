@@ -1,6 +1,8 @@
 """The file of a hand: whole, or refused in a sentence."""
 
 import json
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -8,7 +10,15 @@ import safetensors.numpy
 
 import jaxdigits as jd
 from jaxdigits.errors import DataError, OutputError
-from jaxdigits.handwriting import Correction, Hand, open_hand, save_hand
+from jaxdigits.handwriting import (
+    Correction,
+    Hand,
+    changing,
+    hand,
+    open_hand,
+    open_or_new,
+    save_hand,
+)
 
 DOCUMENT = {
     "format": "jaxdigits-hand",
@@ -79,3 +89,34 @@ def test_files_of_others(tmp_path) -> None:
         file.truncate(100_000_001)
     with pytest.raises(DataError, match="too large to be a hand"):
         open_hand(tmp_path / "large")
+
+
+def test_two_that_change_a_hand_lose_nothing(tmp_path) -> None:
+    """Each waits until the other has written."""
+    path, names = tmp_path / "mine.hand", ("0", "1")
+    run = jd.load("digits")
+
+    def teach(label: int) -> None:
+        for number in range(5):
+            image = np.full((28, 28), 10 * number + label, np.uint8)
+            with changing(path):
+                found = open_or_new(path, run)
+                time.sleep(0.01)
+                save_hand(found.add([Correction(image, names[label], "7")]), path)
+
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(teach, (0, 1)))
+    assert sorted(one.name for one in open_hand(path).corrections) == ["0"] * 5 + ["1"] * 5
+
+
+def test_who_changes_a_hand_for_long(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(hand, "PATIENCE", 0.1)
+    path = tmp_path / "mine.hand"
+    with (
+        changing(path),
+        pytest.raises(OutputError, match="another process is changing"),
+        changing(path),
+    ):
+        pass
+    with pytest.raises(OutputError, match="name a file"), changing("/"):
+        pass

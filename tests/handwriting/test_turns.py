@@ -48,10 +48,11 @@ def test_lines_are_level(rows, columns, quarters, monkeypatch) -> None:
 
 
 def test_signs_say_nothing() -> None:
-    """Nor does an empty page; it is upright."""
+    """Nor does an empty page, or a single character; it stays as it was given."""
     sure = np.eye(5)[[2]]
     assert turns.page_turns([character(0, 0, sign="-")], sure).argmax() == 0
     assert turns.page_turns([], sure[:0]).argmax() == 0
+    np.testing.assert_array_equal(turns.page_turns([character(0, 0)], sure, 1), [0, 4, 0, 0])
     assert turns.page_turns([character(0, 0)] * 3, np.repeat(sure, 3, axis=0)).argmax() == 2
 
 
