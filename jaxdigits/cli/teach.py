@@ -33,13 +33,15 @@ def teach(
     from jaxdigits.runs.folder import load
 
     run, shown = load(network), open_picture(picture)
-    with changing(hand):
-        lesson = learn(run, open_or_new(hand, run), shown, text, picture.name)
-        if lesson.learned or not hand.exists():
-            save_hand(lesson.hand, hand)
+    lesson = learn(run, open_or_new(hand, run), shown, text, picture.name)
+    kept = lesson.hand
+    if lesson.learned or not hand.exists():
+        with changing(hand):  # others may have added to it meanwhile
+            kept = open_or_new(hand, run).add(lesson.learned)
+            save_hand(kept, hand)
     document = {
         "hand": str(hand),
-        "corrections": len(lesson.hand.corrections),
+        "corrections": len(kept.corrections),
         "learned": [{"read": one.read, "is": one.name} for one in lesson.learned],
         "before": lesson.before.text,
         "after": lesson.after.text,

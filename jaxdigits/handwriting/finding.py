@@ -42,7 +42,7 @@ _HAIRLINES = 0.77
 _FINER, _PASSABLE, _LEGIBLE = 2.0, 0.3, 0.7
 """How much finer scales may be that are tried where the mean confidence is at least that; and the
 clarity of a page below which a clear character does not count, and the mean confidence below which
-a page may lie on its side, and from which on it does."""
+a page may lie on its side."""
 
 _TURNS, _STEEP = 3, 45.0
 """How often a page is looked at, until it is upright; and by how many degrees it is turned at least
@@ -205,7 +205,7 @@ def _best(picture: Picture, run: Run) -> _Found:
     best = _best_of_scales(picture, run)
     if best is None or best.clear < math.log(_LEGIBLE):
         other = _best_of_scales(picture, run, quarters=1)
-        if other and other.page.degrees > _STEEP and other.clear > math.log(_LEGIBLE):
+        if other and other.page.degrees > _STEEP and other.is_clear:
             best = max(best or other, other, key=lambda read: read.score)
     if best is None:
         raise DataError(NOT_WRITING)

@@ -120,11 +120,12 @@ class PageServer(ThreadingHTTPServer):
             OutputError: the file cannot be written.
         """
         assert self._path is not None
-        with self._lock, changing(self._path):
+        with self._lock:
             learned = correct(self.run, to_image(ink, self.run), name, "drawn on the page")
             if learned is None:
                 return {"told": "it is already read as that"}
-            self._keep(self._hand().add([learned]))
+            with changing(self._path):
+                self._keep(self._hand().add([learned]))
             return {"told": f"learned: {learned.read} is {learned.name}"}
 
     def forget(self) -> dict[str, Any]:
@@ -148,7 +149,7 @@ class PageServer(ThreadingHTTPServer):
         return Hand.of(run) if self._path is None else open_or_new(self._path, run)
 
     def _keep(self, hand: Hand) -> None:
-        assert self._path is not None  # a page without a file has no such buttons
+        assert self._path is not None
         save_hand(hand, self._path)
         self.run = teach(self._untaught, hand)
 
