@@ -58,7 +58,7 @@ def draw(records: dict) -> None:
             axes.errorbar(place, mean, yerr=bars, fmt="o", capsize=3, label=name.replace("_", " "))
     time.set(xlabel="seconds, two CPU cores", ylabel="test accuracy (%)", xlim=(0, None))
     size.set(xlabel="parameters", ylim=(97.8, 99.9))
-    time.legend(loc="lower right")
+    time.legend(loc="lower left")
     save(figure, RESULTS.with_suffix(".png"))
 
 
