@@ -21,6 +21,9 @@ StrPath = str | os.PathLike[str]
 
 _NUMBERS = re.compile(r"\[\n([-+.\de,\s]+)\]")  # a list of them, a line each
 
+PATIENCE = 60.0
+"""Seconds that a process waits for another one that changes the same file."""
+
 _LOCK = ".lock"
 _MOVES_OPEN_FILES = os.name != "nt"
 
@@ -44,8 +47,7 @@ def atomic_write(path: Path) -> Iterator[Path]:
         >>> target.read_text()
         'whole'
     """
-    if not path.name:
-        raise OutputError(f"{path} is a folder: name a file to write to")
+    _check_name(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         special = path.is_char_device() or path.is_block_device() or path.is_fifo()
@@ -67,6 +69,46 @@ def atomic_write(path: Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
     except OSError as error:
         raise _cannot_write(path, error) from None
+
+
+@contextlib.contextmanager
+def changing(path: StrPath) -> Iterator[None]:
+    """Keep other processes from changing a file between reading and writing it.
+
+    A hidden file beside it is locked, and stays there.
+
+    Raises:
+        OutputError: the folder cannot be written, or another process does not come to an end.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp()) / "count.txt"
+        >>> _ = path.write_text("1")
+        >>> with changing(path):
+        ...     _ = path.write_text(str(int(path.read_text()) + 1))
+        >>> path.read_text()
+        '2'
+    """
+    path = Path(path)
+    _check_name(path)
+    lock = FileLock(path.with_name(f".{path.name}.lock"), timeout=PATIENCE)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise OutputError(
+            f"another process is changing {path}; try again when it is done"
+        ) from None
+    except OSError as error:
+        raise _cannot_write(path, error) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _check_name(path: Path) -> None:
+    if not path.name:
+        raise OutputError(f"{path} is a folder: name a file to write to")
 
 
 def to_json(document: Any, indent: int | None = None) -> str:

@@ -29,7 +29,8 @@ def teach(
 
     prepare_jax()
     from jaxdigits.cli.output import report
-    from jaxdigits.handwriting import changing, learn, open_or_new, open_picture, save_hand
+    from jaxdigits.files import changing
+    from jaxdigits.handwriting import learn, open_or_new, open_picture, save_hand
     from jaxdigits.runs.folder import load
 
     run, shown = load(network), open_picture(picture)
@@ -77,7 +78,8 @@ def undo(number: int, hand: HandFile = HAND) -> None:
         number: that `jaxdigits hand list` shows.
         hand: the file.
     """
-    from jaxdigits.handwriting import changing, open_hand, save_hand
+    from jaxdigits.files import changing
+    from jaxdigits.handwriting import open_hand, save_hand
 
     open_hand(hand)  # where there is none, nothing is to be locked
     with changing(hand):

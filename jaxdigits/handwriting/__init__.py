@@ -34,7 +34,6 @@ from jaxdigits.handwriting.finding import WAYS
 from jaxdigits.handwriting.hand import (
     Correction,
     Hand,
-    changing,
     open_hand,
     open_or_new,
     save_hand,
@@ -54,7 +53,6 @@ __all__ = [
     "Lesson",
     "Page",
     "Reading",
-    "changing",
     "classify_files",
     "correct",
     "corrections",

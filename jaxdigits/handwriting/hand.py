@@ -1,8 +1,7 @@
 """What a network was taught of somebody's writing, and the file that keeps it."""
 
-import contextlib
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal, TypedDict
@@ -14,15 +13,12 @@ import safetensors.numpy
 from jaxtyping import UInt8
 from msgspec import Meta
 
-from jaxdigits.errors import ConfigError, DataError, OutputError
+from jaxdigits.errors import ConfigError, DataError
 from jaxdigits.files import StrPath, atomic_write
 from jaxdigits.runs.run import Run
 
 MOST = 1000
 """Corrections of a hand."""
-
-PATIENCE = 60.0
-"""Seconds that a process waits for another one that changes the same hand."""
 
 _FORMAT = "jaxdigits-hand"
 _MOST_BYTES = 100_000_000  # of a file; a larger one is none of ours
@@ -118,41 +114,6 @@ class _Document(TypedDict):
     names: list[_Text]
     read: list[_Text]
     sources: list[_Text]
-
-
-@contextlib.contextmanager
-def changing(path: StrPath) -> Iterator[None]:
-    """Keep others from changing a hand between reading and writing it.
-
-    A hidden file beside it is locked, and stays there.
-
-    Raises:
-        OutputError: the folder cannot be written, or another process does not come to an end.
-
-    Example:
-        >>> import tempfile, jaxdigits as jd
-        >>> path = tempfile.mkdtemp() + "/mine.hand"
-        >>> with changing(path):
-        ...     save_hand(open_or_new(path, jd.load("digits")), path)
-    """
-    from filelock import FileLock, Timeout
-
-    path = Path(path)
-    if not path.name:
-        raise OutputError(f"{path} is a folder: name a file to write to")
-    lock = FileLock(path.with_name(f".{path.name}.lock"), timeout=PATIENCE)
-    try:
-        lock.acquire()
-    except Timeout:
-        raise OutputError(
-            f"another process is changing {path}; try again when it is done"
-        ) from None
-    except OSError as error:
-        raise OutputError(f"cannot write {path}: {error.strerror or error}") from None
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def save_hand(hand: Hand, path: StrPath) -> None:

@@ -23,9 +23,9 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 
 from jaxdigits.errors import ConfigError, DataError, OutputError
+from jaxdigits.files import changing
 from jaxdigits.handwriting import (
     Hand,
-    changing,
     correct,
     draw_reading,
     open_or_new,

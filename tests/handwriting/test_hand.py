@@ -9,12 +9,12 @@ import pytest
 import safetensors.numpy
 
 import jaxdigits as jd
+from jaxdigits import files
 from jaxdigits.errors import DataError, OutputError
+from jaxdigits.files import changing
 from jaxdigits.handwriting import (
     Correction,
     Hand,
-    changing,
-    hand,
     open_hand,
     open_or_new,
     save_hand,
@@ -110,7 +110,7 @@ def test_two_that_change_a_hand_lose_nothing(tmp_path) -> None:
 
 
 def test_who_changes_a_hand_for_long(tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(hand, "PATIENCE", 0.1)
+    monkeypatch.setattr(files, "PATIENCE", 0.1)
     path = tmp_path / "mine.hand"
     with (
         changing(path),
