@@ -9,9 +9,7 @@ import string
 from collections.abc import Collection, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int
 
@@ -221,7 +219,7 @@ def _spelled(
 
     A state is the last two letters.
     """
-    costs = shipped_params(ENGLISH, _no_english)["trigrams"]
+    costs = shipped_params(ENGLISH)["trigrams"]
     follow = -_SPELLING * NATS * np.asarray(costs, np.float64)
     labels = [class_names.index(letter) if letter in class_names else -1 for letter in LETTERS[1:]]
     known = np.array(labels) >= 0
@@ -261,8 +259,3 @@ def _frequent_words(
     return {
         length: (np.array(labels), np.array(worth)) for length, (labels, worth) in found.items()
     }
-
-
-def _no_english(key: Any) -> Any:
-    del key
-    return {"trigrams": jnp.zeros((len(LETTERS),) * 3, jnp.uint8)}

@@ -133,7 +133,7 @@ def _shares(
     padded = np.zeros((HEIGHT, starts[-1] + _WINDOW), np.float32)
     padded[:, : ink.shape[1]] = ink
     windows = np.stack([padded[:, start : start + _WINDOW] for start in starts])
-    params = shipped_params("lines", line_network.init)
+    params = shipped_params("lines")
     parts = [np.asarray(_apply(params, some)) for some in filled_batches(windows, _AT_ONCE)]
     logits = np.concatenate(parts)[: len(starts)]
     # Of what two windows see, each has the half that is further from its border.

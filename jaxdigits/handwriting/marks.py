@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Bool, Float, Float32, UInt8
+from jaxtyping import Bool, Float, Float32, Int, UInt8
 from scipy import ndimage
 
 from jaxdigits.handwriting import page_network
@@ -142,6 +142,18 @@ def see(params: Any, pixels: UInt8[np.ndarray, "height width 4"]) -> Seen:
     )
 
 
+def _nearest(
+    points: Float[np.ndarray, "n d"], among: Float[np.ndarray, "m d"]
+) -> Int[np.ndarray, " n"]:
+    """Which of some places each point is nearest to.
+
+    `scipy.spatial` would tell, too, but takes as long to import as this takes for a large page.
+    """
+    lengths = (among**2).sum(axis=1) / 2
+    parts = [some @ among.T - lengths for some in np.array_split(points, len(points) // 4096 + 1)]
+    return np.concatenate([part.argmax(axis=1) for part in parts])
+
+
 def _starts(side: int) -> list[int]:
     """Where tiles begin, so that they cover a side."""
     step = TILE - OVERLAP
@@ -155,8 +167,6 @@ def marks(seen: Seen, size: float) -> list[Mark]:
         seen: what the network says.
         size: the usual size of characters.
     """
-    from scipy.spatial import KDTree  # slow to import
-
     ink = seen.ink
     inked = ink > _FAINT
     peaks = _peaks(seen.middles[::2, ::2], _APART * size / 2)
@@ -164,8 +174,9 @@ def marks(seen: Seen, size: float) -> list[Mark]:
         return []
     # Where strokes of two meet they point to somewhere between: there the nearer one counts.
     peaks, places = 2 * peaks + 1, np.argwhere(inked) + 0.5
-    tree = KDTree(np.hstack([peaks, _NEAR * peaks]))
-    _, owners = tree.query(np.hstack([seen.points[inked], _NEAR * places]))
+    owners = _nearest(
+        np.hstack([seen.points[inked], _NEAR * places]), np.hstack([peaks, _NEAR * peaks])
+    )
     owned = np.zeros(ink.shape, np.int32)
     far = np.hypot(*(places - peaks[owners]).T) > _REACH * size
     owned[inked] = np.where(far, 0, owners + 1)
@@ -257,4 +268,4 @@ def turn(seen: Seen) -> float:
 
 def page_params() -> Any:
     """The parameters of the page network that comes with the package."""
-    return shipped_params("page", page_network.init)
+    return shipped_params("page")

@@ -65,10 +65,8 @@ def init(key: Key[Array, ""]) -> dict[str, Any]:
 
     params: dict[str, Any] = {"first": layer(3, 16, WIDTHS[0]), "down": [], "up": []}
     for level, width in enumerate(WIDTHS):
-        shrink = layer(3, WIDTHS[level - 1], width) if level else None
-        params["down"].append(
-            {"shrink": shrink, "blocks": [block(width) for _ in range(BLOCKS[level])]}
-        )
+        shrink = {"shrink": layer(3, WIDTHS[level - 1], width)} if level else {}
+        params["down"].append(shrink | {"blocks": [block(width) for _ in range(BLOCKS[level])]})
     for level in reversed(range(len(WIDTHS) - 1)):
         params["up"].append(
             {
@@ -92,7 +90,7 @@ def apply(params: dict[str, Any], images: Float[Array, "n height width 4"]) -> P
     values = jax.nn.relu(_layer(params["first"], _to_blocks(images - 0.5)))
     levels = []
     for part in params["down"]:
-        if part["shrink"] is not None:
+        if "shrink" in part:
             values = jax.nn.relu(_layer(part["shrink"], _halve(values)))
         for block in part["blocks"]:
             values = _residual(block, values)

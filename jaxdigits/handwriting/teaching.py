@@ -38,7 +38,6 @@ from jaxdigits.handwriting.hand import Correction, Hand
 from jaxdigits.handwriting.ink import Picture
 from jaxdigits.handwriting.reading import Reading, read
 from jaxdigits.models import Apply, Model
-from jaxdigits.runs.loop import counted
 from jaxdigits.runs.run import HAND, Run
 
 STRENGTH, SAMENESS = 6.0, 1000.0
@@ -77,7 +76,7 @@ def corrections(reading: Reading, text: str, source: str = "") -> list[Correctio
     written, found = ("".join(text.split()) if single else text.split()), reading.names
     if len(written) != len(found):
         raise DataError(
-            f"what was found is {counted(len(found), 'character')} "
+            f"what was found is {len(found)} character{'s' * (len(found) != 1)} "
             f"({('' if single else ' ').join(found)}), but the text has {len(written)}; name all "
             "that the picture shows, or cut it"
         )

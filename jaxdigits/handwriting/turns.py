@@ -55,7 +55,7 @@ def turns(
         [0, 2]
     """
     images = np.stack([to_mnist(ink) for ink in inks])
-    params = shipped_params("turns", NETWORK.init)
+    params = shipped_params("turns")
     parts = [np.asarray(_probabilities(params, some)) for some in filled_batches(images, _AT_ONCE)]
     found = np.concatenate(parts)[: len(images)].astype(np.float64)
     chosen = [kind in kinds for kind in KINDS]

@@ -14,7 +14,7 @@ hold checkpoints (`jaxdigits.runs.checkpoints`).
 
 import logging
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -309,9 +309,19 @@ def _load_history(folder: Path) -> tuple[dict[str, Any], ...]:
 
 
 @lru_cache
-def shipped_params(name: str, init: Callable[[Any], Params]) -> Params:
-    """The parameters of a network in `WEIGHTS`, read once; arguments as of `load_params`."""
-    return load_params(WEIGHTS / name / PARAMS_FILE, init)
+def shipped_params(name: str) -> Params:
+    """The parameters of a network in `WEIGHTS`, read once: dicts and lists, as its names say.
+
+    The model's `init` would tell as much, but traced for its shapes it takes longer than the file.
+
+    Example:
+        >>> params = shipped_params("turns")
+        >>> [sorted(layer) for layer in params["dense"]], params["conv"][0]["kernel"].shape
+        ([['bias', 'weight'], ['bias', 'weight'], ['bias', 'weight']], (3, 3, 1, 12))
+    """
+    return _nested(
+        [(key.split("."), x) for key, x in _read_arrays(WEIGHTS / name / PARAMS_FILE).items()]
+    )
 
 
 def load_params(path: Path, init: Callable[[Any], Params]) -> Params:
@@ -321,22 +331,41 @@ def load_params(path: Path, init: Callable[[Any], Params]) -> Params:
         RunError: the file cannot be read, or is of another network.
     """
     template = jax.eval_shape(init, jax.random.key(0))
-    try:
-        arrays = safetensors.numpy.load_file(path)
-    except (OSError, safetensors.SafetensorError) as error:
-        raise RunError(f"{path} cannot be read ({error}); train it again") from None
+    arrays = _read_arrays(path)
     leaves = []
     for name, leaf in named_leaves(template):
         array = arrays.pop(name, None)
-        if array is not None and array.dtype in (np.float16, np.int8):  # smaller files
-            array = array.astype(np.float32) * arrays.pop(f"{name}.scale", np.float32(1))
         if array is None or array.shape != leaf.shape or array.dtype != leaf.dtype:
             found = "nothing" if array is None else f"{array.dtype} {list(array.shape)}"
             raise RunError(
                 f"{path} is not of this network: expected {leaf.dtype} {list(leaf.shape)} "
                 f"for {name}, found {found}"
             )
-        leaves.append(jax.device_put(array))
+        leaves.append(array)
     if arrays:
         raise RunError(f"{path} is not of this network: it also holds {', '.join(sorted(arrays))}")
     return jax.tree.unflatten(jax.tree.structure(template), leaves)
+
+
+def _read_arrays(path: Path) -> dict[str, jax.Array]:
+    """Read arrays by their names; those in float16 or int8, for smaller files, as float32."""
+    try:
+        arrays = safetensors.numpy.load_file(path)
+    except (OSError, safetensors.SafetensorError) as error:
+        raise RunError(f"{path} cannot be read ({error}); train it again") from None
+    for name, array in list(arrays.items()):
+        if array.dtype in (np.float16, np.int8):
+            arrays[name] = array.astype(np.float32) * arrays.pop(f"{name}.scale", np.float32(1))
+    return {name: jax.device_put(array) for name, array in arrays.items()}
+
+
+def _nested(leaves: Sequence[tuple[Sequence[str], Any]]) -> Any:
+    """The pytree of leaves, each with the keys that lead to it: a list where these are numbers."""
+    if not leaves[0][0]:
+        return leaves[0][1]
+    parts: dict[str, list[tuple[Sequence[str], Any]]] = {}
+    for (key, *rest), leaf in leaves:
+        parts.setdefault(key, []).append((rest, leaf))
+    if all(key.isdecimal() for key in parts):
+        return [_nested(parts[key]) for key in sorted(parts, key=int)]
+    return {key: _nested(part) for key, part in parts.items()}

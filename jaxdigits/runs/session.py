@@ -30,6 +30,7 @@ from jaxdigits.runs.inputs import (
 )
 from jaxdigits.runs.log import check_tensorboard
 from jaxdigits.runs.loop import Progress, ProgressBar, announcement, train_loop
+from jaxdigits.runs.make_run import make_run
 from jaxdigits.runs.pictures import draw
 from jaxdigits.runs.resume import (
     CheckpointHook,
@@ -43,7 +44,7 @@ from jaxdigits.runs.resume import (
     resume_command,
     resumed_devices,
 )
-from jaxdigits.runs.run import Run, make_run, measure
+from jaxdigits.runs.run import Run, measure
 from jaxdigits.training.resolve import DataSpec, fit_scaling
 from jaxdigits.training.sharding import default_mesh, num_devices
 from jaxdigits.training.state import TrainingData, TrainState

@@ -16,9 +16,10 @@ from jaxdigits.errors import ConfigError
 from jaxdigits.runs import multihost
 from jaxdigits.runs.folder import MEMBERS, RUN_FILE, load, read_run, save_new
 from jaxdigits.runs.loop import Progress, ProgressBar, counted, train_loop
+from jaxdigits.runs.make_run import make_run
 from jaxdigits.runs.members import HalvedMembers, Members
 from jaxdigits.runs.resume import CheckpointHook
-from jaxdigits.runs.run import Run, make_run, measure
+from jaxdigits.runs.run import Run, measure
 from jaxdigits.sweeps import grid as grids
 from jaxdigits.sweeps.grid import Plan
 from jaxdigits.training.members import VectorizedTrainer, make_vectorized_trainer, members_mesh

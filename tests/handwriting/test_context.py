@@ -17,7 +17,6 @@ from jaxdigits.handwriting.context import (
     ENGLISH,
     LETTERS,
     NATS,
-    _no_english,
     settle,
 )
 from jaxdigits.runs.folder import WEIGHTS, shipped_params
@@ -76,7 +75,7 @@ def test_the_best_of_all_texts() -> None:
 @cache
 def english() -> np.ndarray:
     """Negative logarithms of what follows two letters."""
-    return NATS * np.asarray(shipped_params(ENGLISH, _no_english)["trigrams"], np.float64)
+    return NATS * np.asarray(shipped_params(ENGLISH)["trigrams"], np.float64)
 
 
 WORDS = (WEIGHTS / ENGLISH / "words.txt").read_text().split()
