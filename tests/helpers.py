@@ -2,8 +2,10 @@
 
 import dataclasses
 import gzip
+import io
 import json
 import os
+import re
 import signal
 import socket
 import struct
@@ -123,3 +125,19 @@ def history(folder: Path) -> list[dict]:
     """The metrics of a run, without the times."""
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     return [{name: line[name] for name in line if name != "seconds"} for line in lines]
+
+
+class Terminal(io.StringIO):
+    """A terminal, to be set as standard error."""
+
+    def isatty(self) -> bool:
+        """It is one."""
+        return True
+
+    @property
+    def bars(self) -> list[str]:
+        """The progress bars as they began, each as `NAME: COUNT/TOTAL UNIT`; all are gone again."""
+        lines = [line.strip() for line in self.getvalue().split("\r")]
+        assert lines[-2:] == ["", ""], "a bar is still there"
+        begun = (re.fullmatch(r"(.*): +0%\|.*\| (\S+) \[.*?(\w+)/s\]", line) for line in lines)
+        return [f"{bar[1]}: {bar[2]} {bar[3]}" for bar in begun if bar]
