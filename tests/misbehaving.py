@@ -210,6 +210,14 @@ def stall(handler: Handler) -> None:
     handler.wait()
 
 
+def steady(handler: Handler) -> None:
+    """Sends all, a block of 16 KiB after the other, with pauses."""
+    handler.start(200, len(handler.content))
+    for at in range(0, len(handler.content), 1 << 14):
+        handler.send(handler.content[at : at + (1 << 14)])
+        handler.wait(0.06)
+
+
 def trickle(handler: Handler) -> None:
     handler.start(200, len(handler.content))
     for byte in handler.content:
@@ -376,6 +384,7 @@ WAYS: dict[str, Callable[[Handler], None]] = {
             well_labeled,
             silent,
             stall,
+            steady,
             trickle,
             trickling_headers,
             truncated,

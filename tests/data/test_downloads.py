@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import re
 import shutil
 import socket
 import ssl
@@ -14,8 +15,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import emnist_arrays, replace_remote
+from helpers import Terminal, emnist_arrays, replace_remote
 from misbehaving import KILLS, Web, serving
+from tqdm import tqdm
 
 import jaxdigits as jd
 from jaxdigits import data
@@ -128,6 +130,8 @@ def test_a_server_that_misbehaves(web, monkeypatch, way):
     assert len(web.asked) == (hops if way in ONCE else 2 if way in SLOW else downloads.ATTEMPTS)
     assert not prepared_folder(LETTERS).exists()
     assert not (KEPT / LARGE).exists()
+    parts = [path.stat().st_size for path in KEPT.glob("*.part")]
+    assert (parts == []) if way in ONCE else all(parts)
     web.ways = ["well"]
     check_loaded()
 
@@ -151,6 +155,57 @@ def test_a_download_is_resumed(web, monkeypatch, ways, offsets):
     check_loaded()
     asked = [int(told[6:-1] or 0) for _, told in web.asked]  # of "bytes=98304-"
     assert asked[: len(offsets)] == pytest.approx(offsets, abs=downloads._BLOCK_BYTES)
+    assert len(asked) == len(offsets) + 3  # and the other files, at once
+
+
+def test_a_steady_download_may_take_longer_than_a_stall(web, monkeypatch):
+    """Each block has the time anew."""
+    monkeypatch.setattr(downloads, "STALL_SECONDS", 0.5)
+    monkeypatch.setattr(downloads, "ATTEMPTS", 1)
+    web.ways = ["steady", "well"]
+    check_loaded()
+
+
+def test_a_whole_part_is_not_asked_for_again(web):
+    """As of a process that was killed just before the file got its name."""
+    KEPT.mkdir(parents=True)
+    (KEPT / f"{LARGE}.part").write_bytes(web.files[LARGE])
+    check_loaded()
+    assert len(web.asked) == 3
+
+
+def test_a_bar_shows_what_arrives_of_each_file(web, monkeypatch):
+    """On a terminal; what was there before counts from the beginning."""
+    terminal, seen = Terminal(), []
+    close = tqdm.close
+
+    def watched(bar: tqdm) -> None:
+        if bar.desc.startswith(LARGE):
+            seen.append((bar.n, bar.total))
+        close(bar)
+
+    monkeypatch.setattr(tqdm, "close", watched)
+    monkeypatch.setattr(sys, "stderr", terminal)
+    web.ways = ["truncated", "well"]
+    downloads.download(SPECS["emnist/letters"], list(web.remote.values()), Path("kept"))
+    assert f"{LARGE}: 0.00/204k B" in terminal.bars
+    assert seen[-1] == (203_939, 203_939)
+    assert sum(part for part, _ in seen) > 203_939
+
+
+@pytest.mark.parametrize("way", ["silent", "endless"])
+def test_the_thread_of_a_download_that_was_given_up_ends(web, way):
+    """Whether it waits for the host, or for room."""
+    web.ways = [way]
+    asking = downloads._asking("GET", web.remote[LARGE], 0, 0.2)
+    with contextlib.suppress(downloads._BrokenError), asking:
+        time.sleep(0.2)  # more is received than anybody reads
+    deadline = time.monotonic() + 6
+    while time.monotonic() < deadline and any(
+        "_receive" in thread.name for thread in threading.enumerate()
+    ):
+        time.sleep(0.01)
+    assert not any("_receive" in thread.name for thread in threading.enumerate())
 
 
 def test_who_gives_up_does_not_wait_for_the_connection(python):
@@ -208,8 +263,11 @@ def test_a_host_that_cannot_help_is_given_up_at_once(web, monkeypatch, way):
     if way == "silent":
         monkeypatch.setattr(downloads, "ANSWER_SECONDS", 0.25)
     web.head = way
-    with pytest.raises(DataUnavailableError, match=f"is not prepared in .*{HEADS[way]}"):
+    with pytest.raises(DataUnavailableError, match=f"is not prepared in .*{HEADS[way]}") as caught:
         load()
+    assert re.search(HEADS[way], caught.value.reason)
+    named = way in ("page", "login", "too short", "404", "500")
+    assert (LARGE in caught.value.reason) == named  # the first of those that are missing
     assert web.asked == []
     assert not Path("datasets").exists()
 
