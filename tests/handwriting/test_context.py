@@ -6,6 +6,7 @@ from functools import cache
 import numpy as np
 import pytest
 
+from jaxdigits.errors import DataError
 from jaxdigits.handwriting.context import (
     _FREQUENCY,
     _FREQUENT,
@@ -17,8 +18,12 @@ from jaxdigits.handwriting.context import (
     ENGLISH,
     LETTERS,
     NATS,
+    read_words,
     settle,
+    spells,
+    words_of,
 )
+from jaxdigits.handwriting.segmentation import Character
 from jaxdigits.runs.folder import WEIGHTS, shipped_params
 
 NAMES = ["0", "1", "b", "l", "o"]
@@ -187,9 +192,139 @@ def test_a_word_of_the_list_is_preferred_but_not_at_any_price() -> None:
     assert 0.5 < _LISTED < 1
 
 
-@pytest.mark.parametrize(("probability", "text"), [(0.850, "bb"), (0.864, "aa")])
-def test_what_a_word_of_the_list_is_worth(probability: float, text: str) -> None:
-    """9 to 1, and any other of the 4 texts is as probable: (p / (1 - p)) ** 2 = 36 at 6/7."""
+@pytest.mark.parametrize(
+    ("words", "probability", "text"),
+    [
+        (["bb"], 0.850, "bb"),
+        (["bb"], 0.864, "aa"),
+        (["bb", "b", "bbb", "bö"], 0.745, "bb"),
+        (["bb", "b", "bbb", "bö"], 0.755, "aa"),
+    ],
+)
+def test_what_a_word_of_the_list_is_worth(words: list[str], probability: float, text: str) -> None:
+    """9 to 1, and any other of the 4 texts is as probable: (p / (1 - p)) ** 2 = 36 at 6/7.
+
+    Of 4 words each has a quarter of that, whatever the others are: 9 at 3/4.
+    """
     rows = np.full((2, 2), [probability, 1 - probability])
-    labels = settle(rows, ["a", "b"], ["bb"], spelling="none")
+    labels = settle(rows, ["a", "b"], words, spelling="none")
     assert "".join("ab"[label] for label in labels) == text
+
+
+@pytest.mark.parametrize(("length", "read"), [(16, False), (17, True)])
+def test_a_letter_that_seems_impossible_is_nearly_so(length: int, read: bool) -> None:
+    """It counts a millionth, and a listed word 9 * 2 ** n of n letters of 2: 2 ** 17 is 131,072."""
+    rows = np.tile([0.0, 1.0], (length, 1))
+    labels = settle(rows, ["a", "b"], ["a" + "b" * (length - 1)], spelling="none")
+    assert (labels[0] == 0) == read
+
+
+@pytest.mark.parametrize("nearly", [0.99, 1.01])
+def test_what_a_frequent_word_is_worth(nearly: float) -> None:
+    """Beside two digits, and beside a letter and a digit: by hand, with literal numbers."""
+    rank, ranks = WORDS.index("it"), np.arange(len(WORDS))
+    frequent = 4 + 0.3 * np.log(1 / (rank + 30) / (1 / (ranks + 30)).sum())
+    digits, both = 2 - 0.25 * np.log(10 * 10), 2 - 0.25 * np.log(10 * 26) + np.log(0.03)
+    names = ["1", "i", "t"]
+
+    def rows(*odds: float) -> np.ndarray:
+        """As probable is a 1, to one of that letter."""
+        found = np.array([[odds[0], 1, 1e-5], [odds[1], 1e-5, 1]])
+        return found / found.sum(axis=1, keepdims=True)
+
+    two = nearly * np.exp((frequent - digits) / 2)
+    labels = settle(rows(two, two), names)
+    assert "".join(names[label] for label in labels) == ("11" if nearly > 1 else "it")
+    one = (1 + (nearly - 1) / 2) * np.exp(frequent - both)
+    labels = settle(rows(1e-4, one), names)
+    assert "".join(names[label] for label in labels) == ("i1" if nearly > 1 else "it")
+
+
+def test_a_network_of_digits_alone_spells_nothing() -> None:
+    """Nor does one of other letters: both are read by looks."""
+    rows = np.array([[0.6, 0.4], [0.3, 0.7], [0.6, 0.4]])
+    for names in (["0", "1"], ["ä", "ö"]):
+        assert settle(rows, names).tolist() == [0, 1, 0]
+
+
+def test_letters_that_a_network_does_not_know_are_not_read() -> None:
+    """Of a network of few letters, a word of them; English would have others."""
+    names = ["u", "z", "q"]
+    rows = np.array([[0.02, 0.03, 0.95], [0.4, 0.55, 0.05]])
+    assert [names[label] for label in settle(rows, names)] == ["q", "u"]
+
+
+def written(text: str) -> list[Character]:
+    """Characters and signs, with spaces and line breaks."""
+    found, line, after_space, ink = [], 0, False, np.zeros((1, 1), np.uint8)
+    for name in text:
+        if name.isspace():
+            line, after_space = line + (name == "\n"), name == " "
+            continue
+        sign = "" if name.isalnum() else name
+        found.append(Character(0, 0, 1, 1, line, after_space, ink, sign))
+        after_space = False
+    return found
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", []),
+        ("a", [[0]]),
+        ("abc", [[0, 1, 2]]),
+        ("ab cd", [[0, 1], [2, 3]]),
+        ("ab\ncd\ne", [[0, 1], [2, 3], [4]]),
+        ("ab-cd", [[0, 1], [3, 4]]),
+        ("-ab", [[1, 2]]),
+        ("ab-", [[0, 1]]),
+        ("a- b", [[0], [2]]),
+        ("a -b", [[0], [2]]),
+        ("--", []),
+    ],
+)
+def test_what_stands_together(text: str, words: list[list[int]]) -> None:
+    """Without a space, a sign, or the end of a line between."""
+    assert list(words_of(written(text))) == words
+
+
+LATIN = "abcdefghijklmnopqrstuvwxyz"
+
+
+def looking_like(text: str, *probabilities: float) -> np.ndarray:
+    """Probabilities of each letter; the others share what is left."""
+    rows = np.tile((1 - np.array(probabilities))[:, None] / 25, (1, 26))
+    rows[range(len(text)), [LATIN.index(letter) for letter in text]] = probabilities
+    return rows
+
+
+@pytest.mark.parametrize(
+    ("text", "probabilities", "word"),
+    [
+        ("with", [0.41] * 4, True),
+        ("with", [0.39] * 4, False),
+        ("with", [0.8, 0.21, 0.8, 0.2], True),
+        ("with", [0.8, 0.19, 0.8, 0.2], False),  # the mean is that of logarithms
+        ("the", [0.9] * 3, False),  # too short
+        ("xqzj", [0.9] * 4, False),
+        ("z" * 30, [0.9] * 30, False),  # there is no word of that length
+    ],
+)
+def test_what_looks_like_a_frequent_word(text: str, probabilities: list[float], word: bool) -> None:
+    """Four letters or more, of a mean probability above 40%."""
+    assert spells(looking_like(text, *probabilities), LATIN) == word
+
+
+def test_words_are_read_from_a_file(tmp_path) -> None:
+    """In lower case, one a line, without what is around them."""
+    (tmp_path / "words.txt").write_text("Room\n\n  ÖL \t\nroom\n", encoding="utf-8")
+    assert read_words(tmp_path / "words.txt") == {"room", "öl"}
+    (tmp_path / "latin.txt").write_text("Öl", encoding="latin-1")
+    (tmp_path / "blank.txt").write_text(" \n\t\n")
+    for name, message in (
+        ("none", r"cannot read the words in .*none\.txt: No such file or directory"),
+        ("latin", r"cannot read the words in .*latin\.txt: it is no text"),
+        ("blank", r"there is no word in .*blank\.txt: write one a line"),
+    ):
+        with pytest.raises(DataError, match=message):
+            read_words(tmp_path / f"{name}.txt")
