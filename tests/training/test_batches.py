@@ -1,6 +1,7 @@
 import itertools
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -8,7 +9,14 @@ from hypothesis import strategies as st
 from scipy.stats import chisquare
 
 from jaxdigits.training import batches
-from jaxdigits.training.batches import permutation, shuffled_batches
+from jaxdigits.training.batches import (
+    cut,
+    epoch_batches,
+    filled_batches,
+    permutation,
+    shuffled_batches,
+    steps_per_epoch,
+)
 
 KEYS = st.integers(0, 2**32 - 1).map(jax.random.key)
 
@@ -88,3 +96,75 @@ def test_more_than_the_fast_way_can_shuffle(monkeypatch, more):
     np.testing.assert_array_equal(np.sort(order), np.arange(count))
     assert (order[:100] != np.arange(100)).any()
     assert len(asked) == more
+
+
+@pytest.mark.parametrize("more", [False, True])
+def test_the_limit_of_the_fast_way(monkeypatch, more):
+    """2^24 numbers, traced but not shuffled."""
+    asked, other = [], jax.random.permutation
+    monkeypatch.setattr(jax.random, "permutation", lambda *a: asked.append(a) or other(*a))
+    order = jax.eval_shape(lambda key: permutation(key, 2**24 + more), jax.random.key(0))
+    assert order.shape == (2**24 + more,)
+    assert len(asked) == more
+
+
+@pytest.mark.parametrize(
+    ("count", "rounds"),
+    [(1024, 1), (1025, 2), (65_536, 2), (65_537, 3), (2**21, 4), (2**21 + 1, 5), (2**24, 6)],
+)
+def test_rounds_have_twice_the_bits_of_an_index(monkeypatch, count, rounds):
+    """Of 32 bits an index of 1025 numbers leaves 21 a round, and needs 22."""
+    drawn, bits = [], jax.random.bits
+    monkeypatch.setattr(jax.random, "bits", lambda *a: drawn.append(a) or bits(*a))
+    jax.eval_shape(lambda key: permutation(key, count), jax.random.key(0))
+    assert len(drawn) == rounds
+
+
+def test_the_slow_way_gives_int32_too(monkeypatch):
+    monkeypatch.setattr(batches, "_MOST_INDEX_BITS", 2)
+    with jax.enable_x64(True):
+        order = permutation(jax.random.key(0), 5)
+    assert order.dtype == np.int32
+    assert sorted(order.tolist()) == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize(("count", "batch", "steps"), [(1, 1, 1), (6, 3, 2), (7, 3, 3), (2, 3, 1)])
+def test_steps_of_an_epoch(count, batch, steps):
+    assert steps_per_epoch(count, batch) == steps
+
+
+def test_weights_of_an_epoch():
+    """The mean is over the images that count; a sum has a weight of 1 for each."""
+    key = jax.random.key(0)
+    for reduction, weights in (("mean", [[0.5, 0.5], [1, 0]]), ("sum", [[1, 1], [1, 0]])):
+        indices, found = epoch_batches(key, 3, 3, 2, reduction)
+        assert found.tolist() == weights
+        np.testing.assert_array_equal(indices, epoch_batches(key, 3, 3, 2, "sum")[0])
+
+
+@pytest.mark.parametrize("shape", [(), (2,), (2, 3)])
+@pytest.mark.parametrize("count", [1, 3, 4, 7])
+def test_batches_of_one_size(count, shape):
+    """Zeros fill up the last one, and nothing else."""
+    array = np.arange(1, 1 + count * int(np.prod(shape))).reshape(count, *shape)
+    found = list(filled_batches(array, 3))
+    assert len(found) == steps_per_epoch(count, 3)
+    assert {batch.shape for batch in found} == {(3, *shape)}
+    joined = np.concatenate(found)
+    np.testing.assert_array_equal(joined[:count], array)
+    assert not joined[count:].any()
+
+
+@pytest.mark.parametrize("shape", [(), (2,), (2, 3)])
+@pytest.mark.parametrize(
+    ("count", "most", "batches", "size"),
+    [(1, 4, 1, 1), (4, 4, 1, 4), (5, 4, 2, 3), (9, 4, 3, 3), (10, 4, 3, 4)],
+)
+def test_batches_of_equal_size(count, most, batches, size, shape):
+    """As few as they can be, and as even."""
+    array = np.arange(1, 1 + count * int(np.prod(shape))).reshape(count, *shape)
+    found = np.asarray(cut(jnp.asarray(array), most))
+    assert found.shape == (batches, size, *shape)
+    joined = found.reshape(-1, *shape)
+    np.testing.assert_array_equal(joined[:count], array)
+    assert not joined[count:].any()
