@@ -1,0 +1,93 @@
+"""What lies on which device."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import PartitionSpec
+
+import jaxdigits as jd
+from jaxdigits.training.sharding import (
+    DEVICES,
+    axis_of,
+    default_mesh,
+    make_mesh,
+    num_devices,
+    own_share,
+    platform_of,
+    replicate,
+    shard,
+)
+
+
+@pytest.fixture(params=[1, 2])
+def mesh(request):
+    return make_mesh(jax.devices(), request.param, DEVICES)
+
+
+def test_one_device_has_all_of_a_batch(mesh):
+    """Alone in a mesh, or without one."""
+    assert axis_of(None) is None
+    assert axis_of(mesh) == (None if mesh.size == 1 else DEVICES)
+    assert num_devices(None) == 1
+    assert num_devices(mesh) == mesh.size
+    assert platform_of(None) == platform_of(mesh) == "cpu"
+
+
+@pytest.mark.parametrize("count", [1, 4, 5])
+@pytest.mark.parametrize("front", [(), (3,), (2, 3)])
+def test_the_share_of_each_device(front, count):
+    """Of the last axis, with zeros at the end."""
+    array = jnp.arange(1, 1 + count * int(np.prod(front))).reshape(*front, count)
+    share = -(-count // 2)
+    axis = len(front)
+    found = jax.shard_map(
+        partial(own_share, axis_name=DEVICES),
+        mesh=make_mesh(jax.devices(), 2, DEVICES),
+        in_specs=PartitionSpec(),
+        out_specs=PartitionSpec(*[None] * axis, DEVICES),
+        check_vma=False,
+    )(array)
+    assert found.shape == (*front, 2 * share)
+    np.testing.assert_array_equal(found[..., :count], array)
+    assert not found[..., count:].any()
+    assert own_share(array, None) is array
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_members_and_their_keys_are_sharded(processes, monkeypatch):
+    """Also where each process puts its part: here one has all devices."""
+    mesh = make_mesh(jax.devices(), 2, DEVICES)
+    monkeypatch.setattr(jax, "process_count", lambda: processes)
+    tree = {"keys": jax.random.split(jax.random.key(0), 4), "rates": np.arange(4.0)}
+    found = shard(tree, mesh, PartitionSpec(DEVICES))
+    np.testing.assert_array_equal(found["rates"], tree["rates"])
+    assert jax.dtypes.issubdtype(found["keys"].dtype, jax.dtypes.prng_key)
+    data = [jax.random.key_data(keys) for keys in (found["keys"], tree["keys"])]
+    np.testing.assert_array_equal(*data)
+    for leaf in found.values():
+        assert [piece.data.shape for piece in leaf.addressable_shards] == [(2,), (2,)]
+
+
+def test_what_all_devices_need(mesh):
+    array = np.arange(3.0)
+    for where, count in ((None, 1), (mesh, mesh.size)):
+        found = replicate({"a": array}, where)["a"]
+        assert isinstance(found, jax.Array)
+        pieces = [np.asarray(piece.data).tolist() for piece in found.addressable_shards]
+        assert pieces == [[0, 1, 2]] * count
+
+
+@pytest.mark.parametrize(("batch_size", "size"), [(32, 2), (30, None), (16, None), (34, 2)])
+def test_each_device_has_sixteen_images(batch_size, size):
+    mesh = default_mesh(jd.Hints(shard_on_cpu=True), batch_size)
+    assert (mesh and mesh.size) == size
+
+
+def test_a_mesh_of_all_devices():
+    assert make_mesh(jax.devices(), None, "a").size == 2
+    mesh = make_mesh(jax.devices(), 1, "a")
+    assert mesh.axis_names == ("a",)
+    assert mesh.devices.tolist() == [jax.devices()[0]]
