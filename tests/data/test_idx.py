@@ -7,6 +7,7 @@ from helpers import idx_bytes
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
+from PIL import Image
 
 from jaxdigits import data
 from jaxdigits.data.idx import read_idx
@@ -71,6 +72,7 @@ def write_pair(root, images: str, labels: str, count: int = 24, first: int = 0) 
     ("train-images.idx3-ubyte", "train-labels.idx1-ubyte"),
     ("images.idx", "labels.idx"),
     ("train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz"),
+    ("TRAIN.IDX3-UBYTE", "TRAIN.IDX1-UBYTE"),
 ])  # fmt: skip
 def test_a_folder_of_idx_files_under_any_names(tmp_path, names):
     pixels = write_pair(tmp_path, *names)
@@ -104,5 +106,83 @@ def test_idx_files_that_do_not_fit(tmp_path):
         data.load(tmp_path)
     for name in ("labels.idx", "labels-2.idx"):
         (tmp_path / name).write_bytes(labels)
-    with pytest.raises(DataError, match=r"are both labels of the train part"):
+    with pytest.raises(
+        DataError, match=r"labels-2.idx and labels.idx are both labels of the train"
+    ):
         data.load(tmp_path)
+
+
+@pytest.mark.parametrize("validation", ["validation", "val"])
+def test_three_parts_of_idx_files(tmp_path, validation):
+    """The names tell the parts; images are as they are in the files."""
+    written = [
+        write_pair(tmp_path, f"{part}-images.idx", f"{part}-labels.idx", count)
+        for part, count in (("train", 24), ("t10k", 6), (validation, 9))
+    ]
+    found = data.load_splits(tmp_path, ("train", "test", "validation", "train+validation"))
+    for dataset, pixels in zip(found, written, strict=False):
+        np.testing.assert_array_equal(dataset.images, pixels)
+        assert dataset.labels.tolist() == [number % 3 for number in range(len(pixels))]
+    assert len(found[3]) == 33
+
+
+def test_what_else_lies_beside_idx_files(tmp_path):
+    """Hidden files, other files, and folders, whatever their names."""
+    pixels = write_pair(tmp_path, "images.idx", "labels.idx")
+    (tmp_path / "._images.idx").write_bytes(idx_bytes(LABELS))
+    (tmp_path / "README").write_text("no images")
+    (tmp_path / "images.png").write_bytes(b"\x89PNG")
+    (tmp_path / "more images").mkdir()
+    (tmp_path / "labels").mkdir()
+    found = data.load_splits(tmp_path, ("train+validation", "test"))
+    assert sum(map(len, found)) == len(pixels)
+
+
+def test_a_folder_of_images_may_be_called_as_idx_files_are(tmp_path):
+    for name in ("images", "labels"):
+        (tmp_path / "own" / name).mkdir(parents=True)
+        for number in range(3):
+            gray = np.full((28, 28), number, np.uint8)
+            Image.fromarray(gray).save(tmp_path / "own" / name / f"images-{number}.png")
+    assert data.load("./own", "test").class_names == ("images", "labels")
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (["images.idx"], "images.idx of the train part has no file of labels beside it"),
+        (["t10k-labels.idx"], "t10k-labels.idx of the test part has no file of images beside it"),
+        (["test-images", "test-labels"], "has IDX files of test, but none to train on"),
+        (["val-images", "val-labels"], "has IDX files of validation, but none to train on"),
+    ],
+)
+def test_idx_files_that_are_not_enough(tmp_path, names, message):
+    for name in names:
+        array = np.zeros((3, 28, 28)) if "images" in name else LABELS
+        (tmp_path / name).write_bytes(idx_bytes(array))
+    with pytest.raises(DataError, match=message):
+        data.load(tmp_path)
+
+
+def test_labels_that_the_training_part_lacks(tmp_path):
+    write_pair(tmp_path, "images", "labels", 24, first=1)
+    write_pair(tmp_path, "test-images", "test-labels", 6, first=2)
+    with pytest.raises(DataError, match=r"label 4 of the test part of .* is not in train"):
+        data.load(tmp_path)
+
+
+@pytest.mark.parametrize("content", [b"\x1f\x8bdamaged", b"\x1f\x8b", gzip.compress(b"")[:-3]])
+def test_damaged_idx_files_are_named(tmp_path, content):
+    """Not passed over as if they were something else."""
+    write_pair(tmp_path, "images.idx", "labels.idx")
+    (tmp_path / "images.idx").write_bytes(content)
+    with pytest.raises(DataError, match=r"images.idx is (truncated|not an intact gzip)"):
+        data.load(tmp_path)
+
+
+@pytest.mark.parametrize("damaged", [b"\1\0\x08\1", b"\0\1\x08\1", b"\0\0\x09\1", b"\0\0\x08\2"])
+def test_each_byte_of_the_kind_counts(damaged):
+    with pytest.raises(DataError, match=f"begin with 00000801, found {damaged.hex()}"):
+        read_idx(io.BytesIO(damaged + idx_bytes(LABELS)[4:]), 1)
+    with pytest.raises(DataError, match="found nothing"):
+        read_idx(io.BytesIO(b""), 1)
