@@ -1,5 +1,7 @@
 """Datasets from files: what is loaded, and what happens to files that are not right."""
 
+import dataclasses
+import json
 import os
 import signal
 import subprocess
@@ -10,10 +12,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers import emnist_arrays, replace_remote, write_emnist
+from helpers import Terminal, emnist_arrays, replace_remote, write_emnist, write_idx
 
 from jaxdigits import data
-from jaxdigits.data import arrays, sources, specs
+from jaxdigits.data import arrays, builders, overview, sources, specs
+from jaxdigits.data.dataset import check_class_names
 from jaxdigits.data.idx import read_idx
 from jaxdigits.data.preparation import prepared_folder
 from jaxdigits.data.specs import SPECS, RemoteFile
@@ -301,6 +304,7 @@ def test_emnist_from_its_archive(emnist_files, tmp_path, monkeypatch):
     )
     replace_remote(monkeypatch, LETTERS, {"gzip.zip": remote})
     assert len(data.load("emnist/letters", "test", manual_dir=folder)) == 52
+    data.prepare("emnist/letters", manual_dir=emnist_files)  # those of the archive may be compared
 
 
 def test_embedded_digits():
@@ -360,6 +364,10 @@ def test_arrays_of_your_own_are_checked():
     refuse("floats must be 0..1; these are nan", images + np.float32(np.nan), labels)
     refuse(r"\[n, height, width, channels\], .* uint8 of shape \[3, 28\]", images[0, :3], labels)
     refuse(r"uint8 of shape \[3, 0, 28\]", images[:, :0], labels)
+    refuse(r"uint8 of shape \[3, 28, 0\]", images[:, :, :0], labels)
+    refuse(r"uint8 of shape \[3, 28, 28, 1, 1\]", images[..., None, None], labels)
+    refuse("floats must be 0..1; these are 0 to 1.5", scaled(images, 0, 1.5), labels)
+    refuse("floats must be 0..1; these are -0.5 to 1", scaled(images, -0.5, 1), labels)
     refuse("there is no image", images[:0], labels[:0])
     refuse("only one training image", images[:1], labels[:1])
     refuse("only one training image", images, labels)
@@ -369,6 +377,321 @@ def test_arrays_of_your_own_are_checked():
     assert {split: len(part) for split, part in few.items()} == {
         "train": 2, "validation": 1, "test": 3, "train+validation": 3,
     }  # fmt: skip
+
+
+def scaled(images: np.ndarray, low: float, high: float) -> np.ndarray:
+    """Floats of which one pixel has the lowest value, all others the highest."""
+    found = np.full(images.shape, high, np.float32)
+    found[0, 0, 0] = low
+    return found
+
+
+@pytest.mark.parametrize("shape", [(3, 1, 28), (3, 28, 1), (3, 1, 1, 1), (1, 2, 2), (3, 2, 2, 5)])
+@pytest.mark.parametrize("dtype", [np.uint8, np.float16, np.float32, np.float64])
+def test_images_that_are_just_allowed(shape, dtype):
+    """The least sizes, and both ends of the range."""
+    images = np.zeros(shape, dtype)
+    images[-1] = 255 if dtype == np.uint8 else 1
+    data.check_images(images)
+    data.check_images(images, shape[1:])
+    with pytest.raises(DataError, match=rf"of shape \[n, 9, 9\], .* these are {images.dtype} of"):
+        data.check_images(images, (9, 9))
+    with pytest.raises(DataError, match=f"these are {np.dtype(int)} of shape"):
+        data.check_images(images.astype(int))
+
+
+@pytest.mark.parametrize(
+    ("given", "kind"),
+    [(None, "None"), ([[0.0]], "a list"), (memoryview(b"0"), "a memoryview"), (7, "a int")],
+)
+def test_what_is_not_an_array_is_named(given, kind):
+    with pytest.raises(DataError, match=rf"must be an array, of shape \[n, .*; this is {kind}$"):
+        data.check_images(given)
+
+
+@pytest.mark.parametrize(
+    "names", [None, 7, [], [1, 2], ["a", 1], np.array([["a", "b"]]), np.array("ab"), {"a": 1, 2: 3}]
+)
+def test_what_is_no_list_of_class_names(names):
+    with pytest.raises(DataError, match="class_names must be a list of strings, one a class, not"):
+        check_class_names(names)
+
+
+def test_class_names_are_strings_that_differ():
+    for good in (("a", "b"), np.array(["a", "b"]), iter(["a", "b"])):
+        assert check_class_names(good) == ("a", "b")
+    with pytest.raises(DataError, match="class names must differ; 'b' appears twice"):
+        check_class_names(("a", "b", "c", "b"))
+    with pytest.raises(DataError) as caught:
+        check_class_names(np.array([["a", "b"], ["c", "d"]]))
+    assert "\n" not in str(caught.value)
+
+
+def test_splits_of_one_dataset_belong_together():
+    splits = data.load_splits("digits", ("train", "validation", "test"))
+    given = {split.split: split for split in splits}
+    data.check_splits(given, ["train", "test"])
+    data.check_splits({"test": given["test"]}, [])
+    with pytest.raises(DataError, match="data has no split train and validation: give a mapping"):
+        data.check_splits({"test": given["test"]}, ["train", "test", "validation"])
+    test = given["test"]
+    for other in (
+        dataclasses.replace(test, class_names=tuple("abcdefghij")),
+        dataclasses.replace(test, images=test.images[:, :20]),
+    ):
+        for order in ({"train": given["train"], "test": other}, {"test": other, **given}):
+            if order["test"] is other:
+                with pytest.raises(DataError, match="differ in their classes or in the shape"):
+                    data.check_splits(order, ["train"])
+
+
+def test_the_fingerprint_is_of_what_arrays_hold(rng):
+    """However they lie in memory; each dtype, shape, value, and label counts."""
+    images = rng.integers(0, 256, (24, 6, 6), dtype=np.uint8)
+    labels = np.arange(24) % 2
+
+    def found(images: np.ndarray, labels: np.ndarray) -> str:
+        part = data.Examples(images, labels)
+        return data.from_arrays("own", part, part, ("a", "b"))["test"].fingerprint.sha256
+
+    stored = np.asfortranarray(images)
+    assert found(stored, np.repeat(labels, 2)[::2]) == found(images, labels)
+    changed = images.copy()
+    changed[-1, -1, -1] ^= 1
+    others = [
+        (changed, labels),
+        (images.reshape(24, 4, 9), labels),
+        ((images / 255).astype(np.float32), labels),
+        (images, labels[::-1]),
+        (images[::-1], labels),
+    ]
+    assert len({found(images, labels), *(found(*other) for other in others)}) == 6
+
+
+@pytest.mark.parametrize("form", ["mnist", "emnist"])
+def test_forms_are_of_28x28_pixels(form):
+    """Of any channels, and no side may differ."""
+    for shape, fits in {
+        (28, 28): True,
+        (28, 28, 3): True,
+        (28, 29): False,
+        (29, 28): False,
+    }.items():
+        part = data.Examples(np.zeros((4, *shape), np.uint8), np.arange(4) % 2)
+        if fits:
+            found = data.from_arrays("own", part, part, ("a", "b"), form=form)["test"]
+            assert (found.form, found.light_ground, found.light_files) == (form, False, False)
+            continue
+        with pytest.raises(DataError, match=f"the form {form} is of 28x28 pixels; for"):
+            data.from_arrays("own", part, part, ("a", "b"), form=form)
+
+
+def test_a_single_image_cannot_be_held_out():
+    part = data.Examples(np.zeros((1, 28, 28), np.uint8), np.zeros(1, int))
+    for stratified in (True, False):
+        with pytest.raises(DataError, match="only one training image, so none can be held out"):
+            data.from_arrays("own", part, part, ("a", "b"), stratified=stratified)
+    splits = data.from_arrays("own", part, part, ("a", "b"), part)
+    assert [len(split) for split in splits.values()] == [1, 1, 1, 2]
+
+
+@pytest.mark.parametrize("name", SPECS)
+def test_files_of_each_dataset_become_upright_images_from_0(tmp_path, name):
+    """EMNIST's lie on their side, and its letters count from 1, as its makers say."""
+    spec, first = SPECS[name], int(name == "emnist/letters")
+    count = len(spec.class_names)
+    files, stored = {}, {}
+    for role, rank in (("train-images", 3), ("train-labels", 1)):
+        shape = (count, 28, 28) if rank == 3 else (count,)
+        array = np.random.default_rng(0).integers(0, 256, shape) if rank == 3 else np.arange(count)
+        stored[role] = array + (first if rank == 1 else 0)
+        for part in ("train", "test"):
+            path = tmp_path / f"{part}-{role}"
+            write_idx(path, stored[role])
+            files[spec.files[role.replace("train", part)]] = path
+    for images, labels in builders.read_splits(spec, files).values():
+        lying = stored["train-images"].transpose(0, 2, 1)
+        expected = lying if name.startswith("emnist/") else stored["train-images"]
+        np.testing.assert_array_equal(images, expected)
+        assert labels.tolist() == list(range(count))
+        assert (images.dtype, labels.dtype) == (np.uint8, np.int32)
+    for label in (first - 1, first + count) if first else (count,):
+        write_idx(files[spec.files["test-labels"]], np.full(count, label))
+        with pytest.raises(
+            DataError, match=f"from {label} to {label}, those of {name} from {first}"
+        ):
+            builders.read_splits(spec, files)
+
+
+def test_official_counts_are_those_of_the_papers():
+    """Cohen et al. 2017 give EMNIST's of each class, and 814,255 characters by class."""
+    counts = {name: spec.counts for name, spec in SPECS.items()}
+    assert counts["mnist"] == counts["fashion_mnist"] == counts["kmnist"] == (60_000, 10_000)
+    of_each_class = {"letters": (4800, 800), "balanced": (2400, 400), "digits": (24_000, 4000)}
+    for name, (train, test) in {**of_each_class, "mnist": (6000, 1000)}.items():
+        classes = len(SPECS[f"emnist/{name}"].class_names)
+        assert counts[f"emnist/{name}"] == (train * classes, test * classes)
+    assert counts["emnist/byclass"] == counts["emnist/bymerge"]
+    assert sum(counts["emnist/byclass"]) == 814_255
+    assert counts["emnist/byclass"][0] == 697_932
+
+
+def test_only_as_many_images_as_its_makers_say_are_official():
+    counts = {"train": 55_000, "validation": 5_000, "test": 10_000}
+    assert specs.is_official(data.Fingerprint("mnist", counts, ""))
+    assert not specs.is_official(data.Fingerprint("mnist", {**counts, "test": 9_999}, ""))
+    assert not specs.is_official(data.Fingerprint("own", counts, ""))
+
+
+def test_a_builder_tells_what_it_builds(tmp_path):
+    """To tensorflow-datasets, and to who asks for inputs and targets."""
+    builder = builders.builder_for(LETTERS, tmp_path)
+    info: Any = builder.info
+    assert info.full_name == "jaxdigits_emnist/letters/1.0.0"
+    assert info.description.startswith("letters, both cases in one class (Cohen et al.). Upright,")
+    assert info.supervised_keys == ("image", "label")
+    assert info.features["image"].shape == (28, 28)
+    assert info.features["image"].np_dtype == np.uint8
+    assert info.features["label"].names == list("abcdefghijklmnopqrstuvwxyz")
+    assert {config.name: config.description for config in builder.BUILDER_CONFIGS} == {
+        name.removeprefix("emnist/"): spec.title
+        for name, spec in SPECS.items()
+        if name.startswith("emnist/")
+    }
+    assert builders.builder_for(SPECS["mnist"], tmp_path).info.full_name == "jaxdigits_mnist/1.0.0"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda index: index.pop("sources"), "arrays.json lacks sources; delete that folder and"),
+        (lambda index: index["sha256"].pop("test-images"), "arrays.json lacks test-images;"),
+        (
+            lambda index: [index.pop("sources"), index["sha256"].pop("test-labels")],
+            "arrays.json lacks test-labels;",
+        ),
+        (lambda index: index.pop("sha256"), "arrays.json cannot be read .*'sha256'"),
+        (lambda index: index["counts"].update(train="many"), "arrays.json cannot be read"),
+        (lambda index: index["counts"].update(test=None), "arrays.json cannot be read"),
+    ],
+)
+def test_an_index_of_arrays_that_lacks_something(tmp_path, change, message):
+    pair = np.zeros((24, 28, 28), np.uint8), np.arange(24, dtype=np.int32)
+    arrays.write(tmp_path / "a" / "b", LETTERS, {"train": pair, "test": pair}, {"file": "hash"})
+    assert arrays.read_source_sums(tmp_path / "a" / "b") == {"file": "hash"}
+    index = json.loads((tmp_path / "a" / "b" / arrays.INDEX).read_text())
+    change(index)
+    (tmp_path / "a" / "b" / arrays.INDEX).write_text(json.dumps(index))
+    with pytest.raises(DataError, match=f"b is damaged: {message}"):
+        arrays.read_fingerprint(tmp_path / "a" / "b", LETTERS)
+
+
+def test_images_of_an_open_split_stay_in_their_file(emnist_files):
+    data.prepare("emnist/letters", manual_dir=emnist_files)
+    stored = data.open_split("emnist/letters", "validation")
+    assert isinstance(stored.part.images, np.memmap)
+    whole = data.load("emnist/letters", "validation")
+    rows = np.array([[3, 0], [7, 7]])
+    images, labels = stored.read(rows)
+    np.testing.assert_array_equal(images, whole.images[rows])
+    np.testing.assert_array_equal(labels, whole.labels[rows])
+    assert (stored.split, stored.class_names) == ("validation", whole.class_names)
+
+
+@pytest.mark.parametrize("place", ["", "emnist", "emnist/letters"])
+def test_files_may_lie_in_a_folder_of_the_dataset(emnist_files, tmp_path, place):
+    """The nearest to the dataset's name is taken."""
+    root = tmp_path / "given"
+    (root / place).parent.mkdir(parents=True, exist_ok=True)
+    emnist_files.rename(root / place) if place else emnist_files.rename(root)
+    found = sources.local_files(LETTERS, root)
+    assert {path.parent for path in found.values()} == {root / place}
+    (root / "emnist" / "letters").mkdir(parents=True, exist_ok=True)
+    name = LETTERS.files["test-labels"]
+    (root / "emnist" / "letters" / name).write_bytes(b"nearer")
+    assert sources.local_files(LETTERS, root)[name].read_bytes() == b"nearer"
+
+
+def test_a_file_that_is_too_long_is_another_one(tmp_path):
+    (tmp_path / "t10k-labels-idx1-ubyte.gz").write_bytes(b"x" * 4543)
+    with pytest.raises(
+        DataError, match="is not the right file: expected 4,542 bytes, found 4,543; copy it again"
+    ):
+        data.prepare("mnist", manual_dir=tmp_path)
+
+
+def test_an_archive_is_named_with_the_files_in_it():
+    remote = list(LETTERS.remote.values())
+    message = sources.how_to_get(LETTERS, remote)
+    assert message.endswith("or only these, unpacked from it: " + ", ".join(LETTERS.files.values()))
+    assert "gzip.zip  561,753,746 bytes" in message
+    mnist = SPECS["mnist"]
+    assert "unpacked" not in sources.how_to_get(mnist, list(mnist.remote.values()))
+
+
+def test_the_dataset_to_train_on(emnist_files, tmp_path):
+    """A folder is meant by its absolute path; who names a folder of files wants MNIST itself."""
+    (tmp_path / "own").mkdir()
+    assert data.choose_dataset("own") == str(tmp_path / "own")
+    assert data.choose_dataset("kmnist") == "kmnist"
+    assert data.choose_dataset("nowhere") == "nowhere"
+    with pytest.raises(DataUnavailableError, match="mnist is not prepared"):
+        data.choose_dataset(manual_dir=emnist_files)
+
+
+def test_places_are_handed_on(emnist_files, tmp_path):
+    """Where data lie, and files: to all that loads."""
+    places: Any = {"data_dir": tmp_path / "there", "manual_dir": emnist_files}
+    assert len(data.open_split("emnist/letters", "test", **places)) == 52
+    assert data.is_prepared("emnist/letters", places["data_dir"])
+    assert not data.is_prepared("emnist/letters")
+    assert len(data.load_splits("emnist/letters", ["test"], data_dir=places["data_dir"])[0]) == 52
+    found = data.read_fingerprint("emnist/letters", places["data_dir"])
+    assert found is not None
+    assert found.counts["test"] == 52
+    assert data.read_fingerprint("emnist/letters") is None
+
+
+def test_splits_that_there_are_not(python):
+    """In another process, where the annotations are not checked by other means."""
+    code = (
+        "from jaxdigits import data\n"
+        "for read in (data.load, data.open_split):\n"
+        "    try: read('digits', 'all')\n"
+        "    except data.DataError as error: print(error)"
+    )
+    message = "there is no split 'all'; there are train, validation, test, train+validation\n"
+    assert python("-c", code).stdout == 2 * message
+
+
+def test_each_dataset_is_listed_with_its_state(emnist_files, tmp_path):
+    data.prepare("emnist/letters", manual_dir=emnist_files)
+    data.prepare("emnist/letters", tmp_path / "other", emnist_files)
+    index = prepared_folder(LETTERS, tmp_path / "other") / arrays.INDEX
+    index.write_text("{")
+    found = {entry.name: entry for entry in overview.overview()}
+    assert tuple(found) == data.names()
+    digits, letters, mnist = found["digits"], found["emnist/letters"], found["mnist"]
+    assert digits[2:] == (10, "always there", {"train": 1317, "validation": 120, "test": 360}, "")
+    assert letters[2:] == (26, "prepared", {"train": 238, "validation": 22, "test": 52}, "")
+    official = {"train": 55_000, "validation": 5_000, "test": 10_000}
+    assert mnist[2:] == (10, "not prepared", official, "")
+    (damaged,) = (one for one in overview.overview(tmp_path / "other") if one.state == "damaged")
+    assert (damaged.name, damaged.counts["test"]) == ("emnist/letters", 20_800)
+    assert "arrays.json cannot be read" in damaged.problem
+    with pytest.raises(DataError, match="is an address"):
+        overview.overview("gs://bucket")
+
+
+def test_nothing_is_printed_while_data_are_prepared(emnist_files, tmp_path, capsys, monkeypatch):
+    """But on a terminal, where tensorflow-datasets announces itself beside the results."""
+    data.prepare("emnist/letters", manual_dir=emnist_files)
+    assert capsys.readouterr() == ("", "")
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    data.prepare("emnist/letters", tmp_path / "other", emnist_files)
+    assert capsys.readouterr().out == ""
+    assert "Downloading and preparing dataset" in terminal.getvalue()
 
 
 def test_named_datasets_have_a_form():

@@ -1,5 +1,6 @@
 """Image files as people have them: more than 8 bits, turned, transparent, of any suffix."""
 
+import logging
 import struct
 import sys
 import warnings
@@ -44,11 +45,13 @@ def test_sixteen_bits_share_the_range_of_the_folder(tmp_path, largest, range_):
         *((4096, 16383), (16383, 16383), (16384, 65535), (65535, 65535), (65536, 65536)),
     ],
 )
-def test_the_range_is_the_first_that_no_value_exceeds(tmp_path, largest, white):
+def test_the_range_is_the_first_that_no_value_exceeds(tmp_path, caplog, largest, white):
     pixels = np.zeros((28, 28), np.int32)
     pixels[10:20, 10:20] = largest
     Image.fromarray(pixels).save(tmp_path / "a.tiff")
-    (image,), _ = read_images([tmp_path / "a.tiff"], exact=True)
+    with caplog.at_level(logging.INFO, "jaxdigits"):
+        (image,), _ = read_images([tmp_path / "a.tiff"], exact=True)
+    assert caplog.messages == [f"1 images of more than 8 bits: 0..{white} become 0..255"]
     assert np.unique(image).tolist() == [0, round(255 * largest / white)]
 
 
