@@ -5,7 +5,10 @@ import json
 import shutil
 import subprocess
 import sys
+import textwrap
+import zlib
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -15,8 +18,10 @@ import pytest
 import jaxdigits as jd
 from jaxdigits.errors import ConfigError, DataError, RunError
 from jaxdigits.losses import cross_entropy
+from jaxdigits.runs import twin as twins
+from jaxdigits.runs.sides import Side
 from jaxdigits.runs.trace import Trace
-from jaxdigits.runs.twin import _comparable, compare, twin
+from jaxdigits.runs.twin import Comparison, Operation, _comparable, compare, twin
 from jaxdigits.training.observe import digest
 
 CONFIG = jd.TrainConfig(dataset="digits", model="mlp", hidden=(8,), batch_size=64, epochs=2)
@@ -162,6 +167,11 @@ def test_metrics_that_cannot_be(folder):
     for lines in ([*run.history, {**run.history[-1], "epoch": 3}], run.history[::2], [{}, {}]):
         with pytest.raises(RunError, match="the metrics of the run are damaged"):
             twin(dataclasses.replace(run, history=lines))
+    none = dataclasses.replace(run, config=CONFIG.replace(epochs=0), history=run.history[:2])
+    with pytest.raises(RunError, match="the metrics of the run are damaged"):
+        twin(none)
+    with pytest.raises(ConfigError, match="no metrics of epochs"):
+        twin(dataclasses.replace(run, history=run.history[:1]))
     with pytest.raises(ConfigError, match="no metrics of epochs"):
         twin(jd.fit(CONFIG.replace(model="pixel", hidden=jd.TrainConfig().hidden)))
 
@@ -232,3 +242,223 @@ def test_shares_that_make_a_whole():
         assert found is not None
         np.testing.assert_array_equal(found[0], found[1])
     assert _comparable(np.arange(6.0).reshape(2, 3), np.zeros((1, 3))) is None
+    images = np.arange(24.0).reshape(1, 6, 4)
+    for one, other in (
+        (images.reshape(2, 3, 4), images),
+        (images, images.reshape(3, 2, 4)),
+        (images.reshape(2, 3, 4), images.reshape(3, 2, 4)),
+    ):
+        found = _comparable(one, other)
+        assert found is not None
+        for each in found:
+            np.testing.assert_array_equal(each, images[0])
+    numbers = np.array([1.0, 2.0])  # of two devices a number each: no share of an array
+    assert _comparable(numbers, numbers[None]) is None
+    assert _comparable(numbers[None], numbers) is None
+
+
+class Told(Side):
+    """A side that has computed these values, each with a name, a place, and inputs."""
+
+    def __init__(self, *operations: tuple[str, str, Any, list[int]], devices: int = 1) -> None:
+        super().__init__("nowhere")
+        self.values = [np.asarray(value) for _, _, value, _ in operations]
+        self.listed = [
+            {
+                "name": name,
+                "place": place,
+                "inputs": inputs,
+                "devices": devices,
+                "shape": list(value.shape),
+                "dtype": str(value.dtype),
+                "digest": zlib.crc32(value.tobytes()),
+            }
+            for (name, place, _, inputs), value in zip(operations, self.values, strict=True)
+        ]
+        self.asked: list[Any] = []
+
+    def tell(self, question):
+        self.asked.append(question)
+
+    def hear(self):
+        if "operations" in self.asked[-1]:
+            return self.listed
+        numbers = self.asked[-1]["values"]["numbers"]
+        np.savez("values.npz", **{str(number): self.values[number] for number in numbers})
+        return "values.npz"
+
+
+def first_of(first: Told, second: Told) -> Operation | None:
+    found = twins._first_operation([first, second], 2, 7)
+    assert first.asked[0] == second.asked[0] == {"operations": {"epoch": 2, "step": 7}}
+    assert not Path("values.npz").exists()
+    return found
+
+
+def test_the_first_operation_that_differs():
+    """Only what both have is compared, wherever it stands in a file; what one lacks is named."""
+    zeros, ones = np.zeros(2, np.float32), np.ones(2, np.float32)
+    first = Told(
+        ("cast", "f (x/a.py:1)", zeros, []),
+        ("mul", "g (x/a.py:2)", ones, [0]),
+        ("fuse", "h (x/b.py:3)", zeros + 5, [1]),
+        ("fuse", "h (x/b.py:3)", zeros + 6, [2]),
+        ("share", "s (x/a.py:4)", np.array([[1, 2, 3]], np.float32), [3]),
+        ("add", "k (x/a.py:5)", np.array([1, -8], np.float32), [1, 4, 0]),
+        ("sub", "k (x/a.py:6)", ones, [5]),
+    )
+    second = Told(
+        ("cast", "f (x/a.py:1)", zeros, []),
+        ("mul", "g (x/a.py:7)", ones, [0]),
+        ("unused", "m (x/c.py:8)", zeros, [0]),
+        ("wide", "m (x/c.py:9)", zeros, [1]),
+        ("share", "s (x/a.py:10)", np.array([[1, 2]], np.float32), [3]),
+        ("add", "k (x/a.py:11)", np.array([3, -8], np.float64), [4]),
+        ("sub", "k (x/a.py:12)", zeros, [5]),
+    )
+    assert first_of(first, second) == Operation(
+        "add", "k (x/a.py:5)", (2,), ("float32", "float64"), 2.0, 8.0,
+        ["fuse in h (x/b.py:3)", "wide in m (x/c.py:9)"],
+    )  # fmt: skip
+
+
+def test_operations_whose_digests_do_not_tell():
+    """In other dtypes values may be equal, nan as well; what is no whole is passed over."""
+    values = np.array([np.nan, 1.0], np.float32)
+    cast, share = ("cast", "f (a:1)"), ("share", "f (a:2)")
+    first = Told((*cast, values, []), (*share, np.zeros((1, 3)), []), ("add", "g", 0.5, [0]))
+    second = Told((*cast, values.astype(np.float16), []), (*share, np.zeros((1, 2)), []),
+                  ("add", "g", 0.25, [0]))  # fmt: skip
+    assert first_of(first, second) == Operation(
+        "add", "g", (), ("float64", "float64"), 0.25, 0.5, []
+    )
+    for side in (first, second):
+        side.values.pop()
+        side.listed.pop()
+    assert first_of(first, second) is None
+
+
+@pytest.mark.parametrize("place", [0, 15, 16, 250])
+def test_one_of_many_operations(place):
+    """All of one name and place; only values of some around that one are asked for."""
+    values = list(range(300))
+    first = Told(*[("add", "f (a:1)", value, []) for value in values])
+    values[place] += 1
+    second = Told(*[("add", "f (a:1)", value, []) for value in values])
+    found = first_of(first, second)
+    assert found is not None
+    assert (found.by, found.largest, found.only) == (1, place, [])
+    for side in (first, second):
+        (asked,) = (len(one["values"]["numbers"]) for one in side.asked[1:])
+        assert asked <= 16
+
+
+def test_results_of_several_devices():
+    """Each has an axis of them in front, of which only one is told where they are equal."""
+    shares = np.arange(6.0).reshape(2, 3)
+    ours = [("mul", "f", shares, []), ("psum", "f", np.array([7.0, 7.0]), [0])]
+    first = Told(*ours, devices=2)
+    second = Told(("mul", "f", shares.reshape(6), []), ("psum", "f", 7.5, [0]))
+    assert first_of(first, second) == Operation(
+        "psum", "f", (), ("float64", "float64"), 0.5, 7.0, []
+    )
+
+
+def test_values_are_no_programs():
+    """What a stranger's process writes is not unpickled, and does not stay."""
+    first = Told(("add", "f", 1, []))
+    first.values[0] = np.array([{}])
+    with pytest.raises(ValueError, match="Object arrays cannot be loaded"):
+        first_of(first, Told(("add", "f", 2, [])))
+    assert not Path("values.npz").exists()
+
+
+def test_distances():
+    """The largest, in 64 bits, in either direction; none of no values."""
+    assert twins._distance(np.array([5, -3], np.int8), np.array([1, 100], np.int8)) == 103
+    assert twins._distance([1.0, 2.0], [1.0, 2.25]) == 0.25
+    assert twins._distance(np.zeros((0, 3)), np.zeros((0, 3))) == 0
+
+
+ANSWERS = """
+    import json, sys
+    answers = json.loads(sys.argv[1])
+    with open(sys.argv[2], "w") as log:
+        for line in sys.stdin:
+            print(line, end="", file=log, flush=True)
+            (name,) = json.loads(line)
+            print(json.dumps(answers[name]), flush=True)
+"""
+
+
+@pytest.fixture
+def told(folder, tmp_path):
+    """Compare with processes that answer so; what each was asked."""
+    program = tmp_path / "answers.py"
+    program.write_text(textwrap.dedent(ANSWERS))
+
+    def ask(*answers: dict[str, Any], **more: Any) -> tuple[Comparison, list[list[Any]]]:
+        logs = [tmp_path / "first", tmp_path / "second"]
+        first, second = (
+            f"{sys.executable} -S {program} '{json.dumps(answer)}' {log}"
+            for answer, log in zip(answers, logs, strict=True)
+        )
+        try:
+            found = compare(folder, (first, second), **more)
+        finally:
+            asked = [[json.loads(line) for line in log.read_text().splitlines()] for log in logs]
+            assert [len(one) for one in asked] in ([1, 1], [2, 2], [3, 3], [4, 4])
+        return found, asked
+
+    return ask
+
+
+ABOUT = {"arrays": ["params", "key"], "devices": 1, "device": "cpu"}
+ENDS = [[1, 2], [3, 4], [5, 6]]
+STEPS = [[3, 9], [4, 9], [5, 6]]
+
+
+def test_where_nothing_differs(told, folder):
+    """The run's data folders are named to both, the settings to the second one."""
+    answers = {"run": ABOUT, "epochs": ENDS}
+    found, asked = told(answers, answers)
+    assert found == ([], None, 0, (), None)
+    about = {"run": str(folder), "data_dir": None, "manual_dir": None}
+    assert asked == [[{"run": about}, {"epochs": {"count": 2}}]] * 2
+    found, asked = told(
+        answers, {**answers, "run": {**ABOUT, "device": "gpu"}}, num_epochs=1,
+        settings={"seed": "3"}, data_dir=Path("here"), manual_dir="there",
+    )  # fmt: skip
+    assert found.changes == ["device cpu, there gpu", "seed 0, there 3"]
+    about = {"run": str(folder), "data_dir": "here", "manual_dir": "there"}
+    abouts = [about, {**about, "settings": {"seed": "3"}}]
+    assert asked == [[{"run": one}, {"epochs": {"count": 1}}] for one in abouts]
+
+
+def test_other_arrays_cannot_be_compared(told):
+    other = {"run": {**ABOUT, "arrays": ["params"]}}
+    with pytest.raises(ConfigError, match="their states have other arrays: their networks"):
+        told({"run": ABOUT}, other)
+
+
+@pytest.mark.parametrize(
+    ("ends", "steps", "expected"),
+    [
+        ([[1, 3], *ENDS[1:]], STEPS, (0, 0, ["key"])),
+        ([ENDS[0], [0, 4], [0, 0]], STEPS, (1, 0, ["params"])),
+        ([ENDS[0], [0, 4], [0, 0]], [[7, 9], [8, 9], [9, 6]], (1, 1, ["params"])),
+        ([*ENDS[:2], [0, 0]], [STEPS[0], [8, 8], [0, 0]], (2, 2, ["params", "key"])),
+        ([*ENDS[:2], [5, 0]], [*STEPS[:2], [5, 0]], (2, 3, ["key"])),
+    ],
+)
+def test_closer_and_closer(told, ends, steps, expected):
+    """Steps of the first epoch that differs, and operations of the step, or of the start."""
+    more = {"run": ABOUT, "operations": []}
+    found, asked = told(
+        {**more, "epochs": ENDS, "steps": STEPS}, {**more, "epochs": ends, "steps": steps}
+    )
+    epoch, step, arrays = expected
+    assert found == ([], epoch, step, arrays, None)
+    questions = [{"steps": {"epoch": epoch}}] if epoch else []
+    questions += [{"operations": {"epoch": epoch, "step": step}}] if step or not epoch else []
+    assert [one[2:] for one in asked] == [questions] * 2
