@@ -585,6 +585,15 @@ def test_a_line_may_rise() -> None:
         assert [c.line for c in characters if c.left == 50] == [line]
 
 
+def test_lines_are_in_the_order_of_their_middles() -> None:
+    """A line may begin with something low, the next one with something high."""
+    upper = [mark_at(40, 0, height=5, width=5, sign="."), mark_at(10, 10), mark_at(10, 40)]
+    lower = [mark_at(35, 12, height=60), mark_at(48, 42)]
+    characters = page._in_lines([*lower, *upper], 1.0, np.zeros((120, 120, 3), np.uint8))
+    assert [c.sign for c in characters] == [".", "", "", "", ""]
+    assert [c.line for c in characters] == [0, 0, 0, 1, 1]
+
+
 @pytest.mark.parametrize(("gap", "space"), [(20, False), (21, True)])
 def test_a_space_is_wider_than_three_fifths_of_the_usual_size(gap, space) -> None:
     found = [mark_at(0, 0), mark_at(0, 20 + gap)]
@@ -655,6 +664,7 @@ def test_the_gray_of_ink_is_how_far_it_is_from_the_ground() -> None:
     ink = page._own_ink(mark, 0.25, picture)[16 + 4 : 16 + 11, 16 + 4 : 16 + 16]
     expected = np.array([0, 38, 102, 134, 255, 255, 0])
     np.testing.assert_allclose(ink, np.repeat(expected[:, None], 12, axis=1), atol=2)
+    assert (ink[3] == 134).all()  # 133.9
 
 
 def test_ink_fades_where_the_network_sees_no_more_of_it() -> None:
