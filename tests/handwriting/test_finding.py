@@ -56,7 +56,7 @@ def test_how_clear_a_page_is() -> None:
 
 @pytest.mark.parametrize(
     ("clear", "clarity", "enough"),
-    [(0.94, 0.86, True), (0.92, 0.86, False), (0.94, 0.84, False)],
+    [(0.94, 0.86, True), (0.92, 0.86, False), (0.94, 0.84, False), (0.94, 0.85, False)],
 )
 def test_when_no_other_scale_is_tried(clear, clarity, enough) -> None:
     assert found([character(0)], [clear], clarity=clarity).is_clear == enough
@@ -66,12 +66,13 @@ def test_when_no_other_scale_is_tried(clear, clarity, enough) -> None:
     ("sign", "certainty", "share", "left", "stray"),
     [
         ("", 0.95, 0.91, 60, True),  # alone, and no character
+        ("", 0.95, 0.9, 60, True),
         ("", 0.95, 0.89, 60, False),
         ("", 0.95, 0.91, 21, False),  # beside another one, and certain
         ("", 0.79, 0.91, 21, True),
-        ("", 0.81, 0.91, 21, False),
+        ("", 0.8, 0.91, 21, False),
         ("-", 0.64, 0.0, 60, True),
-        ("-", 0.66, 1.0, 60, False),
+        ("-", 0.65, 1.0, 60, False),
         (".", 0.1, 1.0, 60, False),  # too small to be sure of
     ],
 )
@@ -80,6 +81,7 @@ def test_stray_marks(sign, certainty, share, left, stray) -> None:
     characters = [character(0), character(left, sign=sign, certainty=certainty)]
     one = found(characters, [0.94, 0.5], none(0.0, share))
     assert one.strays == characters[1:] * stray
+    assert found(characters, [0.93, 0.5], none(0.0, share)).strays == one.strays
     unclear = found(characters, [0.92, 0.5], none(0.0, share))
     assert unclear.strays == []
 
@@ -193,6 +195,16 @@ class Search:
             (2.0, False),
         ),
         (
+            {(0.5, False): (0.8, 0.31), (1.1, False): (0.9, 0.95)},
+            [(0.5, False)],
+            (0.5, False),
+        ),
+        (
+            {(0.5, False): (0.8, 0.5), (0.9, False): (0.8, 0.31), (1.1, False): (0.9, 0.95)},
+            [(0.5, False), (0.9, False), (1.1, False)],
+            (1.1, False),
+        ),
+        (
             {(1.0, False): (0.8, 0.29), (2.1, False): (0.9, 0.95)},
             [(1.0, False), (2.1, False)],
             (2.1, False),
@@ -209,13 +221,13 @@ class Search:
             (1.0, False),
         ),
         (
-            {(1.0, False): (0.71, 0.94), (2.1, False): (0.9, 0.95)},
+            {(1.0, False): (0.7, 0.94), (2.1, False): (0.9, 0.95)},
             [(1.0, False), (1.0, True)],
             (1.0, False),
         ),
         # Thin lines are looked for where nothing is seen well.
         (
-            {(1.0, False): (0.76, 0.31), (1.0, True): (0.8, 0.5)},
+            {(1.0, False): (0.77, 0.31), (1.0, True): (0.8, 0.5)},
             [(1.0, False), (1.0, True)],
             (1.0, True),
         ),
@@ -293,6 +305,7 @@ def test_a_page_is_turned_until_it_is_upright(monkeypatch) -> None:
         ((0.9, 0.71), (0.9, 0.99), 90.0, 0.0),  # it reads well
         ((0.9, 0.69), (0.9, 0.99), 90.0, 90.0),
         ((0.9, 0.69), (0.9, 0.99), -1.0, 0.0),  # it is upright from there, too
+        ((0.9, 0.69), (0.9, 0.99), 45.0, 0.0),
         ((0.9, 0.69), (0.9, 0.92), 90.0, 0.0),  # it reads no better from there
         ((0.9, 0.69), (0.84, 0.99), 90.0, 0.0),
         ((0.99, 0.69), (0.86, 0.99), 90.0, 0.0),
@@ -344,7 +357,7 @@ def piece(box: tuple[int, int, int, int], probability: float) -> Piece:
         ([(0, 0, 60, 200)], [((20, 20, 40, 40), 0.81)], True),
         ([(0, 0, 60, 200)], [((20, 20, 40, 40), 0.79)], False),
         ([(0, 0, 60, 200)], [((0, 0, 60, 99), 0.9)], True),
-        ([(0, 0, 60, 200)], [((0, 0, 60, 101), 0.9)], False),  # the drawing itself
+        ([(0, 0, 60, 200)], [((0, 0, 60, 100), 0.9)], False),  # the drawing itself
         ([(0, 0, 60, 200)], [((0, 0, 60, 60), 0.9), ((0, 60, 60, 101), 0.9)], False),
         ([(0, 0, 60, 90), (0, 100, 60, 200)], [((20, 20, 40, 40), 0.9)], False),
     ],
@@ -356,6 +369,86 @@ def test_the_outline_of_a_sheet_is_no_character(boxes, written, outline) -> None
     ]
     plain = found(characters, [0.95] * len(boxes))
     assert _is_outline(plain, [piece(*one) for one in written]) == outline
+
+
+def boxed(*boxes: tuple[int, int, int, int], clear: float) -> _Found:
+    """What strokes show: characters in boxes, each as clear."""
+    ink = np.zeros((20, 20), np.uint8)
+    return found([Character(*box, 0, False, ink) for box in boxes], [clear] * len(boxes))
+
+
+SHEET = [((20, 20, 40, 40), 0.9)]
+DRAWN = [((0, 0, 60, 200), 0.9)]
+LEFT, RIGHT = (0, 0, 60, 20), (0, 40, 60, 60)
+
+
+@pytest.mark.parametrize(
+    ("plain", "network", "settled", "by_strokes"),
+    [
+        # A clear drawing of less than two fifths of the picture: the network is not asked.
+        (boxed((0, 0, 60, 79), clear=0.94), 0.9, SHEET, True),
+        (boxed((0, 0, 60, 80), clear=0.94), 0.9, SHEET, False),  # the outline of a sheet
+        (boxed((0, 0, 60, 80), clear=0.94), 0.9, DRAWN, True),  # no outline
+        (boxed((0, 0, 60, 80), clear=0.94), None, [], True),  # nothing to be found
+        (boxed((0, 0, 60, 79), clear=0.92), 0.9, SHEET, False),
+        (None, 0.9, DRAWN, False),
+        # One character.
+        (boxed((0, 0, 60, 79), clear=0.92), 0.81, DRAWN, False),
+        (boxed((0, 0, 60, 79), clear=0.92), 0.79, DRAWN, True),
+        (boxed((0, 0, 60, 79), clear=0.78), 0.79, DRAWN, False),
+        # Several, as clear as the page network or the line network says.
+        (boxed(LEFT, RIGHT, clear=0.92), 0.1, [(LEFT, 0.51), (RIGHT, 0.51)], False),
+        (boxed(LEFT, RIGHT, clear=0.92), 0.1, [(LEFT, 0.49), (RIGHT, 0.49)], True),
+        (boxed(LEFT, RIGHT, clear=0.92), 0.51, [(LEFT, 0.3), (RIGHT, 0.3)], False),
+        # One in the eyes of either.
+        (boxed(LEFT, RIGHT, clear=0.92), 0.6, [(LEFT, 0.9)], True),
+        (boxed(LEFT, clear=0.92), 0.6, [(LEFT, 0.9), (RIGHT, 0.9)], True),
+    ],
+)
+def test_strokes_or_the_network(plain, network, settled, by_strokes, monkeypatch) -> None:
+    """Of a picture of 60x200 pixels: how clear what the network finds is, and what that says."""
+    best = None if network is None else found([character(0)], [network])
+    pieces_of = [piece(*one) for one in settled]
+
+    def find_characters(_) -> list[Character]:
+        if plain is None:
+            raise DataError("no strokes")
+        return plain.page.characters
+
+    def find_best(*_) -> _Found:
+        if best is None:
+            raise DataError("nothing")
+        return best
+
+    monkeypatch.setattr(finding, "find_characters", find_characters)
+    monkeypatch.setattr(finding, "_look_at", lambda *_: plain)
+    monkeypatch.setattr(finding, "_best", find_best)
+    monkeypatch.setattr(finding, "_settled", lambda one, _: [] if one.by_strokes else pieces_of)
+    assert finding.find_pieces(PICTURE, jd.load("digits"), "auto") == (
+        [] if by_strokes else pieces_of,
+        0.0,
+        by_strokes,
+    )
+
+
+def test_what_strokes_say(monkeypatch) -> None:
+    """Each is as clear as the network is sure of it; the page stays as it is."""
+    picture = PICTURE.copy()
+    picture[10:50, 20:26] = picture[10:50, 60:66] = 30
+    shares = np.full((2, 10), 0.05, np.float32)
+    shares[0, 3], shares[1, 7] = 0.55, 0.65
+    monkeypatch.setattr(
+        finding, "_classify", lambda inks, _: (np.zeros((len(inks), 28, 28), np.uint8), shares)
+    )
+    run = jd.load("digits")
+    settled, degrees, by_strokes = finding.find_pieces(picture, run, "strokes")
+    assert [one.character.left for one in settled] == [20, 60]
+    assert [one.each for one in settled] == pytest.approx([0.55, 0.65])
+    assert (degrees, by_strokes) == (0.0, True)
+    one, _ = finding._find(picture, run, "strokes")
+    assert one.read.each.tolist() == pytest.approx([0.55, 0.65])
+    assert (one.page.scale, one.page.clarity) == (1.0, 1.0)
+    assert one.page.picture is picture
 
 
 @pytest.mark.parametrize("table", [60, 120])

@@ -114,6 +114,7 @@ def test_what_the_line_network_does_not_see_is_doubted(monkeypatch) -> None:
     (piece,) = settle(page, line(), found, says(), monkeypatch)
     assert piece.probabilities.argmax() == found.probabilities[0].argmax()
     assert 1 / 3 < piece.probabilities.max() < 0.5
+    assert piece.agreed == 0
     np.testing.assert_allclose(piece.probabilities.sum(), 1, atol=1e-6)
 
 
@@ -304,7 +305,8 @@ def test_how_the_line_network_votes(monkeypatch) -> None:
     ]
     read = line(("/", 10, 0.9), ("4", 40, 0.8), ("1", 70, 0.6), ("1", 100, 0.98))
     shares = [np.array(token.probabilities) for token in read.tokens]
-    shares[1][SYMBOLS.index("b")] = 1.0  # what may not be read here
+    shares[1] /= 2
+    shares[1][SYMBOLS.index("b")] = 0.5  # what may not be read here
     tokens = [
         token._replace(probabilities=share)
         for token, share in zip(read.tokens, shares, strict=True)
@@ -353,6 +355,10 @@ def test_how_much_better_more_characters_are(width, second, better, cut, monkeyp
     if cut:
         first, last = pieces
         assert first.each == pytest.approx((0.8 + 0.9) / 2)
+        # Of cuts, three quarters of the word are the line network's.
+        both = 0.25 * np.array([0.8, 0.1, 0.1]) + 0.75 * np.array([0.9, 0, 0.05]) / 0.95
+        ahead = first.probabilities.max() - first.probabilities
+        assert ahead[1] / ahead[2] == pytest.approx((both[0] - both[1]) / (both[0] - both[2]))
         assert last.character.sign == ("-" if second == "-" else "")
         assert last.each == pytest.approx((0.6 + 0.7) / 2)
 
@@ -427,6 +433,11 @@ def test_signs_and_what_has_no_ink_in_a_cut(monkeypatch) -> None:
     assert [found.sign for found in parts] == ["?", "-", ""]
     assert [(found.left, found.right) for found in parts] == [(30, 38), (50, 54), (76, 80)]
     assert not any(found.after_space for found in parts)
+    monkeypatch.setattr(parting, "_score", lambda found, *_: 100.0 * len(found))
+    again = says(("1", 0.5), ("1", 0.6), ("1", 0.7))
+    page = page_of(character(30, 80, ink))
+    pieces = settle(page, read, says(("4", 0.6)), again, monkeypatch)
+    assert [piece.character.left for piece in pieces] == [30, 50, 76]
 
 
 def test_cut_ink_is_gray_where_it_was(monkeypatch) -> None:
@@ -439,6 +450,15 @@ def test_cut_ink_is_gray_where_it_was(monkeypatch) -> None:
     assert found.top == 14
     assert found.ink.shape == (68 - 8 + 8, 40 + 8)
     assert set(found.ink[4:8, 4:-4].ravel().tolist()) == {128}
+
+
+def test_cut_ink_keeps_its_levels(monkeypatch, rng) -> None:
+    """All of them, where the picture is as fine."""
+    body = rng.integers(128, 256, (34, 20), np.uint8)
+    page = page_of(character(30, 50, np.pad(body, 8)), scale=0.5)
+    (group,) = groups_of(page, line(("1", 40, 0.9)), monkeypatch)
+    (found,) = parting._cut(group, page)
+    np.testing.assert_array_equal(found.ink, np.pad(body, 4))
 
 
 @pytest.mark.parametrize(
