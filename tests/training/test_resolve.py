@@ -58,13 +58,15 @@ def test_what_suits_a_network_is_written_down():
 
 
 def test_smoothing_of_a_loss_of_your_own_is_refused_with_the_reason():
-    own = {"loss": lambda logits, labels: logits[:, 0] * labels}
+    def loss(logits, labels):
+        return logits[:, 0] * labels
+
     with pytest.raises(ConfigError, match="label_smoothing is for cross_entropy; build it into"):
-        jd.make_train(CONFIG.replace(label_smoothing=0.1), **own)
-    jd.make_train(CONFIG, **own)
+        jd.make_train(CONFIG.replace(label_smoothing=0.1), loss=loss)
+    jd.make_train(CONFIG, loss=loss)
     hand = CONFIG.replace(gradients="hand")
     with pytest.raises(ConfigError, match="gradients by hand are for linear and mlp, not for"):
-        jd.make_train(hand, **own)
+        jd.make_train(hand, loss=loss)
     jd.make_train(hand)
 
 
