@@ -86,7 +86,7 @@ def test_no_bias_repeats_a_weight():
     layers = [(layer["kernel"].reshape(-1, len(layer["bias"])), layer) for layer in params["conv"]]
     layers += [(layer["weight"].T, layer) for layer in params["dense"]]
     for rows, layer in layers:
-        assert not (rows == layer["bias"]).all(axis=1).any()
+        assert not (layer["bias"] == rows).all(axis=1).any()
         assert np.unique(layer["bias"]).size == len(layer["bias"])
 
 

@@ -62,6 +62,60 @@ def test_mlp_against_plain_numpy(hidden, activation, rng):
     np.testing.assert_allclose(logits, values, rtol=1e-4, atol=1e-5)
 
 
+def test_one_hidden_layer_unless_asked_otherwise():
+    """As wide as that of the settings."""
+    model = make_model(TrainConfig(model="mlp"), 10)
+    shapes = (jax.eval_shape(init, jax.random.key(0)) for init in (mlp.init, model.init))
+    first, second = ([layer["weight"].shape for layer in params] for params in shapes)
+    assert first == second
+    assert [outputs for outputs, _ in first][1:] == [10]
+
+
+def test_nothing_is_dropped_without_a_share_or_a_key():
+    params, images = mlp.init(jax.random.key(0), 3, (9,), 4), jnp.ones((2, 4))
+    key, plain = jax.random.key(0), mlp.apply(params, images)
+    np.testing.assert_array_equal(mlp.apply(params, images, key=key), plain)
+    np.testing.assert_array_equal(mlp.apply(params, images, dropout=0.5), plain)
+    assert not np.array_equal(mlp.apply(params, images, dropout=0.5, key=key), plain)
+
+
+@pytest.mark.parametrize(
+    ("settings", "function"),
+    [
+        ({"model": "pixel", "distance": "absolute"}, pixel.apply),
+        ({"model": "pixel", "distance": "squared"}, pixel.apply),
+        ({"model": "mlp", "hidden": (3,), "activation": "tanh"}, mlp.apply),
+        ({"model": "mlp", "hidden": (3,), "activation": "gelu"}, mlp.apply),
+    ],
+)
+def test_a_network_has_the_settings_of_its_config(settings, function, rng):
+    config = TrainConfig(**settings)
+    model = make_model(config, 4, (2, 5))
+    images = jnp.asarray(rng.normal(size=(6, 2, 5)), jnp.float32)
+    labels = jnp.array([0, 1, 0, 3, 1, 0])
+    if model.fit is None:
+        params, setting = model.init(jax.random.key(0)), config.activation
+    else:
+        params, setting = model.fit(images, labels), config.distance
+        assert params["means"].shape == model.init(jax.random.key(0))["means"].shape == (4, 2, 5)
+    np.testing.assert_array_equal(model.apply(params, images), function(params, images, setting))
+
+
+@pytest.mark.parametrize("model", ["linear", "mlp", "convnet"])
+def test_a_network_starts_as_its_config_says(model):
+    """Normal numbers go beyond the bounds of uniform ones."""
+    for initializer, low, high in (("normal", 2, 9), ("uniform", 0, 1 / 3)):
+        config = TrainConfig(model=model, initializer=initializer)
+        params = make_model(config, 4, (16, 16)).init(jax.random.key(0))
+        largest = max(float(jnp.abs(leaf).max()) for leaf in jax.tree.leaves(params))
+        assert low < largest <= high
+
+
+def test_no_bias_repeats_a_weight():
+    layer = linear.init(jax.random.key(0))
+    assert not (layer["bias"] == layer["weight"].T).all(axis=1).any()
+
+
 def test_any_function_is_an_activation():
     params = mlp.init(jax.random.key(0), 10, (5,))
     images = jnp.ones((2, 28, 28))
@@ -141,6 +195,13 @@ def test_layers_leave_out_others():
     assert (values > 0).mean() == pytest.approx(1 / 4, abs=5 * np.sqrt(1 / 4 * 3 / 4 / 4000))
 
 
+@pytest.mark.parametrize("share", [0.0, 0.25, 0.9])
+def test_the_others_grow(share):
+    dropped = np.asarray(drop(jax.random.key(0), jnp.full(1000, 3.0), share))
+    np.testing.assert_allclose(np.unique(dropped[dropped != 0]), [3 / (1 - share)], rtol=1e-5)
+    assert (dropped == 0).mean() == pytest.approx(share, abs=0.07)
+
+
 def test_derivatives_at_zero():
     """That of ReLU is 0, as in PyTorch."""
     for name, slope in {"relu": 0.0, "sigmoid": 0.25, "tanh": 1.0, "gelu": 0.5}.items():
@@ -152,7 +213,9 @@ def test_pixel_model_by_hand(rng):
     labels = np.array([0, 1, 0, 2, 1, 0])
     params = pixel.fit(jnp.asarray(images), jnp.asarray(labels), num_classes=4)
     np.testing.assert_allclose(params["means"][0], images[[0, 2, 5]].mean(axis=0), rtol=1e-5)
+    np.testing.assert_array_equal(params["means"][2], images[3])
     assert not params["means"][3].any()  # nobody's mean
+    assert len(pixel.fit(jnp.asarray(images), jnp.asarray(labels))["means"]) == 10  # by default
     cases: tuple[tuple[pixel.Distance, np.ufunc], ...] = (
         ("absolute", np.abs),
         ("squared", np.square),
