@@ -102,3 +102,101 @@ def test_statistics_follow_the_batch(library):
         first = params["params"]["first"]
         values = values @ first["kernel"] + first["bias"]
     np.testing.assert_allclose(mean, 0.01 * values.mean(axis=0), rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("library", MODELS)
+def test_an_image_alone_is_what_it_is_among_others(library):
+    """Where nothing is learned: no statistics of the batch, no dropout."""
+    model = MODELS[library]()
+    params = model.init(jax.random.key(0))
+    images = jax.random.uniform(jax.random.key(1), (3, 28, 28))
+    together = model.apply(params, images)
+    np.testing.assert_allclose(model.apply(params, images[1:2]), together[1:2], atol=1e-5)
+    assert model.apply_train is not None
+    trained, _ = model.apply_train(params, images, jax.random.key(2))
+    assert not jnp.allclose(trained, together, atol=1e-2)
+
+
+class Deterministic(linen.Module):
+    """A module that is told the opposite of `train`."""
+
+    @linen.compact
+    def __call__(self, images, deterministic):
+        return linen.Dropout(0.5)(images.reshape(len(images), -1), deterministic=deterministic)
+
+
+class Plain(linen.Module):
+    """A module that is the same in training."""
+
+    @linen.compact
+    def __call__(self, images):
+        return linen.Dense(3)(images.reshape(len(images), -1))
+
+
+def test_linen_modules_are_told_what_they_ask_for():
+    images, key = jnp.ones((2, 4, 5)), jax.random.key(0)
+    model = adapters.from_linen(Deterministic(), (4, 5))
+    assert model.apply_train is not None
+    assert (model.apply({}, images) == 1).all()
+    dropped, changed = model.apply_train({}, images, key)
+    assert set(dropped.ravel().tolist()) == {0, 2}
+    assert changed == {}
+    model = adapters.from_linen(Plain(), (4, 5))
+    params = model.init(key)
+    assert params["params"]["Dense_0"]["kernel"].shape == (20, 3)
+    assert model.apply_train is not None
+    logits, changed = model.apply_train(params, images, key)
+    np.testing.assert_array_equal(logits, model.apply(params, images))
+    assert changed == {}
+
+
+def test_an_nnx_module_of_parameters_only():
+    """Whatever mode it is made in."""
+
+    def make(rngs):
+        module = nnx.Sequential(nnx.Linear(5, 40, rngs=rngs), nnx.Dropout(0.5, rngs=rngs))
+        module.eval()
+        return module
+
+    model = adapters.from_nnx(make)
+    params = model.init(jax.random.key(0))
+    assert list(params) == ["params"]
+    images = jnp.ones((2, 5))
+    assert (model.apply(params, images) != 0).all()
+    assert model.apply_train is not None
+    logits, changed = model.apply_train(params, images, jax.random.key(0))
+    assert 0 < (logits == 0).mean() < 1
+    assert changed == {}
+
+
+def test_an_equinox_module_without_a_key():
+    eqx = pytest.importorskip("equinox")
+
+    class Net(eqx.Module):
+        dense: Any
+
+        def __init__(self, key):
+            self.dense = eqx.nn.Linear(6, 3, key=key)
+
+        def __call__(self, image):
+            return self.dense(image.reshape(-1))
+
+    model = adapters.from_equinox(Net)
+    assert model.apply_train is None
+    params = model.init(jax.random.key(0))
+    images = jax.random.uniform(jax.random.key(1), (4, 2, 3))
+    expected = images.reshape(4, 6) @ params.dense.weight.T + params.dense.bias
+    np.testing.assert_allclose(model.apply(params, images), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_what_suits_a_network_is_kept():
+    hints = jd.Hints(examples=600)
+    made = [
+        lambda **more: adapters.from_linen(Plain(), (2, 2), **more),
+        lambda **more: adapters.from_nnx(lambda rngs: nnx.Linear(4, 3, rngs=rngs), **more),
+    ]
+    eqx = pytest.importorskip("equinox")
+    made.append(lambda **more: adapters.from_equinox(lambda key: eqx.nn.Identity(), **more))
+    for make in made:
+        assert make(hints=hints).hints is hints
+        assert make().hints == jd.Hints()
