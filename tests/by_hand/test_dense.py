@@ -62,3 +62,31 @@ def test_mlp(hidden, activation, batch):
 
 def test_every_activation_has_a_derivative():
     assert set(gradients.DERIVATIVES) == set(mlp.ACTIVATIONS)
+
+
+@pytest.mark.parametrize("activation", sorted(gradients.DERIVATIVES))
+def test_derivatives_at_zero(activation):
+    """Also where a function has none: that of ReLU is 0, as `jax.grad` says."""
+    zero = jnp.zeros(1)
+    expected = jax.grad(lambda z: mlp.ACTIVATIONS[activation](z).sum())(zero)
+    np.testing.assert_allclose(gradients.DERIVATIVES[activation](zero), expected, atol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16, jnp.float32, jnp.float64])
+def test_dtypes(dtype):
+    """What comes out is of the dtype of what goes in."""
+    layers = [{"weight": (5, 6), "bias": (5,)}, {"weight": (3, 5), "bias": (3,)}]
+    shape = {"is_leaf": lambda leaf: isinstance(leaf, tuple)}
+    params = jax.tree.map(lambda shape: jax.ShapeDtypeStruct(shape, dtype), layers, **shape)
+    images = jax.ShapeDtypeStruct((4, 2, 3), dtype)
+    labels, weights = jax.ShapeDtypeStruct((4,), jnp.int32), jax.ShapeDtypeStruct((4,), dtype)
+    found = [jax.eval_shape(gradients.mlp, params, images, labels, weights)]
+    images = jax.ShapeDtypeStruct((4, 5), dtype)
+    found.append(jax.eval_shape(gradients.linear, params[1], images, labels, weights))
+    assert {leaf.dtype for leaf in jax.tree.leaves(found)} == {jnp.dtype(dtype)}
+
+
+def test_relu_unless_asked_otherwise(batch):
+    params = as_float64(mlp.init(jax.random.key(0), 10, (5,)))
+    logits, _ = gradients.mlp(params, *batch)
+    np.testing.assert_array_equal(logits, mlp.apply(params, batch[0], "relu"))

@@ -145,6 +145,43 @@ def test_auto_at_the_limits(side, inputs, method):
     assert _choose((side, side), (3, 3, inputs, 4), (1, 1), padding) == method
 
 
+@pytest.mark.parametrize(
+    ("sides", "kernel", "strides", "padding", "method"),
+    [
+        # Winograd's where there are three rows and three columns or more, whatever the padding.
+        ((3, 3), (3, 3, 8, 4), (1, 1), ((1, 1), (1, 1)), "winograd"),
+        ((3, 3), (3, 3, 8, 4), (1, 1), ((2, 0), (0, 2)), "winograd"),
+        ((3, 3), (3, 3, 8, 4), (1, 1), ((1, 1), (0, 1)), "im2col"),
+        ((4, 30), (3, 3, 8, 4), (1, 1), ((0, 0), (0, 0)), "canonical"),
+        ((30, 4), (3, 3, 8, 4), (1, 1), ((0, 0), (0, 0)), "canonical"),
+        # Not for other strides and kernels.
+        ((9, 9), (3, 3, 8, 4), (2, 2), ((0, 0), (0, 0)), "im2col"),
+        ((11, 11), (3, 3, 8, 4), (2, 2), ((0, 0), (0, 0)), "canonical"),
+        ((30, 30), (3, 3, 8, 4), (2, 1), ((0, 0), (0, 0)), "canonical"),
+        ((30, 30), (3, 3, 8, 4), (1, 2), ((0, 0), (0, 0)), "canonical"),
+        ((30, 30), (3, 2, 8, 4), (1, 1), ((0, 0), (0, 0)), "canonical"),
+        ((30, 30), (4, 3, 8, 4), (1, 1), ((0, 0), (0, 0)), "canonical"),
+        # A kernel of one pixel is a matrix product at any size.
+        ((30, 30), (1, 1, 8, 4), (1, 1), ((0, 0), (0, 0)), "im2col"),
+        ((30, 30), (1, 2, 8, 4), (1, 1), ((0, 0), (0, 0)), "canonical"),
+        ((30, 30), (2, 1, 8, 4), (1, 1), ((0, 0), (0, 0)), "canonical"),
+        # Sixteen outputs, in whatever form, and seventeen.
+        ((3, 18), (3, 3, 1, 4), (1, 1), ((0, 0), (0, 0)), "im2col"),
+        ((3, 19), (3, 3, 1, 4), (1, 1), ((0, 0), (0, 0)), "canonical"),
+    ],
+)
+def test_what_auto_chooses(sides, kernel, strides, padding, method):
+    assert _choose(sides, kernel, strides, padding) == method
+
+
+@pytest.mark.parametrize(("dtype", "convolutions"), [(jnp.float32, 0), (jnp.bfloat16, 1)])
+def test_auto_is_exact_enough_for_bfloat16(dtype, convolutions):
+    """By Winograd's products in float32, by a convolution in bfloat16."""
+    images, kernel = jnp.ones((1, 9, 9, 8), dtype), jnp.ones((3, 3, 8, 2), dtype)
+    assert str(jax.make_jaxpr(conv)(images, kernel)).count("conv_general_dilated[") == convolutions
+    np.testing.assert_array_equal(conv(images, kernel), np.full((1, 7, 7, 2), 72))
+
+
 @pytest.mark.parametrize("platform", ["gpu", "tpu", "any"])
 def test_auto_is_lax_where_there_is_no_cpu(platform, monkeypatch):
     for stem in ("7x7", "3x3"):
@@ -281,3 +318,21 @@ def test_in_flax(options, rng):
     params = usual.init(jax.random.key(0), images)
     found, expected = (np.asarray(net.apply(params, images)) for net in (ours, usual))
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+    if not options:  # by Winograd's products
+        assert "conv_general_dilated" not in str(jax.make_jaxpr(ours.apply)(params, images))
+
+
+def test_other_axes_and_layouts_are_left_to_lax(rng):
+    """One axis instead of two, and channels first."""
+    images = jnp.asarray(rng.normal(size=(2, 9, 8)), jnp.float32)
+    usual = nn.Conv(4, (3,))
+    ours = nn.Conv(4, (3,), conv_general_dilated=conv_general_dilated)
+    params = usual.init(jax.random.key(0), images)
+    np.testing.assert_array_equal(ours.apply(params, images), usual.apply(params, images))
+    images = jnp.asarray(rng.normal(size=(2, 8, 9, 8)), jnp.float32)
+    kernel = jnp.asarray(rng.normal(size=(3, 8, 3, 3)), jnp.float32)
+    given = images, kernel, (1, 2), "VALID"
+    expected = lax.conv_general_dilated(*given)
+    for numbers in (None, ("NCHW", "OIHW", "NCHW")):
+        found = conv_general_dilated(*given, dimension_numbers=numbers)
+        np.testing.assert_array_equal(found, expected)
