@@ -11,7 +11,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from helpers import notes
+from helpers import Terminal, notes
 from PIL import Image
 
 from jaxdigits import data
@@ -177,6 +177,41 @@ def test_form_ground_and_shape_come_back(tmp_path, rng, shape):
     assert (plain.form, plain.light_ground, plain.image_shape) == ("plain", False, shape)
 
 
+def test_an_export_of_a_named_dataset_holds_out_what_it_did(tmp_path):
+    """A twelfth whatever the classes; also as older versions wrote it, which did not say so."""
+    expected = data.from_arrays(
+        "own", drawings(60, 2), drawings(6, 2), ("x", "y"), stratified=False
+    )
+    assert_same(data.load_folder(data.export_folder(expected, tmp_path / "own")), expected)
+    document = json.loads((tmp_path / "own" / INDEX).read_text())
+    del document["stratified"]
+    (tmp_path / "own" / INDEX).write_text(json.dumps(document))
+    assert_same(data.load_folder(tmp_path / "own"), expected)
+
+
+def test_progress_of_an_export_is_shown_on_a_terminal_alone(tmp_path, monkeypatch, capsys):
+    splits = data.from_arrays("own", drawings(24, 2), drawings(6, 2), ("x", "y"))
+    data.export_folder(splits, tmp_path / "quiet")
+    assert capsys.readouterr().err == ""
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    data.export_folder(splits, tmp_path / "own")
+    assert terminal.bars == ["writing: 0/30 image"]
+
+
+@pytest.mark.parametrize("name", ["..", ". ", "//", "a/b", "a:b", "CON\x1f", " a. "])
+def test_names_of_classes_become_names_of_folders(tmp_path, name):
+    """Two alike differ by a number."""
+    names = (name, name.replace("/", ":"), "other", f"{name}!")
+    names = tuple(dict.fromkeys(names))
+    expected = data.from_arrays("own", drawings(40, len(names)), drawings(8, len(names)), names)
+    folder = data.export_folder(expected, tmp_path / "own")
+    for path in (folder / "train").iterdir():
+        assert not set(path.name) & set('<>:"/\\|?*\x1f')
+        assert path.name.strip(". ") == path.name
+    assert_same(data.load_folder(folder), expected)
+
+
 def test_an_older_export_is_of_plain_form(exported):
     document = json.loads((exported / INDEX).read_text())
     del document["form"], document["image_shape"]
@@ -239,6 +274,7 @@ def test_an_exported_folder_that_is_not_whole(exported):
     ("change", "message"),
     [
         ({"format": 2}, "another version of jaxdigits"),
+        ({"ink": "blue"}, "another version of jaxdigits"),
         ({"classes": ["x"]}, "cannot be read"),
         ({"data": {"name": "own"}}, "cannot be read"),
         (None, r"jaxdigits.json cannot be read .*export the dataset again, or delete that file"),
@@ -460,9 +496,10 @@ def test_images_are_in_the_order_of_file_names(tmp_path):
 
 
 def test_classes_are_in_natural_order(tmp_path):
-    names = ("10", "2", "b", "C", "a10", "a9")
+    names = ("10", "2", "b", "C", "a10", "a9", "a9b10", "a9b9")
     root = write_tree(tmp_path / "own", classes=names, count=2)
-    assert data.load_folder(root)["test"].class_names == ("2", "10", "a9", "a10", "b", "C")
+    expected = ("2", "10", "a9", "a9b9", "a9b10", "a10", "b", "C")
+    assert data.load_folder(root)["test"].class_names == expected
 
 
 def test_without_splits_a_seventh_of_each_class_is_for_test(tmp_path):
@@ -515,6 +552,54 @@ def test_other_files_are_not_looked_at(tmp_path):
     (root / ".git" / "a").mkdir(parents=True)
     (root / "train" / "a" / "empty").mkdir()
     assert_same(data.load_folder(root), expected)
+
+
+@pytest.mark.parametrize(("count", "more"), [(1, False), (5, False), (6, True)])
+def test_five_other_files_are_named(tmp_path, caplog, count, more):
+    """Of each split, those in its classes together."""
+    root = write_tree(tmp_path / "own")
+    names = [f"{number}.txt" for number in range(count)]
+    for number, name in enumerate(names):
+        (root / "train" / "ab"[number // 3] / name).write_text("no image")
+    data.load_folder(root)
+    listed = ", ".join(names[:5]) + (", ..." if more else "")
+    assert caplog.messages == [
+        f"{count} files in {root / 'train'} are no images by their names, and are skipped: {listed}"
+    ]
+
+
+@pytest.mark.parametrize("name", ["test", "Train", "valid"])
+def test_a_class_may_be_called_as_a_split_is(tmp_path, name):
+    """Its images are not a level deeper."""
+    root = write_tree(tmp_path / "own", [""], classes=("other", name))
+    assert set(data.load_folder(root)["test"].class_names) == {"other", name}
+    root = write_tree(tmp_path / "split", ("train", "test"), classes=("a", name))
+    assert set(data.load_folder(root)["test"].class_names) == {"a", name}
+
+
+def test_every_suffix_of_an_image_is_one(tmp_path):
+    """In any case; a name that begins with a dot is hidden, one that is nothing else no suffix."""
+    root = write_tree(tmp_path / "own")
+    for name in ("x.PNG", "x.y.png", "x.Jpeg.png"):
+        save(root / "train" / "a" / name, ink(50))
+    for name in (".x.png", "png", "x.png.txt"):
+        (root / "train" / "b" / name).write_text("no image")
+    assert np.bincount(data.load_folder(root)["train+validation"].labels).tolist() == [6, 3]
+
+
+@pytest.mark.parametrize("light", [False, True])
+def test_a_folder_knows_the_ground_of_its_files(tmp_path, light):
+    """In each split: files to be classified are read alike."""
+    root = write_tree(tmp_path / "own", count=0)
+    for split in ("train", "test"):
+        for name in "ab":
+            for number in range(3):
+                image = ink(number)
+                save(root / split / name / f"{number}.png", 255 - image if light else image)
+    found = data.load_folder(root)
+    assert [found[split].light_files for split in SPLITS] == [light] * 4
+    assert not any(found[split].light_ground for split in SPLITS)
+    np.testing.assert_array_equal(found["test"].images[0], ink(0))
 
 
 def test_names_with_blanks_and_of_other_alphabets(tmp_path):
