@@ -1,10 +1,17 @@
 import json
+from typing import Any
 
 import jax.numpy as jnp
 import pytest
 
 import jaxdigits as jd
-from jaxdigits.config import AUGMENT, parse_settings
+from jaxdigits.config import (
+    AUGMENT,
+    CheckpointConfig,
+    parse_augmentation,
+    parse_settings,
+    with_settings,
+)
 from jaxdigits.errors import ConfigError
 from jaxdigits.models import make_model
 from jaxdigits.runs.documents import upgrade_settings
@@ -22,7 +29,10 @@ from jaxdigits.transforms.scaling import UNIT, Scaling
         ({"learning_rate": float("nan")}, "learning_rate must be a number above 0, not nan"),
         ({"learning_rate": float("inf")}, "learning_rate must be a number above 0, not inf"),
         ({"momentum": 1.0}, "momentum must be at least 0 and below 1, not 1.0"),
+        ({"learning_rate": -0.1}, "learning_rate must be a number above 0, not -0.1"),
         ({"weight_decay": -0.1}, "weight_decay must be a number of 0 or more, not -0.1"),
+        ({"weight_decay": float("inf")}, "weight_decay must be a number of 0 or more, not inf"),
+        ({"weight_decay": float("nan")}, "weight_decay must be a number of 0 or more, not nan"),
         ({"hidden": [30, 0]}, r"hidden must be widths of 1 to 1000000000000, not \(30, 0\)"),
         (
             {"hidden": [10**13]},
@@ -34,8 +44,18 @@ from jaxdigits.transforms.scaling import UNIT, Scaling
         ({"dataset": ""}, "dataset must be the name of a dataset, not ''"),
         ({"gradients": "hand", "loss": "softmax_mse"}, "gradients by hand are derived for"),
         ({"gradients": "hand", "model": "pixel"}, "gradients by hand are derived for"),
+        *(
+            ({"gradients": "hand", "model": model, "loss": loss}, "gradients by hand are derived")
+            for model in ("linear", "mlp")
+            for loss in ("clamped_cross_entropy", "sigmoid_mse", "softmax_mse")
+        ),
+        (
+            {"gradients": "hand", "model": "mlp", "precision": "bfloat16"},
+            "gradients by hand have the default precision; omit precision",
+        ),
         ({"gradients": "hand", "model": "mlp", "scale": "image"}, "gradients by hand are derived"),
         ({"epoch": 3}, "there is no setting epoch"),
+        ({"epoch": 3, "speed": 1, "batch": 2}, "there is no setting batch, epoch, speed"),
         ({"ema_decay": 1.0}, "ema_decay must be at least 0 and below 1, not 1.0"),
         ({"dropout": -0.1}, "dropout must be at least 0 and below 1, not -0.1"),
         ({"dropout": float("nan")}, "dropout must be at least 0 and below 1, not nan"),
@@ -59,6 +79,90 @@ from jaxdigits.transforms.scaling import UNIT, Scaling
 def test_impossible_values_are_refused(settings, message):
     with pytest.raises(jd.errors.ConfigError, match=message):
         jd.TrainConfig.from_dict(settings)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"weight_decay": 0.0},
+        {"learning_rate": 1e-12},
+        {"learning_rate": 1e6},
+        {"optimizer": "sgd", "momentum": 0.999999},
+        {"ema_decay": 0.999999},
+        {"dropout": 0.999999, "label_smoothing": 0.999999},
+        {"model": "mlp", "precision": "bfloat16"},
+        {"model": "linear", "gradients": "hand"},
+        {"model": "mlp", "gradients": "hand", "scale": "unit", "augment": ("shift",)},
+    ],
+)
+def test_values_just_within_the_limits(settings):
+    config = jd.TrainConfig(**settings)
+    assert {name: getattr(config, name) for name in settings} == settings
+
+
+@pytest.mark.parametrize(
+    ("settings", "hyperparams"),
+    [
+        ({"optimizer": "adamw"}, {"learning_rate": 0.5, "weight_decay": 0.25}),
+        ({"optimizer": "adam", "weight_decay": 0.1}, {"learning_rate": 0.5}),
+        ({"optimizer": "sgd", "weight_decay": 0.1}, {"learning_rate": 0.5}),
+        (
+            {"optimizer": "sgd", "weight_decay": 0.1, "momentum": 0.75},
+            {"learning_rate": 0.5, "momentum": 0.75},
+        ),
+    ],
+)
+def test_an_optimizer_has_its_own_hyperparams(settings, hyperparams):
+    config = jd.TrainConfig(**{"learning_rate": 0.5, "weight_decay": 0.25, **settings})
+    assert config.hyperparams == hyperparams
+
+
+def test_the_defaults_that_recorded_runs_and_recipes_rely_on():
+    """Who changes one changes what a command without that option trains."""
+    expected = {
+        "dataset": "auto", "model": "convnet", "hidden": (128,), "activation": "relu",
+        "pool_activation": "gelu", "stem": "7x7", "dropout": 0.0, "initializer": "uniform",
+        "distance": "squared", "scale": "standardized", "augment": ("auto",),
+        "loss": "cross_entropy", "label_smoothing": 0.0, "reduction": "mean", "gradients": "auto",
+        "precision": "default", "optimizer": "adamw", "learning_rate": 0.005,
+        "schedule": "one_cycle", "momentum": 0.0, "weight_decay": 0.1, "ema_decay": 0.0,
+        "batch_size": 64, "epochs": None, "seed": 0,
+    }  # fmt: skip
+    assert jd.TrainConfig().as_dict() == expected
+
+
+def test_when_checkpoints_are_saved():
+    """By default after 5 minutes, the last 3; and the least of each."""
+    config = CheckpointConfig()
+    found = config.checkpoint_epochs, config.checkpoint_minutes, config.keep_checkpoints
+    assert found == (None, 5.0, 3)
+    CheckpointConfig(checkpoint_epochs=1, checkpoint_minutes=0.0, keep_checkpoints=1)
+    impossible: tuple[tuple[dict[str, Any], str], ...] = (
+        ({"checkpoint_epochs": 0}, "checkpoint_epochs must be 1 or more, not 0"),
+        ({"keep_checkpoints": 0}, "keep_checkpoints must be 1 or more, not 0"),
+        ({"checkpoint_minutes": -0.5}, "checkpoint_minutes must be a number of 0 or more, not -0"),
+        ({"checkpoint_minutes": float("nan")}, "checkpoint_minutes must be a number of 0 or more"),
+    )
+    for settings, message in impossible:
+        with pytest.raises(ConfigError, match=message):
+            CheckpointConfig(**settings)
+
+
+@pytest.mark.parametrize(
+    ("texts", "changed"),
+    [
+        ({}, {}),
+        ({"model": " mlp ", "hidden": "8x4"}, {"model": "mlp", "hidden": (8, 4)}),
+        ({"epochs": "7", "learning_rate": "0.25"}, {"epochs": 7, "learning_rate": 0.25}),
+        ({"augment": "shift+blur=2"}, {"augment": ("shift", "blur=2")}),
+    ],
+)
+def test_some_settings_of_a_config_as_text(texts, changed):
+    """The others stay."""
+    config = jd.TrainConfig(batch_size=32, seed=3)
+    assert with_settings(config, texts) == config.replace(**changed)
+    with pytest.raises(ConfigError, match="there is no setting size"):
+        with_settings(config, {"size": "7"})
 
 
 @pytest.mark.parametrize(
@@ -141,6 +245,8 @@ def test_a_config_survives_json():
         ("shift,rotate", ("shift", "rotate")),
         (("shift", "rotate"), ("shift", "rotate")),
         (["shift,invert", "scale"], ("shift", "invert", "scale")),
+        (" shift , rotate = 3 ", ("shift", "rotate = 3")),
+        (("none", "shift"), ("shift",)),
         ("shift=3,rotate=7.5", ("shift=3", "rotate=7.5")),
     ],
 )
@@ -172,6 +278,27 @@ def test_impossible_strengths(given):
     name = given.partition("=")[0]
     with pytest.raises(ConfigError, match=rf"augment {name} must be a (whole )?number of 0 to"):
         jd.TrainConfig(augment=(given,))
+
+
+@pytest.mark.parametrize(
+    ("name", "most"),
+    [
+        *(("shift", 28), ("rotate", 180), ("scale", 0.9), ("shear", 0.9), ("invert", 784)),
+        *(("elastic", 28), ("thickness", 1), ("blur", 28), ("contrast", 0.9), ("noise", 1)),
+        ("erase", 28),
+    ],
+)
+def test_an_augmentation_has_a_greatest_strength(name, most):
+    """Beyond it nothing of an image is left, or it is turned around."""
+    whole = name in ("shift", "invert", "erase")
+    step = 1 if whole else 0.0001
+    for strength in (0, step, most):
+        found = parse_augmentation(f"{name} = {strength}")
+        assert found == (name, strength)
+        assert isinstance(found[1], int if whole else float)
+    for strength in (-step, most + step):
+        with pytest.raises(ConfigError, match=f"augment {name} must be .* of 0 to {most}, not"):
+            parse_augmentation(f"{name}={strength}")
 
 
 def test_epochs_that_are_not_given():

@@ -71,6 +71,21 @@ def test_smoothed_cross_entropy_against_torch(logits, labels, smoothing):
     np.testing.assert_allclose(gradients, theirs.grad.numpy(), atol=1e-5)
 
 
+def test_a_tenth_of_the_label_is_spread_by_default():
+    """Of a certain and right answer, at 100 to 0: half of a tenth costs 100."""
+    sure = jnp.array([[100.0, 0.0]])
+    assert float(losses.smoothed_cross_entropy(sure, jnp.array([0]))[0]) == pytest.approx(5)
+
+
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16, jnp.float32])
+def test_losses_are_of_the_type_of_the_logits(dtype):
+    """Types do not mix: a step in bfloat16 stays one."""
+    logits, labels = jax.ShapeDtypeStruct((2, 3), dtype), jax.ShapeDtypeStruct((2,), jnp.int32)
+    for loss in (*losses.LOSSES.values(), losses.smoothed_cross_entropy):
+        found = jax.eval_shape(loss, logits, labels)
+        assert (found.shape, found.dtype) == ((2,), dtype)
+
+
 def test_smoothed_cross_entropy_refuses_what_cross_entropy_refuses(python):
     code = (
         "import jax.numpy as jnp; from jaxdigits.losses import smoothed_cross_entropy\n"
