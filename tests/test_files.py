@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,15 @@ from filelock import FileLock, Timeout
 
 from jaxdigits import files
 from jaxdigits.errors import OutputError
-from jaxdigits.files import atomic_write, staged_directory, unfinished, write_json
+from jaxdigits.files import (
+    absolute,
+    atomic_write,
+    changing,
+    staged_directory,
+    to_json,
+    unfinished,
+    write_json,
+)
 
 
 def staged(final: Path, *, overwrite: bool = False, resume: bool = False):
@@ -60,6 +69,112 @@ def test_what_a_killed_process_left(tmp_path, resume):
     names = ["a.txt", "logs"] if resume else ["a.txt"]
     assert sorted(path.name for path in final.iterdir()) == names
     assert sorted(path.name for path in tmp_path.iterdir()) == ["elsewhere", "run"]
+
+
+def test_everything_that_a_killed_process_left_goes():
+    """Folders and files of known names, and hidden ones; if resumed, only the hidden ones."""
+    final = Path("run")
+    known = {f"{number}.txt" for number in range(9)} | {"logs"}
+
+    def leave() -> None:
+        fill(unfinished(final), *(known - {"logs"}), *(f".{number}" for number in range(9)))
+        fill(unfinished(final) / "logs", "log.txt")
+
+    leave()
+    with staged_directory(
+        final, numbered=False, overwrite=False, known=known, resume=True
+    ) as resumed:
+        assert {path.name for path in resumed.work.iterdir()} == {*known, ".lock"}
+        assert (resumed.work / "logs" / "log.txt").exists()
+    assert {path.name for path in final.iterdir()} == known
+    leave()
+    with staged_directory(final, numbered=False, overwrite=True, known=known) as new:
+        assert [path.name for path in new.work.iterdir()] == [".lock"]
+    assert not list(final.iterdir())
+
+
+def numbered(final: Path):
+    """As runs are made; an unfinished folder with a checkpoint is taken."""
+    return staged_directory(
+        final,
+        numbered=True,
+        overwrite=False,
+        known=("a.txt", "checkpoint"),
+        resumable=lambda work: (work / "checkpoint").exists(),
+    )
+
+
+def test_a_name_that_is_taken_gets_a_number(tmp_path):
+    """The first that is free: neither there, nor being written, nor to be resumed."""
+    final = tmp_path / "run"
+    for name in ("run", "run-2", "run-3"):
+        with numbered(final) as new:
+            assert (new.final, new.work) == (tmp_path / name, tmp_path / f"{name}.unfinished")
+        assert (tmp_path / name).is_dir()
+    (tmp_path / "run-2").rmdir()
+    with numbered(final) as first, numbered(final) as second:
+        assert (first.final.name, second.final.name) == ("run-2", "run-4")
+    fill(unfinished(tmp_path / "run-5"), "checkpoint")
+    fill(unfinished(tmp_path / "run-6"), "a.txt")
+    with numbered(final) as new:
+        assert new.final.name == "run-6"
+    assert (tmp_path / "run-5.unfinished" / "checkpoint").exists()
+    names = [*(f"run-{number}" for number in (2, 3, 4, 6)), "run-5.unfinished", "run"]
+    assert {path.name for path in tmp_path.iterdir()} == set(names)
+
+
+def test_an_unfinished_folder_that_should_not_be_lost(tmp_path):
+    """Two tries get the same error; it may be resumed, or replaced."""
+    final, errors = tmp_path / "run", []
+
+    def again(**options: bool):
+        chosen = {"overwrite": False, **options}
+        return staged_directory(
+            final, numbered=False, known=("a.txt",), resumable=lambda _: True, **chosen
+        )
+
+    fill(unfinished(final), "a.txt")
+    message = r"run.unfinished holds an unfinished run: resume it with --resume .*run, or give --ov"
+    for _ in range(2):
+        with pytest.raises(OutputError, match=message) as error, again():
+            pass
+        errors.append(error)  # with the frames it came through, and what they hold
+    assert (unfinished(final) / "a.txt").read_text() == "mine"
+    with again(resume=True) as new:
+        assert (new.work / "a.txt").exists()
+    fill(unfinished(final), "a.txt")
+    with again(overwrite=True) as new:
+        assert not (new.work / "a.txt").exists()
+
+
+def test_a_folder_that_another_process_writes(tmp_path):
+    """Deeper folders are made; nobody waits."""
+    final = tmp_path / "deep" / "run"
+    with staged(final) as new:
+        (new.work / "a.txt").write_text("mine")
+        with pytest.raises(OutputError, match=r"another process is writing to .*run.unfinished; w"):
+            staged(final).__enter__()
+    assert [path.name for path in final.iterdir()] == ["a.txt"]
+    with pytest.raises(OutputError, match=r"run is taken; choose another --out, or give --overwr"):
+        staged(final).__enter__()
+    (final / "a.txt").unlink()
+    with staged(final):  # an empty one is free
+        pass
+
+
+def test_a_folder_without_permission(read_only):
+    """Said before anything is written there."""
+    for final in (read_only / "run", read_only):
+        with pytest.raises(OutputError) as caught:
+            staged(final).__enter__()
+        assert str(caught.value) == f"cannot write {final}: Permission denied; choose another place"
+    with pytest.raises(OutputError, match=r"a.txt: Permission denied; choose another place"):
+        write_json(read_only / "a.txt", {})
+    with (
+        pytest.raises(OutputError, match=r"a.txt: Permission denied"),
+        changing(read_only / "a.txt"),
+    ):
+        pass
 
 
 @pytest.mark.parametrize("resume", [False, True])
@@ -219,3 +334,78 @@ def test_a_file_needs_a_name():
     for path in ("", ".", "/"):
         with pytest.raises(OutputError, match="is a folder: name a file to write to"):
             write_json(Path(path), {})
+        with pytest.raises(OutputError, match="is a folder: name a file to"), changing(path):
+            pass
+
+
+def test_one_process_changes_a_file_at_a_time(tmp_path, monkeypatch):
+    """Another one waits, but not forever; after an error the file is free again."""
+    path = tmp_path / "a.txt"
+    with changing(path):
+        monkeypatch.setattr(files, "PATIENCE", 0.05)
+        with pytest.raises(OutputError, match=r"another process is changing .*a.txt; try again"):
+            changing(path).__enter__()
+        with changing(tmp_path / "b.txt"):
+            pass
+    monkeypatch.setattr(files, "PATIENCE", 60.0)
+    with contextlib.suppress(ZeroDivisionError), changing(path):
+        raise ZeroDivisionError
+    with changing(str(path)):
+        pass
+    assert {file.name for file in tmp_path.iterdir()} <= {".a.txt.lock", ".b.txt.lock"}
+
+
+def test_a_second_process_waits_for_the_first(tmp_path):
+    path, order = tmp_path / "a.txt", []
+
+    def change() -> None:
+        with changing(path):
+            order.append("second")
+
+    other = threading.Thread(target=change)
+    with changing(path):
+        other.start()
+        other.join(0.1)
+        order.append("first")
+    other.join()
+    assert order == ["first", "second"]
+
+
+def test_files_in_new_folders_leave_nothing_open(tmp_path):
+    free = os.open(os.devnull, os.O_RDONLY)
+    os.close(free)
+    for number in range(3):
+        write_json(tmp_path / str(number) / "deep" / "a.json", {"a": 1})
+    write_json(tmp_path / "0" / "deep" / "a.json", {"a": 2})
+    assert json.loads((tmp_path / "0" / "deep" / "a.json").read_text()) == {"a": 2}
+    with open(os.devnull) as nothing:
+        assert nothing.fileno() <= free
+
+
+def test_lists_of_numbers_are_one_line(tmp_path):
+    """Others are as json writes them; each file ends with a line."""
+    document = {"a": [1, -2.5, 1e-9], "b": ["x", 1], "c": [[1, 2], [3]], "d": [], "e": {"f": [0]}}
+    write_json(tmp_path / "a.json", document)
+    text = (tmp_path / "a.json").read_text()
+    assert json.loads(text) == document
+    assert text.endswith("}\n")
+    lines = [line.strip(" ,") for line in text.splitlines()]
+    for line in ('"a": [1, -2.5, 1e-09]', "[1, 2]", "[3]", '"x"', '"f": [0]'):
+        assert line in lines
+
+
+def test_json_is_compact_unless_indented():
+    """Values that JSON has none of are null wherever they are; true is no number."""
+    inf = float("inf")
+    assert to_json({"a": (1, [inf, {"b": -inf}]), "c": True}) == (
+        '{"a": [1, [null, {"b": null}]], "c": true}'
+    )
+    assert to_json([1, 2.5], indent=1) == "[\n 1,\n 2.5\n]"
+
+
+def test_paths_are_those_that_people_write(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    assert absolute("~/runs") == tmp_path / "home" / "runs"
+    assert absolute("deep/../runs") == tmp_path / "runs"
+    assert absolute("~nobody-of-that-name/x") == tmp_path / "~nobody-of-that-name" / "x"
+    assert unfinished(tmp_path / "run") == tmp_path / "run.unfinished"
