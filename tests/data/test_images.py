@@ -321,6 +321,16 @@ def test_pixels_are_counted_over_rows_and_columns(tmp_path, monkeypatch):
             open_image(tmp_path / "a.png", lambda image: image.size)
 
 
+def test_what_is_not_a_file_is_named(tmp_path):
+    with pytest.raises(DataError, match=r"is a folder; name the pictures in it, such as .*/\*.png"):
+        open_image(tmp_path, lambda image: image.size)
+    with pytest.raises(DataError, match=r"there is no file .*a.png; name a picture"):
+        open_image(tmp_path / "a.png", lambda image: image.size)
+    (tmp_path / "a.pdf").write_bytes(b"%PDF-1.7")
+    with pytest.raises(DataError, match=r"a.pdf is a PDF; save its page as a PNG or JPEG picture"):
+        open_image(tmp_path / "a.pdf", lambda image: image.size)
+
+
 def test_formats_that_are_not_listed_are_not_opened(tmp_path):
     """Whatever the suffix: some of them run other programs."""
     path = tmp_path / "a.png"

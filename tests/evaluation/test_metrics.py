@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from scipy.stats import binomtest
+from scipy.stats import binomtest, sem, t
 from sklearn import metrics as reference
 
 import jaxdigits as jd
@@ -95,6 +95,69 @@ def test_an_evaluation_takes_any_loss(scored):
         assert found.loss == pytest.approx(expected.mean(), rel=1e-5)
         assert (found.split, found.count) == ("validation", 200)
         assert found.low < found.accuracy < found.high
+
+
+def test_the_mean_loss_is_taken_in_float64():
+    """One large loss does not swallow the others."""
+    logits = np.array([[2.0**25, 0], [1, 0], [1, 0], [1, 0]], np.float32)
+    found = metrics.evaluate(
+        logits, np.zeros(4, np.int32), ("a", "b"), lambda logits, _: logits[:, 0]
+    )
+    assert found.loss == 2.0**23 + 0.75
+
+
+@pytest.mark.parametrize(
+    ("value", "kept"), [(0.25, 0.25), (float("inf"), None), (float("nan"), None)]
+)
+def test_an_evaluation_as_json(value, kept):
+    """A loss that is no number is None, and a class without images has no accuracy."""
+    logits = np.array([[2, 1, 0], [2, 1, 0], [0, 1, 2], [1, 2, 0]], np.float32)
+    labels = np.array([0, 1, 1, 1], np.int32)
+    found = metrics.evaluate(
+        logits, labels, ("a", "b", "c"), lambda logits, _: jnp.full(len(logits), value)
+    )
+    low, high = binomtest(2, 4).proportion_ci(method="wilson")
+    document = found.as_dict()
+    assert document.pop("interval_95") == pytest.approx([low, high])
+    assert document == {
+        "count": 4,
+        "loss": kept,
+        "accuracy": 0.5,
+        "top_2_accuracy": 1.0,
+        "most_confused": [["a", "b", 1], ["b", "c", 1]],
+        "per_class_accuracy": {"a": 1.0, "b": pytest.approx(1 / 3), "c": None},
+    }
+    assert (found.split, found.confused) == ("test", [("a", "b", 1), ("b", "c", 1)])
+
+
+@pytest.mark.parametrize("level", [0.5, 0.9, 0.95, 0.99])
+@pytest.mark.parametrize("values", [[0.9, 0.8], [0.91, 0.92, 0.95, 0.94]])
+def test_intervals_over_seeds_against_scipy(values, level):
+    """Student's t; that of one more run is wider by its own scatter."""
+    mean, error = np.mean(values), sem(values)
+    low, high = t.interval(level, len(values) - 1, mean, error)
+    np.testing.assert_allclose(metrics.mean_interval(values, level), [mean, low, high])
+    wider = error * np.sqrt(len(values) + 1)
+    expected = t.interval(level, len(values) - 1, mean, wider)
+    np.testing.assert_allclose(metrics.prediction_interval(values, level), expected)
+    if level == 0.95:
+        np.testing.assert_allclose(metrics.mean_interval(values), [mean, low, high])
+        np.testing.assert_allclose(metrics.prediction_interval(values), expected)
+        found = metrics.accuracy_interval(values)
+        np.testing.assert_allclose(found, [mean, max(low, 0), min(high, 1)])
+    correct, count = 9, 20
+    low, high = binomtest(correct, count).proportion_ci(level, "wilson")
+    np.testing.assert_allclose(metrics.wilson_interval(correct, count, level), [low, high])
+
+
+def test_intervals_stay_within_0_and_1():
+    assert metrics.accuracy_interval([0.0, 0.1])[1] == 0.0
+    assert metrics.accuracy_interval([1.0, 0.9])[2] == 1.0
+    assert metrics.wilson_interval(0, 1)[0] == 0.0
+    assert metrics.wilson_interval(1, 1)[1] == 1.0
+    for few in ([], [0.5]):
+        with pytest.raises(ValueError, match=f"two values or more, not {len(few)}"):
+            metrics.mean_interval(few)
 
 
 def test_figures_of_an_evaluation(scored_run):

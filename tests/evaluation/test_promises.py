@@ -37,6 +37,60 @@ def test_counts_by_hand():
     assert [missed[doubt] for doubt in (1.0, 0.1, 0.01)] == [3, 1, 0]
 
 
+def test_doubts_run_from_1_to_a_hundred_thousandth():
+    """Twenty to each power of ten: counts in run folders are by them."""
+    np.testing.assert_allclose(DOUBTS[::20], [1, 0.1, 0.01, 1e-3, 1e-4, 1e-5], rtol=1e-12)
+    np.testing.assert_allclose(DOUBTS[1:] / DOUBTS[:-1], np.full(100, 10**-0.05), rtol=1e-12)
+
+
+def test_the_ends_of_what_is_counted():
+    """An answer of just 1 - doubt is given; a right class at just the doubt is not missed."""
+    counts = count_answers(np.array([0.0, 0.9]), np.array([True, False]), np.array([0.1, 1.0]))
+    assert [counts.given[number] for number in (0, 1, 20, 21)] == [2, 1, 1, 0]
+    assert [counts.wrong[number] for number in (0, 20, 21)] == [1, 1, 0]
+    assert [counts.missed[number] for number in (0, 19, 20, 21)] == [1, 1, 0, 0]
+
+
+@pytest.mark.parametrize("doubt", [0.1, 0.01, 1e-3, 1e-4])
+def test_a_quarter_of_the_risk_enters_at_each_power_of_ten(doubt):
+    """There are answers just as sure as that, all right, and others less so, all wrong."""
+    confidences = 1 - np.repeat([0.97 * doubt, 3 * doubt], 5000)
+    counts = count_answers(confidences, np.arange(10_000) < 5000, confidences)
+    loosest = 1 - counts.threshold(0.002)
+    assert loosest == pytest.approx(doubt * 10**0.45)  # the last doubt below the others'
+    confidences = 1 - np.repeat([1.03 * doubt, 3 * doubt], 5000)
+    counts = count_answers(confidences, np.arange(10_000) < 5000, confidences)
+    with pytest.raises(ConfigError):
+        counts.threshold(0.002)
+
+
+@pytest.mark.parametrize(
+    ("answers", "wrong", "rate"),
+    [(10, 0, 0.36), (42, 0, 0.10), (43, 0, 0.097), (438, 0, 0.01), (10, 10, 1.0), (10**7, 0, 1e-5)],
+)
+def test_the_least_error_rate_to_two_digits(answers, wrong, rate):
+    """Of n answers without a mistake, 1 - 0.0125 ** (1 / n), rounded up; 0.00001 at least."""
+    counts = AnswerCounts(answers, (answers,) * 101, (wrong,) * 101, (0,) * 101)
+    assert counts.least_error_rate() == pytest.approx(rate, rel=1e-9)
+    if rate < 1:
+        assert counts.threshold(rate) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("answers", "rate", "needed"), [(3000, 0.001, "4,400"), (10, 1e-4, "44,000"), (10, 3e-5, "")]
+)
+def test_how_many_answers_it_would_take(answers, rate, needed):
+    """A little more, or many more; beyond 10,000 times as many, nothing is said."""
+    with pytest.raises(ConfigError) as told:
+        alike(answers, 0, 0.9999999).threshold(rate)
+    least = alike(answers, 0, 0.9999999).least_error_rate()
+    words = f"; it would take about {needed}" if needed else ""
+    assert str(told.value) == (
+        f"an error rate of {rate:.12g} cannot be promised from {answers:,} answers{words}; "
+        f"accept {least:.12g} or more"
+    )
+
+
 @pytest.mark.parametrize(("answers", "wrong"), [(500, 0), (500, 3), (5000, 20)])
 def test_the_bound_is_clopper_and_pearsons(answers, wrong):
     """Where all are alike, the risk of one start is all that counts; two implementations."""

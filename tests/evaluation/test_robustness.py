@@ -6,10 +6,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.ndimage
+import scipy.special
 
 import jaxdigits as jd
 from jaxdigits.evaluation import robustness
-from jaxdigits.evaluation.calibration import reliability
+from jaxdigits.evaluation.calibration import Calibration, reliability
 from jaxdigits.evaluation.robustness import CONDITIONS, ConditionAccuracy, Robustness, changed
 
 DIGITS = jd.data.load("digits", "test")
@@ -95,6 +96,27 @@ def test_what_is_inverted_blurred_and_noisy():
     assert np.std((noisy - before)[middle] / 255) == pytest.approx(0.1, abs=0.01)
 
 
+def test_pens_from_thin_to_thick():
+    """A whole step changes strokes more than half of one, and each image."""
+    ink = [
+        images_under("strokes" if strength else "clean", strength).sum(axis=(1, 2), dtype=float)
+        for strength in ("-1", "-0.5", "", "+0.5", "+1")
+    ]
+    assert (np.diff(ink, axis=0) > 0).all()
+
+
+def test_noise_stays_within_the_range_of_pixels():
+    """What is white or black goes no further: noise takes from it on one side alone."""
+    images = np.repeat(np.array([[[0]], [[255]]], np.uint8), 28, axis=1).repeat(28, axis=2)
+    black, white = images_under("noise", "deviation 0.3", images).astype(int)
+    for found, pixel in ((black, 0), (white, 255)):
+        assert 0.4 < (found == pixel).mean() < 0.6
+        assert np.abs(found - pixel).max() > 150
+        assert np.abs(found - pixel).mean() == pytest.approx(
+            0.3 * 255 / (2 * np.pi) ** 0.5, rel=0.1
+        )
+
+
 def test_the_mean_leaves_the_clean_images_out():
     found = [
         ConditionAccuracy("clean", "", 1.0),
@@ -119,6 +141,40 @@ def test_any_function_from_images_to_labels():
     assert [result.accuracy for result in found] == [0.75] * 3
     assert [images.max() for images in seen] == [191, 128, 64]
     assert seen[0].dtype == np.uint8
+
+
+def test_ten_draws_of_jitter_unless_told_otherwise():
+    """As post C measures it; each draw is predicted on its own."""
+    labels = np.array([0, 1], np.int32)
+    shown = []
+
+    def predict(images):
+        shown.append(np.asarray(images))
+        return np.full(len(images), len(shown) % 2, np.int32)
+
+    images = np.ascontiguousarray(DIGITS.images[:2])
+    assert robustness.accuracies_jittered(predict, images, labels) == [0.5] * 10
+    assert len({copy.tobytes() for copy in shown}) == 10
+
+
+def test_what_is_measured_of_a_split(rng):
+    """Logits by their softmax, and at the temperature; predictions on the changed images."""
+    images, labels = DIGITS.images[:40], np.arange(40, dtype=np.int32) % 4
+    logits = rng.normal(0, 3, (40, 4)).astype(np.float32)
+    found = robustness.measure(
+        lambda images: np.zeros(len(images), np.int32), images, labels, logits, Calibration(4.0)
+    )
+    assert found.temperature == 4.0
+    assert [condition.accuracy for condition in found.conditions] == [0.25] * len(CONDITIONS)
+    for seen, divided in ((found.uncalibrated, 1), (found.calibrated, 4)):
+        probabilities = scipy.special.softmax(logits / np.float32(divided), axis=1)
+        np.testing.assert_allclose(seen.error, reliability(probabilities, labels).error, rtol=1e-6)
+    assert found.as_dict()["calibration"] == {
+        "error": found.uncalibrated.error,
+        "temperature": 4.0,
+        "error_at_temperature": found.calibrated.error,
+    }
+    assert len(found.as_dict()["robustness"]) == len(CONDITIONS)
 
 
 def test_evaluate_robustness(cli, tmp_path):
