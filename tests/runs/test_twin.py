@@ -51,13 +51,43 @@ def test_what_began_elsewhere_and_ended_early(folder, tmp_path):
     assert (run.init_from, len(run.history)) == (str(folder), 4)
     assert twin(run).equal
     assert not twin(dataclasses.replace(run, init_from=None)).equal
+    (begun,) = Trace(tmp_path / "on").epochs(0)
+    assert {int(digest(leaf)) for leaf in jax.tree.leaves(jd.load(folder).params)} <= set(begun)
 
 
-def test_a_streamed_run(tmp_path):
+def test_a_streamed_run(tmp_path, monkeypatch):
     jd.fit(CONFIG, folder=tmp_path / "streamed", stream=True)
     run = jd.load(tmp_path / "streamed")
     assert run.stream
+    opened, plain = [], jd.data.open_split
+    monkeypatch.setattr(jd.data, "open_split", lambda *a, **k: opened.append(a) or plain(*a, **k))
     assert twin(run).equal
+    assert opened == [("digits", "train")]  # from the disk, as before
+
+
+def test_a_run_that_diverged(tmp_path):
+    """It does so again: what is no number is equal to itself."""
+    diverging = {"optimizer": "sgd", "schedule": "constant", "learning_rate": 1e30}
+    config = CONFIG.replace(epochs=1, **diverging)
+    run = jd.fit(config, folder=tmp_path / "run")
+    assert any(np.isnan(leaf).any() for leaf in jax.tree.leaves(run.params))
+    assert twin(run).equal
+
+
+def test_data_elsewhere(emnist_files, tmp_path):
+    """Prepared in another folder, or still to be prepared from files."""
+    there = {"data_dir": tmp_path / "prepared"}
+    config = jd.TrainConfig(dataset="emnist/letters", model="linear", epochs=1)
+    run = jd.fit(config, folder=tmp_path / "run", manual_dir=emnist_files, **there)
+    for function in (
+        lambda **more: Trace(tmp_path / "run", **more),
+        lambda **more: twin(run, **more),
+    ):
+        with pytest.raises(DataError, match="emnist"):
+            function()
+        function(**there)
+    Trace(tmp_path / "run", manual_dir=emnist_files, data_dir=tmp_path / "one")
+    assert twin(run, manual_dir=emnist_files, data_dir=tmp_path / "other").equal
 
 
 def test_what_differs_is_told(folder, tmp_path, cli, monkeypatch):
@@ -210,6 +240,41 @@ def test_what_a_run_computes_on_its_way(folder):
         for number in chosen:
             assert int(digest(values[str(number)])) == operations[number]["digest"]
     path.unlink()
+    assert {one["devices"] for one in operations} == {2}
+    assert {one["devices"] for one in trace.operations(0, 0)} == {1}
+
+
+def copied(folder: Path, to: Path, **changes: Any) -> Path:
+    """A run's folder with changes in `run.json`."""
+    shutil.copytree(folder, to)
+    document = json.loads((to / "run.json").read_text())
+    (to / "run.json").write_text(json.dumps({**document, **changes}))
+    return to
+
+
+def test_a_step_is_made_of_its_operations(folder, tmp_path):
+    """What it changes are results of some of them, most to the bit."""
+    trace = Trace(copied(folder, tmp_path / "run", devices=1))
+    about = trace.about()
+    assert about["devices"] == 1
+    before, after = trace.steps(1)[1:3]
+    operations = trace.operations(1, 3)
+    assert {one["devices"] for one in operations} == {1}
+    results = {one["digest"] for one in operations}
+    pairs = zip(about["arrays"], before, after, strict=True)
+    found = {name: new in results for name, old, new in pairs if new != old}
+    assert found["step"]
+    weights = [same for name, same in found.items() if name.startswith("params")]
+    assert len(weights) == 4
+    assert any(weights)
+
+
+def test_another_scale_is_of_the_data(folder, tmp_path):
+    """Not of the run, which has none for pixels as they are."""
+    config = {**CONFIG.as_dict(), "scale": "unit"}
+    unit = copied(folder, tmp_path / "run", config=config, scaling={"mean": 0.0, "std": 1.0})
+    assert Trace(unit, settings={"seed": "1"}).epochs(1) != Trace(folder).epochs(1)
+    assert Trace(unit, settings={"scale": "standardized"}).epochs(1) == Trace(folder).epochs(1)
 
 
 def test_nobody_left_to_ask(folder):
