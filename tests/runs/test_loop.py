@@ -1,0 +1,184 @@
+"""What a run says on its way: the bar, the lines, and the announcement."""
+
+import sys
+import time
+
+import jax.numpy as jnp
+import pytest
+
+import jaxdigits as jd
+from jaxdigits.runs.loop import ProgressBar, announcement, metrics_line
+from jaxdigits.training.state import Metrics
+from jaxdigits.training.trainer import make_trainer
+
+
+class Terminal:
+    """A stream that says it is one."""
+
+    encoding = "utf-8"
+
+    def __init__(self) -> None:
+        self.written = ""
+
+    def isatty(self) -> bool:
+        return True
+
+    def write(self, text: str) -> int:
+        self.written += text
+        return len(text)
+
+    def flush(self) -> None:
+        pass
+
+    def fileno(self) -> int:
+        raise OSError
+
+
+def line(epoch: int) -> dict:
+    return {
+        "epoch": epoch,
+        "train_loss": 0.25,
+        "train_accuracy": 0.5,
+        "validation_loss": 0.5,
+        "validation_accuracy": 0.875,
+        "seconds": 1.26,
+    }
+
+
+WORDS = "loss 0.2500, validation accuracy 87.50%"
+
+
+def test_a_bar_in_a_terminal(monkeypatch):
+    """How much is done, of how many, and the last metrics; at the end nothing is left of it."""
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    with ProgressBar(8, "part", show=True) as bar:
+        bar.reach(2)
+        bar.begin("batch 1", "3 networks")
+        bar.reach(3)
+        bar.end_epoch(line(1), 4)
+    shown = terminal.written.split("\r")
+    assert any("0/8 [00:00<?, ?part/s]" in text for text in shown)
+    assert any("batch 1:" in text and "2/8" in text for text in shown)
+    assert any("3/8" in text and WORDS in text for text in shown)
+    assert "3 networks" not in terminal.written
+    assert "\n" not in terminal.written
+    assert shown[-1] == ""
+    assert shown[-2].strip() == ""
+
+
+def test_nothing_is_shown_where_it_is_not_asked_for(monkeypatch):
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    with ProgressBar(8, "epoch", show=False) as bar:
+        bar.begin("batch 1", "3 networks")
+        bar.say("training")
+        bar.reach(3)
+        bar.end_epoch(line(1), 4)
+    assert terminal.written == ""
+
+
+def test_lines_where_there_is_no_terminal(capsys):
+    with ProgressBar(2, "epoch", show=True) as bar:
+        bar.begin("batch 1", "3 networks")
+        bar.end_epoch(line(1), 2)
+        bar.part = "batch 1, "
+        bar.end_epoch(line(2), 2)
+    assert capsys.readouterr() == (
+        "",
+        f"batch 1: 3 networks\nepoch 1 of 2: {WORDS}, 1.3 s\n"
+        f"batch 1, epoch 2 of 2: {WORDS}, 1.3 s\n",
+    )
+
+
+@pytest.mark.parametrize(
+    ("epochs", "step", "expected"),
+    [
+        (100, 0.0, list(range(1, 101))),
+        (101, 0.0, [1, 101]),
+        (101, 0.25, [*range(1, 101, 4), 101]),
+        (101, 1.0, list(range(1, 102))),
+        (101, 0.75, [*range(1, 102, 2)]),
+    ],
+)
+def test_of_many_epochs_not_each_has_a_line(monkeypatch, capsys, epochs, step, expected):
+    """At most one a second, and the last."""
+    now = [5.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    with ProgressBar(epochs, "epoch", show=True) as bar:
+        for epoch in range(1, epochs + 1):
+            bar.end_epoch(line(epoch), epochs)
+            now[0] += step
+    lines = capsys.readouterr().err.splitlines()
+    assert [int(text.split()[1]) for text in lines] == expected
+
+
+def test_a_reader_that_has_left(monkeypatch):
+    """It ends no training; nor does a program without a standard error."""
+    with monkeypatch.context() as patched, ProgressBar(2, "epoch", show=True) as bar:
+        patched.setattr(sys, "stderr", None)
+        bar.say("nobody hears")
+    for error in (BrokenPipeError, ValueError):
+
+        class Closed(Terminal):
+            def write(self, text: str) -> int:
+                raise error  # noqa: B023
+
+        with monkeypatch.context() as patched, ProgressBar(2, "epoch", show=True) as bar:
+            patched.setattr(sys, "stderr", Closed())
+            bar.say("nobody hears")
+
+
+def test_metrics_of_one_and_of_many(capsys):
+    """Of members the accuracies from the worst to the best; a loss that is no number is nan."""
+    with ProgressBar(1, "epoch", show=True) as bar:
+        bar.end_epoch({**line(1), "train_loss": None}, 1)
+        bar.end_epoch({**line(1), "validation_accuracy": [0.5, 0.25, 0.75]}, 1)
+        bar.end_epoch({**line(1), "validation_accuracy": [0.5], "train_loss": [0.125]}, 1)
+    assert [text.partition(": ")[2] for text in capsys.readouterr().err.splitlines()] == [
+        "loss nan, validation accuracy 87.50%, 1.3 s",
+        "validation accuracy 25.00% to 75.00%, 1.3 s",
+        "loss 0.1250, validation accuracy 50.00%, 1.3 s",
+    ]
+
+
+def test_metrics_as_plain_values():
+    train = Metrics(jnp.array([0.5, jnp.inf, jnp.nan]), jnp.ones(3))
+    validation = Metrics(jnp.float32(jnp.inf), jnp.float32(0.25))
+    assert metrics_line(train, validation) == {
+        "train_loss": [0.5, None, None], "train_accuracy": [1, 1, 1],
+        "validation_loss": None, "validation_accuracy": 0.25,
+    }  # fmt: skip
+    assert metrics_line() == {}
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"epochs": 1}, "1 epoch of 11 steps, on 1 device (cpu)"),
+        ({"epochs": 20}, "20 epochs of 11 steps, on 1 device (cpu)"),
+        ({"epochs": 0}, "no epochs, on 1 device (cpu)"),
+        ({"precision": "float32"}, "2 epochs of 11 steps, on 1 device (cpu), in float32"),
+        (
+            {"precision": "bfloat16"},
+            "2 epochs of 11 steps, on 1 device (cpu), in bfloat16, which is slower than float32 on "
+            "a CPU",
+        ),
+    ],
+)
+def test_the_announcement(digits, changes, words):
+    """784 * 8 + 8 + 8 * 10 + 10 parameters."""
+    config = jd.TrainConfig(model="mlp", hidden=(8,), batch_size=128, epochs=2).replace(**changes)
+    found = announcement(make_trainer(config, digits), "digits")
+    assert found == f"training mlp with 6,370 parameters on digits: 1,317 images, {words}"
+
+
+def test_the_announcement_of_an_own_network(digits):
+    linear = jd.models.linear
+    model = jd.Model(lambda key: linear.init(key, 10), linear.apply)
+    config = jd.TrainConfig(batch_size=2000, epochs=3)
+    found = announcement(make_trainer(config, digits, model=model), "mine")
+    assert found.startswith(
+        "training own network with 7,850 parameters on mine: 1,317 images, 3 ep"
+    )
+    assert "3 epochs of 1 steps" in found
