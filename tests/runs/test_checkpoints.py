@@ -504,6 +504,7 @@ def test_the_state_comes_back_to_the_bit(tmp_path):
         "key": jax.random.key(5),
         "keys": jax.random.split(jax.random.key(6), 3),
         "count": np.array(4, np.int32),
+        "turned": np.arange(6, dtype=np.float32).reshape(2, 3).T,
         "none": None,
     }
     saved = Checkpoints(tmp_path, MANIFEST, CheckpointConfig(keep_checkpoints=2))
@@ -515,7 +516,7 @@ def test_the_state_comes_back_to_the_bit(tmp_path):
     found = Checkpoints(tmp_path, MANIFEST).restore(template)
     assert found is not None
     assert (found.chunk, found.progress, found.notes) == (3, {"history": [3]}, [])
-    for name in ("weight", "count"):
+    for name in ("weight", "count", "turned"):
         np.testing.assert_array_equal(found.state[name], state[name])
     for name in ("key", "keys"):
         assert (found.state[name] == state[name]).all()
@@ -537,6 +538,9 @@ def test_when_a_checkpoint_is_due(monkeypatch, tmp_path):
             saved.save(epoch, STATE, {})
     saved.close()
     assert found == [False, False, True, False, False, True]
+    for later, due in ((119.5, False), (120.0, True), (200.0, True)):
+        now[0] = 300 + later
+        assert saved.due(7) == due
 
 
 def test_a_checkpoint_is_due_so_many_epochs_after_the_last(tmp_path):
@@ -551,6 +555,44 @@ def test_a_checkpoint_is_due_so_many_epochs_after_the_last(tmp_path):
         assert [each.due(epoch) for epoch in (4, 5, 6)] == [False, True, True]
 
 
+def test_parts_of_epochs_make_whole_ones(tmp_path):
+    """Of three chunks each, so that two epochs are six."""
+    saving = CheckpointConfig(checkpoint_epochs=2)
+    saved = Checkpoints(tmp_path, {**MANIFEST, "chunks_per_epoch": 3}, saving)
+    assert [saved.due(chunk) for chunk in range(4, 9)] == [False, False, True, True, True]
+    saved.close()
+
+
+def test_checkpoints_after_one(tmp_path):
+    """Earlier ones, and that itself, are none of the later run."""
+    saved = Checkpoints(tmp_path, MANIFEST)
+    for chunk in (1, 10, 9):
+        saved.save(chunk, STATE, {})
+    saved.close()
+    assert saved.saved() == [1, 9, 10]
+    assert (saved.saved(1), saved.saved(9), saved.saved(10)) == ([9, 10], [10], [])
+    again = Checkpoints(tmp_path, MANIFEST)
+    assert again.restore(STATE, 10) is None
+    truncate(tmp_path / "checkpoints" / "10.safetensors")
+    truncate(tmp_path / "checkpoints" / "9.safetensors")
+    with pytest.raises(RunError, match=r"10\.safetensors cannot be read: .*; no older checkpoint"):
+        again.restore(STATE, 1)
+    found = again.restore(STATE)
+    assert found is not None
+    assert found.chunk == 1
+    assert [Path(note.split()[0]).stem for note in found.notes] == ["10", "9"]
+
+
+def test_the_formats_that_are_written(begun):
+    """Readers of other versions go by these numbers: raise one if older readers cannot read on."""
+    unfinished = begun.with_name("run.unfinished")
+    assert json.loads((unfinished / "manifest.json").read_text())["format"] == 2
+    with safetensors.safe_open(newest(begun), "numpy") as file:
+        assert json.loads(file.metadata()["document"])["format"] == 2
+    resume(begun)
+    assert json.loads((begun / "run.json").read_text())["format"] == 4
+
+
 def test_what_is_not_a_number_is_not_written(tmp_path):
     """Not every reader of JSON could read it."""
     saved = Checkpoints(tmp_path, MANIFEST)
@@ -560,6 +602,18 @@ def test_what_is_not_a_number_is_not_written(tmp_path):
     with MetricsLog(tmp_path) as log, pytest.raises(ValueError, match="not JSON compliant"):
         log.write({"epoch": 0, "validation_loss": float("inf")})
     assert (tmp_path / "metrics.jsonl").read_text() == ""
+
+
+def test_a_log_can_be_read_while_it_is_written(tmp_path):
+    """Also a line that was there before; what is no number is empty in CSV."""
+    first = {"epoch": 0, "validation_loss": None, "validation_accuracy": 0.125}
+    second = {"epoch": 1, "train_loss": 2.5, "train_accuracy": 0.5, "seconds": 0.25}
+    with MetricsLog(tmp_path, [first]) as log:
+        log.write(second)
+        lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
+        assert [json.loads(line) for line in lines] == [first, second]
+        rows = (tmp_path / "metrics.csv").read_text().splitlines()
+        assert rows[1:] == ["0,,,,0.125,", "1,2.5,0.5,,,0.25"]
 
 
 def test_events_for_tensorboard(monkeypatch):

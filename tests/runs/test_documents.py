@@ -13,6 +13,7 @@ import pytest
 import jaxdigits as jd
 from jaxdigits.data.dataset import Fingerprint
 from jaxdigits.errors import ConfigError, JaxdigitsError, RunError
+from jaxdigits.evaluation.promises import DOUBTS
 from jaxdigits.runs import documents
 from jaxdigits.runs.checkpoints import read_manifest
 from jaxdigits.runs.resume import manifest_config
@@ -150,6 +151,41 @@ def test_a_file_that_is_too_large(swept, monkeypatch) -> None:
     monkeypatch.setattr(documents, "MOST_BYTES", 100)
     with pytest.raises(RunError, match=r"sweep\.json is damaged: it is larger than 100 bytes"):
         jd.load(swept)
+    monkeypatch.setattr(documents, "MOST_BYTES", (swept / "sweep.json").stat().st_size)
+    for member in (swept / "members").iterdir():
+        assert (member / "run.json").stat().st_size < documents.MOST_BYTES
+    assert len(jd.load(swept).members) == 2
+
+
+def test_a_file_of_more_than_256_mebibytes(tmp_path) -> None:
+    """It takes no room on the disk, and is not read."""
+    with (tmp_path / "run.json").open("wb") as file:
+        file.truncate(2**28 + 1)
+    with pytest.raises(RunError, match=r"run\.json is damaged: it is larger than 268435456 bytes"):
+        jd.load(tmp_path)
+
+
+FULL = len(DOUBTS)
+
+
+@pytest.mark.parametrize(
+    ("kind", "allowed", "refused"),
+    [
+        (documents.Count, [0, 2**53], [-1, 2**53 + 1]),
+        (documents.Positive, [1, 2**31], [0, 2**31 + 1]),
+        (documents.Share, [0, 0.0, 1, 1.0], [-1e-9, 1 + 1e-9]),
+        (documents.Text, ["", "x" * 10_000], ["x" * 10_001]),
+        (documents.Counts, [[0] * FULL], [[0] * (FULL - 1), [0] * (FULL + 1)]),
+        (documents.ResultsDocument, [{}, {"count": 3}, {"other": "x"}], [{"count": -1}]),
+    ],
+)
+def test_the_limits_of_values(kind, allowed, refused) -> None:
+    """The last that is allowed, and the first that is not."""
+    for value in allowed:
+        assert documents.check(value, kind, Path("x.json"), "train it again") == value
+    for value in refused:
+        with pytest.raises(RunError, match=r"^x\.json is damaged: .*; train it again$"):
+            documents.check(value, kind, Path("x.json"), "train it again")
 
 
 def test_the_root_is_no_run(cli) -> None:

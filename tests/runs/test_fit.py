@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import signal
+import time
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +69,39 @@ def test_the_loop_s_body_sees_every_epoch(alone):
     assert list(Path().iterdir()) == []
     assert alone.folder is None
     assert list(alone.results) == ["validation", "test"]
+
+
+def test_a_run_of_an_epoch_stays_what_it_was(capfd):
+    """The next epoch overwrites the state, and not the run; and nothing is shown."""
+    runs = [epoch.run() for epoch in jd.epochs(CONFIG)]
+    validation = jd.data.load("digits", "validation")
+    for number, run in enumerate(runs, 1):
+        assert (len(run.history), run.config.dataset, run.devices) == (number + 1, "digits", 1)
+        accuracy = run.history[-1]["validation_accuracy"]
+        assert run.evaluate(validation).accuracy == pytest.approx(accuracy)
+        assert list(run.results) == ["validation"]
+    assert not same_params(runs[0], runs[1])
+    assert capfd.readouterr() == ("", "")
+
+
+def test_where_the_time_goes(tmp_path):
+    """Seconds of epochs add up to those of training, also if one is resumed in between."""
+    config = CONFIG.replace(epochs=2)
+    for stop in (False, True):
+        begin = time.perf_counter()
+        folder = tmp_path / f"run-{stop}"
+        for epoch in jd.epochs(config, folder=folder):
+            assert 0 < epoch.seconds < time.perf_counter() - begin
+            if stop:
+                break
+        run = jd.fit(config, folder=folder, resume=True)
+        took = time.perf_counter() - begin
+        assert [line.get("seconds", 0) > 0 for line in run.history] == [False, True, True]
+        assert run.seconds is not None
+        total = sum(line.get("seconds", 0) for line in run.history)
+        assert run.seconds["train"] == pytest.approx(total)
+        assert 0 < run.seconds["train"] < took
+        assert 0 < (run.seconds["compile"] if stop else 1) < took
 
 
 @pytest.mark.parametrize("last", [1, 3])
@@ -163,6 +197,9 @@ def test_an_error_in_the_loop_s_body_loses_nothing(alone):
 def test_options_that_there_are_not():
     with pytest.raises(TypeError, match="there is no option fodler"):
         jd.fit(CONFIG, fodler="run")  # pyright: ignore[reportCallIssue]
+    wrong: dict[str, Any] = dict.fromkeys("zyxwvut")
+    with pytest.raises(TypeError, match="there is no option t, u, v, w, x, y, z"):
+        jd.fit(CONFIG, **wrong)
     examples = jd.data.load("digits", "test")
     with pytest.raises(DataError, match="data has no split validation"):
         jd.fit(CONFIG, {"train": examples})
@@ -252,14 +289,16 @@ def test_other_parts_than_before_are_refused(monkeypatch):
         with pytest.raises(ConfigError, match=message):
             resume("run", **other)
     assert same_params(resume("run", **parts), undisturbed)
-    assert resume("run", **parts).loss is focal_loss
+    for run in (resume("run", **parts), jd.fit(OWN, folder="run", resume=True, **parts)):
+        assert run.loss is focal_loss
+        assert run.model is parts["model"]
 
 
 @pytest.fixture(scope="module")
 def start() -> jd.Run:
     """A network to start from, of images that a camera has taken with dark ink."""
     config = jd.TrainConfig(dataset="digits", model="mlp", hidden=(16,), epochs=4)
-    return dataclasses.replace(jd.fit(config), form="emnist", light_ground=True)
+    return dataclasses.replace(jd.fit(config), form="emnist", light_ground=True, extent=0.625)
 
 
 @pytest.fixture(scope="module")
@@ -283,8 +322,8 @@ def test_a_run_that_starts_from_another(start, darker):
     for each in (run, jd.load(run.save("tuned"))):
         assert (each.config.model, each.config.hidden) == ("mlp", (16,))
         assert each.scaling == start.scaling
-        assert (each.form, each.light_ground) == ("emnist", True)
-        assert each.fingerprint.name == "darker"
+        assert (each.form, each.light_ground, each.extent) == ("emnist", True, 0.625)
+        assert each.fingerprint.name == each.config.dataset == "darker"
     assert not same_params(run, start)
     before = start.evaluate(darker["validation"])
     assert run.history[0]["validation_loss"] == pytest.approx(before.loss, rel=1e-4)
@@ -300,6 +339,58 @@ def test_what_cannot_start_from_a_run(start, darker):
     other = jd.data.from_arrays("other", examples, examples, ("a", "b"))
     with pytest.raises(ConfigError, match=r"knows the classes 0, 1, .*; the data are of a, b"):
         jd.fit(TUNING, other, init_from=start)
+    wide = jd.Examples(np.zeros((24, 28, 30), np.uint8), np.arange(24, dtype=np.int32) % 10)
+    other = jd.data.from_arrays("wide", wide, wide, start.class_names)
+    sentence = r"takes images of shape \[28, 28\], not \[28, 30\]"
+    with pytest.raises(ConfigError, match=sentence):
+        jd.fit(TUNING, other, init_from=start)
+
+
+@pytest.mark.parametrize("where", ["nothing", "a folder", "memory", "own data"])
+def test_how_to_resume(monkeypatch, start, where):
+    """By a command, if all that it needs lies in folders; it names them from the root."""
+    options: dict[str, Any] = {"manual_dir": "files"}
+    if where == "a folder":
+        options["init_from"] = start.save("start")
+    if where == "memory":
+        options["init_from"] = start
+    splits = jd.data.load_splits("digits", ("train", "validation"))
+    data = dict(zip(("train", "validation"), splits, strict=True)) if where == "own data" else None
+    command = rf"jaxdigits train --resume {Path.cwd()}/run --manual-dir {Path.cwd()}/files"
+    if where in ("memory", "own data"):
+        command = rf"jaxdigits\.fit\(\.\.\., folder='{Path.cwd()}/run', resume=True\)"
+    stop_after(monkeypatch, 1)
+    with pytest.raises(StoppedError, match=f"epoch 1 of 2; resume with: {command}$"):
+        jd.fit(TUNING.replace(dataset="digits"), data, folder="run", **options)
+
+
+def test_other_settings_are_refused(start):
+    """Each of the config, since it is given whole; also another start than none."""
+    for _ in jd.epochs(CONFIG, folder="run"):
+        break
+    sentence = rf"^the run in {Path.cwd()}/run\.unfinished was begun with epochs 3, not 4"
+    with pytest.raises(ConfigError, match=sentence):
+        jd.fit(CONFIG.replace(epochs=4), folder="run", resume=True)
+    tuned = CONFIG.replace(hidden=start.config.hidden)
+    with pytest.raises(ConfigError, match="was begun from initial values, not from memory: omit"):
+        jd.fit(tuned, folder="run", resume=True, init_from=start)
+
+
+def test_data_without_a_test_split(alone):
+    """What is not there is not measured, and nothing is drawn."""
+    splits = jd.data.load_splits("digits", ("train", "validation"))
+    run = jd.fit(CONFIG, dict(zip(("train", "validation"), splits, strict=True)), folder="run")
+    assert list(run.results) == ["validation"]
+    assert same_params(run, alone)
+
+
+def test_an_older_run_without_a_name_is_replaced():
+    """If that is asked for, no number is given."""
+    config = CONFIG.replace(epochs=0)
+    for _ in range(2):
+        run = jd.fit(config, folder="auto", overwrite=True)
+        assert run.folder == Path("runs/digits-mlp").absolute()
+    assert [path.name for path in Path("runs").iterdir()] == ["digits-mlp"]
 
 
 @pytest.mark.parametrize("kept", [False, True])

@@ -134,6 +134,31 @@ def test_it_resumes_as_it_was_begun(monkeypatch, stream):
         jd.fit(CONFIG, folder="run", resume=True, stream=not stream)
 
 
+def test_the_loop_s_body_sees_a_streamed_run(notes):
+    """Its state and its run; left after the last epoch, it is complete when it is resumed."""
+    config = replace(CONFIG, epochs=1, batch_size=700, augment=())
+    epoch = None
+    for epoch in jd.epochs(config, folder="run", stream=True):
+        assert int(epoch.state.step) == 2
+        assert epoch.run().stream
+        break
+    assert epoch is not None
+    assert list(jd.epochs(config, folder="run", stream=True, resume=True)) == []
+    run = jd.load("run")
+    assert run.history[1]["validation_loss"] == epoch.validation.loss
+    assert notes == ["resuming after epoch 1 of 1"]
+
+
+@pytest.mark.parametrize(
+    ("count", "batch_size", "expected"),
+    [(1000, 100, 10), (1000, 101, 10), (1001, 100, 11), (1000, 50, 10), (1000, 34, 15),
+     (1000, 33, 11), (1000, 400, 3), (70, 100, 1), (1000, 1000, 1)],
+)  # fmt: skip
+def test_how_many_chunks_an_epoch_has(count, batch_size, expected):
+    """Of 100 images at most, but of one batch at least."""
+    assert pipelines.chunks_per_epoch(count, batch_size) == expected
+
+
 def test_a_command_that_streams(cli):
     settings = ["--dataset", "digits", "--model", "linear", "--epochs", "1", "--seed", "3"]
     found = {}

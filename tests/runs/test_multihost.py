@@ -7,12 +7,15 @@ import signal
 import time
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 import safetensors.numpy
 from helpers import finish, history, start_together, wait_for_checkpoint
 
 import jaxdigits as jd
+from jaxdigits.errors import ConfigError, ProcessLostError
+from jaxdigits.runs import multihost
 from jaxdigits.runs.checkpoints import saved_chunks
 
 SETTINGS = [
@@ -52,7 +55,10 @@ def test_two_processes_are_one_with_two_devices(alone):
     )
     for name, array in mine.items():
         np.testing.assert_allclose(array, other[name], rtol=1e-4, atol=1e-6)
-    assert json.loads(Path("run/run.json").read_text())["devices"] == 2
+    document = json.loads(Path("run/run.json").read_text())
+    assert (document["devices"], document["stream"]) == (2, True)
+    assert "epoch 1 of 5" in first[2]
+    assert "epoch" not in second[2]
     assert sorted(path.name for path in Path().iterdir()) == ["run"]
 
 
@@ -117,6 +123,26 @@ def test_one_two_and_eight_devices(python, tmp_path):
             ["--coordinator", "localhost:1", "--processes", "2", "--process-id", "2"],
             "process_id must be 0 to 1, not 2",
         ),
+        (
+            ["--coordinator", "localhost:1", "--processes", "2", "--process-id", "-1"],
+            "process_id must be 0 to 1, not -1",
+        ),
+        (
+            ["--coordinator", "localhost:1", "--processes", "1", "--process-id", "1"],
+            "process_id must be 0 to 0, not 1",
+        ),
+        (
+            ["--coordinator", "localhost:1", "--processes", "0", "--process-id", "0"],
+            "processes must be 1 or more, not 0",
+        ),
+        (
+            ["--coordinator", "localhost:1", "--processes", "2"],
+            "--coordinator HOST:PORT needs --processes and --process-id",
+        ),
+        (
+            ["--coordinator", "localhost:1", "--process-id", "0"],
+            "--coordinator HOST:PORT needs --processes and --process-id",
+        ),
         (["--processes", "2"], "--processes and --process-id need --coordinator HOST:PORT"),
         (["--process-id", "0", "--seeds", "2"], "--processes and --process-id need --coordinator"),
     ],
@@ -125,3 +151,44 @@ def test_wrong_settings(cli, arguments, message):
     code, out, err = cli("train", *arguments)
     assert (code, out) == (2, "")
     assert message in err
+
+
+@pytest.mark.parametrize(
+    ("where", "numbers"),
+    [
+        ("auto", (None, None)),
+        ("auto", (None, 3)),
+        ("auto", (2, None)),
+        ("here:1", (1, 0)),
+        ("here:1", (4, 3)),
+    ],
+)
+def test_others_that_cannot_be_found(monkeypatch, where, numbers):
+    """Under a cluster jax finds out itself what is not given; the first line says what it lacks."""
+
+    def initialize(*arguments, heartbeat_timeout_seconds):
+        assert arguments == (None if where == "auto" else where, *numbers)
+        assert heartbeat_timeout_seconds < 60
+        raise RuntimeError("there is no cluster\nhere is how to make one")
+
+    monkeypatch.setattr(jax.distributed, "initialize", initialize)
+    sentence = "^the other processes cannot be found: there is no cluster$"
+    with pytest.raises(ConfigError, match=sentence):
+        multihost.connect(where, *numbers)
+
+
+def test_errors_that_say_that_a_process_is_gone(monkeypatch):
+    """With others only; errors of our own, and any others, stay as they are."""
+    gone = ValueError("Gloo AllGather failed: connection closed")
+    ours = ConfigError("the heartbeat must be 1 or more")
+    other = ValueError("shapes do not match")
+    for processes, error in ((1, gone), (2, other), (2, ours)):
+        monkeypatch.setattr(jax, "process_count", lambda count=processes: count)
+        with pytest.raises(type(error)) as found, multihost.checked():
+            raise error
+        assert found.value is error
+    for advice in ((), ("call a doctor",)):
+        words = advice[0] if advice else "start all of them again with --resume"
+        with pytest.raises(ProcessLostError, match=f"^another process has ended: {words}$"):  # noqa: SIM117
+            with multihost.checked(*advice):
+                raise gone
