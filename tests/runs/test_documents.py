@@ -3,6 +3,7 @@
 import contextlib
 import json
 import random
+import shutil
 from collections.abc import Iterator
 from copy import deepcopy
 from pathlib import Path
@@ -163,6 +164,36 @@ def test_a_file_of_more_than_256_mebibytes(tmp_path) -> None:
         file.truncate(2**28 + 1)
     with pytest.raises(RunError, match=r"run\.json is damaged: it is larger than 268435456 bytes"):
         jd.load(tmp_path)
+
+
+def test_a_sweep_is_its_best_setting_s_ensemble(swept, tmp_path, monkeypatch) -> None:
+    """With what was measured of it; by the only format so far."""
+    document = json.loads((swept / "sweep.json").read_text())
+    assert document["format"] == 1
+    best = document["settings"][document["best"]]["ensemble"]
+    monkeypatch.chdir(swept.parent)
+    run = jd.load(swept.name)
+    assert run.folder == swept
+    assert run.results == best["results"]
+    assert run.calibration is not None
+    assert run.calibration.temperature == best["calibration"]["temperature"]
+    assert [member.folder for member in run.members] == [
+        swept / "members" / str(number) for number in best["members"]
+    ]
+    copy = tmp_path / "sweep"
+    shutil.copytree(swept, copy)
+    for number in (1, 2):
+        (copy / "sweep.json").write_text(json.dumps({**document, "best": number}))
+        sentence = rf"sweep\.json is damaged: there is no setting {number}; run the sweep again$"
+        with pytest.raises(RunError, match=sentence):
+            jd.load(copy)
+    (copy / "sweep.json").write_text(json.dumps(document))
+    path = copy / "members" / "1" / "run.json"
+    member = json.loads(path.read_text())
+    path.write_text(json.dumps({**member, "scaling": {"mean": 0.0, "std": 1.0}}))
+    sentence = f"^{copy} is damaged: the members of an ensemble must have one .*; run the sweep aga"
+    with pytest.raises(RunError, match=sentence):
+        jd.load(copy)
 
 
 FULL = len(DOUBTS)

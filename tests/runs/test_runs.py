@@ -1,6 +1,7 @@
 import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -49,6 +50,7 @@ def test_a_loaded_run_is_the_run(trained):
     for name in (
         *("scaling", "class_names", "fingerprint", "environment", "calibration", "own"),
         *("image_shape", "form", "light_ground", "history", "devices", "folder"),
+        *("extent", "light_files", "seconds", "results", "init_from", "stream", "loss"),
     ):
         assert getattr(loaded, name) == getattr(run, name), name
     for mine, theirs in zip(
@@ -158,8 +160,12 @@ def test_images_that_are_none_are_refused(python, trained):
 def test_folders_without_a_run(tmp_path):
     (tmp_path / "file").touch()
     for folder in (tmp_path / "nothing", tmp_path, tmp_path / "file"):
-        with pytest.raises(RunError, match="there is no run in"):
+        with pytest.raises(RunError, match=r"there is no run in .*; `jaxdigits train` makes one$"):
             jd.load(folder)
+    (tmp_path / "begun.unfinished").mkdir()
+    sentence = rf"; `jaxdigits train --resume {tmp_path}/begun` resumes an unfinished one$"
+    with pytest.raises(RunError, match=sentence):
+        jd.load(tmp_path / "begun")
     with pytest.raises(RunError, match="File name too long"):
         jd.load(tmp_path / ("x" * 300))
 
@@ -260,6 +266,7 @@ def test_a_run_of_an_older_version(trained, copied, number, config):
     assert run.config.pool_activation == "gelu"  # of no use to an mlp
     assert (run.form, run.image_shape) == ("emnist" if number == 2 else "mnist", (28, 28))
     assert (run.own, run.devices, run.light_ground) == ((), 1, False)
+    assert (run.extent, run.light_files, run.stream, run.init_from) == (1.0, False, False, None)
     images = jd.data.load("digits", "test").images[:20]
     np.testing.assert_array_equal(run.predict_logits(images), trained[0].predict_logits(images))
 
@@ -306,7 +313,15 @@ def test_an_ensemble_of_runs(trained, tmp_path):
     with pytest.raises(ConfigError, match="at least one run"):
         jd.stack([])
     wider = jd.fit(config.replace(epochs=0, hidden=(9,)))
-    for stranger in (wider, dataclasses.replace(run, class_names=tuple("abcdefghij"))):
+    others = {
+        "class_names": tuple("abcdefghij"), "light_ground": True, "form": "emnist",
+        "image_shape": (28, 29), "scaling": run.scaling._replace(mean=run.scaling.mean + 1),
+        "config": run.config.replace(activation="gelu"),
+    }  # fmt: skip
+    changed = [dataclasses.replace(run, **{name: value}) for name, value in others.items()]
+    assert ensemble.folder is None
+    assert ensemble.members == (run, other)
+    for stranger in (wider, *changed):
         with pytest.raises(ConfigError, match="must have one network and the same classes"):
             jd.stack([run, stranger])
     with pytest.raises(ConfigError, match="cannot be trained further: start from one of its memb"):
@@ -320,8 +335,15 @@ def test_parameters_as_whole_numbers(tmp_path, rng):
         "kernel": kernel,
         "bias": rng.normal(size=7).astype(np.float32),
         "count": np.arange(3, dtype=np.int32),
+        "flat": rng.normal(size=(4, 2)).astype(np.float32),
     }
     save_params(params, tmp_path / "params", np.int8)
+    written = safetensors.numpy.load_file(tmp_path / "params")
+    for name, columns in (("kernel", 5), ("flat", 2)):
+        assert written[name].dtype == np.int8
+        scale = written[f"{name}.scale"]
+        assert (scale.shape, scale.dtype) == ((columns,), np.float32)
+    assert len(written) == 6
     found = load_params(tmp_path / "params", lambda key: jax.tree.map(jnp.asarray, params))
     np.testing.assert_array_equal(found["bias"], params["bias"])
     np.testing.assert_array_equal(found["count"], params["count"])
@@ -329,6 +351,87 @@ def test_parameters_as_whole_numbers(tmp_path, rng):
     assert (np.abs(found["kernel"] - kernel) <= 0.501 * steps).all()
     assert (np.asarray(found["kernel"]) != kernel).any()
     assert found["kernel"].dtype == jnp.float32
+
+
+def test_parameters_in_half_the_bytes(tmp_path):
+    """Rounded to float16, and read as float32; what is no float stays."""
+    params = {"a": np.array([1 / 3, 2], np.float32), "b": np.array([70_000], np.int32)}
+    save_params(params, tmp_path / "params", np.float16)
+    found = load_params(tmp_path / "params", lambda key: jax.tree.map(jnp.asarray, params))
+    assert found["a"].dtype == jnp.float32
+    np.testing.assert_array_equal(found["a"], params["a"].astype(np.float16))
+    np.testing.assert_array_equal(found["b"], params["b"])
+
+
+def test_metrics_that_cannot_be_read(copied):
+    """Without any there is no history."""
+    path = copied / "metrics.jsonl"
+    for content, message in (
+        (b"\xff\n", "cannot be read: .*; delete it, or train it again$"),
+        (b'{"epoch": 0}\n{"epoch"', "is damaged: .*; delete it, or train it again$"),
+        (b'{"epoch": "0"}\n', "is damaged: Expected `float | null`, got `str`"),
+    ):
+        path.write_bytes(content)
+        with pytest.raises(RunError, match=rf"metrics\.jsonl {message}"):
+            jd.load(copied)
+    path.unlink()
+    assert jd.load(copied).history == ()
+    path.mkdir()
+    with pytest.raises(RunError, match=r"metrics\.jsonl cannot be read: "):
+        jd.load(copied)
+
+
+def test_a_network_that_diverged_is_told(trained, notes, tmp_path):
+    """When it is loaded, with a folder that has another place from there on."""
+    run, folder = trained
+    jd.load(folder)
+    assert notes == []
+    params = jax.tree.map(np.asarray, run.params)
+    params[1]["bias"] = np.full_like(params[1]["bias"], np.inf)
+    dataclasses.replace(run, params=params).save("broken")
+    assert jd.load("broken").folder == tmp_path / "broken"
+    assert notes == ["the training of broken diverged: its parameters are not finite"]
+
+
+def test_a_run_made_by_hand(trained, tmp_path):
+    """Of what it needs at least, for pictures of the usual kind."""
+    known, _ = trained
+    names = ("config", "model", "params", "scaling", "class_names", "fingerprint", "environment")
+    run = jd.Run(results={}, **{name: getattr(known, name) for name in names})
+    assert repr(run) == "<Run: mlp on digits>"
+    test = jd.data.load("digits", "test")
+    np.testing.assert_array_equal(run.predict(test.images[:9]), known.predict(test.images[:9]))
+    np.testing.assert_array_equal(
+        run.predict_proba(test.images[:9]), run.predict_uncalibrated_proba(test.images[:9])
+    )
+    assert run.evaluate(test).as_dict() == known.results["test"]
+    few = dataclasses.replace(test, images=test.images[:9], labels=test.labels[:9])
+    assert run.accuracies_jittered(few) == run.accuracies_jittered(few, 10)
+    run.save(tmp_path / "run")
+    document = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert (document["image_shape"], document["form"], document["extent"]) == ([28, 28], "plain", 1)
+    assert not any(document[name] for name in ("light_ground", "light_files", "stream"))
+    assert (document["devices"], document["seconds"], document["init_from"]) == (1, {}, None)
+    assert "calibration" not in document
+
+
+@pytest.mark.parametrize("form", ["plain", "mnist"])
+@pytest.mark.parametrize("floats", [False, True])
+def test_what_a_run_keeps_of_its_images(form, floats):
+    """Their form and ground; of plain ones what a character fills, 14 of 28 pixels here."""
+    images = np.full((20, 28, 28), 255, np.uint8)
+    images[:, 7:21, 10:18] = 0
+    labels = np.arange(20, dtype=np.int32) % 2
+    part = data.Examples(images, labels)
+    splits = data.from_arrays("boxes", part, part, ("a", "b"), form=form, light_ground=True)
+    splits = dict(splits)
+    kept: dict[str, Any] = {"light_files": True}
+    if floats:
+        kept["images"] = splits["validation"].images.astype(np.float32) / 255
+    splits["validation"] = dataclasses.replace(splits["validation"], **kept)
+    run = jd.fit(jd.TrainConfig(model="linear", epochs=0), splits)
+    assert (run.form, run.light_ground, run.light_files) == (form, True, True)
+    assert run.extent == (0.5 if form == "plain" else 1.0)
 
 
 def test_what_is_shipped_is_small():
