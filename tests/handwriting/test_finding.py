@@ -108,6 +108,7 @@ def test_strays_are_left_out_unless_the_line_says_what_they_are(monkeypatch) -> 
 
     assert settled(0.0, 0.91, 0.91) == [(0, 0), (60, 1), (60, 2)]
     assert settled(0.0, 0.89, 0.91) == [(0, 0), (60, 1)]
+    assert settled(0.0, 0.91, 0.9) == [(0, 0), (60, 1)]
     assert settled(0.0, 0.89, 0.89) == [(0, 0)]
 
 
@@ -449,6 +450,56 @@ def test_what_strokes_say(monkeypatch) -> None:
     assert one.read.each.tolist() == pytest.approx([0.55, 0.65])
     assert (one.page.scale, one.page.clarity) == (1.0, 1.0)
     assert one.page.picture is picture
+
+
+def test_strokes_are_as_clear_as_the_network_is_sure() -> None:
+    """Once they are taken, whatever else they might be."""
+    one = found([character(0), character(30)], [0.99, 0.5])._replace(by_strokes=True)
+    assert [piece.each for piece in finding._settled(one, jd.load("digits"))] == pytest.approx(
+        [0.1, 0.1]
+    )
+
+
+def test_images_are_like_those_that_a_network_was_trained_on() -> None:
+    """In form, shape, ground, and extent."""
+    like = {"form": "plain", "image_shape": (20, 30), "light_ground": True, "extent": 0.5}
+    run = replace(jd.load("digits"), **like)
+    image = finding.to_image(np.full((40, 10), 200, np.uint8), run)
+    assert image.shape == (20, 30)
+    assert np.flatnonzero((image < 128).any(axis=1)).tolist() == list(range(5, 15))
+
+
+@pytest.mark.parametrize(
+    ("network", "kinds"),
+    [("digits", {"digit"}), ("letters", {"letter"}), ("characters", {"digit", "letter"})],
+)
+def test_what_the_networks_are_asked(network, kinds, monkeypatch) -> None:
+    """The ink of characters; which kinds there may be is told by the classes."""
+    characters, asked = [character(0), character(30)], []
+    run, said = jd.load(network), read(0.9, 0.9)
+    said.probabilities[1, 4] = 0.6
+    turned = none(0.25, 0.5)
+
+    def classify(inks, _) -> tuple[np.ndarray, np.ndarray]:
+        asked.append(inks)
+        return said.images, said.probabilities
+
+    def turns(inks, kinds) -> np.ndarray:
+        asked.append((inks, set(kinds)))
+        return turned
+
+    monkeypatch.setattr(finding, "_classify", classify)
+    monkeypatch.setattr(finding, "turns", turns)
+    answer, turned_so = finding._ask(characters, run)
+    inks = [one.ink for one in characters]
+    assert asked == [inks, (inks, kinds)]
+    np.testing.assert_allclose(answer.each, [0.1 * 0.75, 0.6 * 0.5], rtol=1e-6)
+    assert turned_so is turned
+    # Lines are settled with the same reader.
+    readers = []
+    monkeypatch.setattr(finding, "part", lambda *given: readers.append(given[-1]) or [])
+    finding._settled(found(characters, [0.5, 0.5]), run)
+    np.testing.assert_array_equal(readers[0](characters).each, answer.each)
 
 
 @pytest.mark.parametrize("table", [60, 120])

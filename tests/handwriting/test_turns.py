@@ -1,11 +1,14 @@
 """Which way up a page is."""
 
+import inspect
+
 import numpy as np
 import pytest
 from drawn import canvas
 
 from jaxdigits.handwriting import turns
 from jaxdigits.handwriting.segmentation import Character
+from jaxdigits.transforms import to_mnist
 
 
 def character(top: int, left: int, ink: np.ndarray | None = None, sign: str = "") -> Character:
@@ -65,3 +68,52 @@ def test_each_character_says_how_probable_each_turn_is() -> None:
     expected += [4.0, 0, 0, 0]  # most pages are upright
     expected -= 0.7 * np.array([1, 2, 1, 2])  # lines
     np.testing.assert_allclose(turns.page_turns(characters, shares), expected)
+
+
+def test_what_the_network_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its classes are kinds in turns, and none; what it says is of each image in turn."""
+    inks = [np.eye(20 + 5 * number, dtype=np.uint8) * 200 for number in range(3)]
+    said = np.random.default_rng(0).random((32, len(turns.NAMES)), np.float32)
+    seen = []
+
+    def probabilities(_, images: np.ndarray) -> np.ndarray:
+        seen.append(images)
+        return said
+
+    monkeypatch.setattr(turns, "_probabilities", probabilities)
+    for kinds in (("letter",), ("digit",), ("digit", "letter")):
+        found = turns.turns(inks, kinds)
+        for row, shares in enumerate(found):
+            names = [[f"{kind} turned by {turn}" for kind in kinds] for turn in (0, 90, 180, 270)]
+            each = [sum(said[row, turns.NAMES.index(name)] for name in same) for same in names]
+            expected = np.array([*each, said[row, turns.NAMES.index("none")]])
+            np.testing.assert_allclose(shares, expected / expected.sum(), rtol=1e-5)
+    images = np.stack([to_mnist(ink) for ink in inks])
+    np.testing.assert_array_equal(seen[0], np.pad(images, ((0, 29), (0, 0), (0, 0))))
+
+
+def test_the_network_sees_pixels_of_0_to_1(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And what it says becomes probabilities."""
+    first = lambda params, images: params * images[:, 0, :9]  # noqa: E731
+    monkeypatch.setattr(turns, "NETWORK", turns.NETWORK._replace(apply=first))
+    images = np.random.default_rng(0).integers(0, 256, (2, 28, 28), np.uint8)
+    found = inspect.unwrap(turns._probabilities)(3.0, images)
+    expected = np.exp(images[:, 0, :9] * (3 / 255))
+    np.testing.assert_allclose(found, expected / expected.sum(axis=1, keepdims=True), rtol=1e-5)
+
+
+@pytest.mark.parametrize(("gap", "lines"), [(15, 1), (16, 2)])
+def test_lines_are_half_a_size_apart(gap, lines) -> None:
+    """The size is the longer side, as of half of the characters: here 30 pixels."""
+    boxes = [(gap, 0, 20, 30), (0, 100, 20, 30), (gap, 200, 20, 30)]
+    boxes += [(5, 300, 10, 10), (0, 500, 20, 100)]  # top, left, height, width
+    found = [
+        Character(top, left, top + height, left + width, 0, False, np.zeros((4, 4), np.uint8))
+        for top, left, height, width in boxes
+    ]
+    each = 5 * np.log(0.97 / 4 + 0.03 / 4)
+    by_rows, by_columns = each - 0.7 * lines, each - 0.7 * 5
+    np.testing.assert_allclose(
+        turns.page_turns(found, np.full((5, 5), 0.2), given=2),
+        [by_rows, by_columns, by_rows + 4, by_columns],
+    )
