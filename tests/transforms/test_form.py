@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 from drawn import canvas
 from PIL import Image
-from scipy.ndimage import center_of_mass
+from scipy.ndimage import center_of_mass, gaussian_filter
 
 import jaxdigits as jd
 from jaxdigits.data.dataset import FORM_NAMES
 from jaxdigits.errors import DataError
 from jaxdigits.transforms import FORMS, to_emnist, to_form, to_mnist, to_plain
-from jaxdigits.transforms.form import measure_extent, stroke_width
+from jaxdigits.transforms.form import _with_strokes, measure_extent, stroke_width
 
 
 def enlarged(image, rng, method=None):
@@ -199,3 +199,165 @@ def test_the_extent_of_characters():
     assert measure_extent(images[:1]) == 0.25
     images[0, 0, 0] = 46
     assert measure_extent(images[:1]) == 0.5
+
+
+@pytest.mark.parametrize(
+    ("turned", "rows", "columns"),
+    [(0, (8, 28), (4, 24)), (2, (0, 20), (4, 24)), (1, (4, 24), (8, 28)), (3, (4, 24), (0, 20))],
+)
+def test_the_center_of_mass_may_be_near_a_side(turned, rows, columns):
+    """Then the box touches the border: nothing is cut off."""
+    page = np.zeros((20, 20), np.uint8)
+    page[[0, 1, 3, 4, 6, 7]] = page[8:, 9:11] = 255
+    image = to_mnist(np.ascontiguousarray(np.rot90(page, turned)))
+    expected = np.zeros((28, 28))
+    expected[slice(*rows), slice(*columns)] = np.rot90(page, turned)
+    np.testing.assert_array_equal(image, expected)
+
+
+@pytest.mark.parametrize(("faint", "rows"), [(25, 20), (26, 10)])
+def test_what_is_brighter_than_a_tenth_belongs_to_the_strokes(faint, rows):
+    """The rest is cut off."""
+    page = np.zeros((60, 30), np.uint8)
+    page[10:30, 10:13] = 255
+    page[30:50, 11] = faint
+    assert np.count_nonzero((to_mnist(page) > 127).any(axis=1)) == rows
+
+
+@pytest.mark.parametrize("convert", [to_mnist, to_emnist])
+def test_strokes_come_to_the_usual_width(convert):
+    """Hairlines, and what is wider than any pen's; what is within the range stays."""
+
+    def width(share: float) -> float:
+        """Of a bar of that share of its height."""
+        bar = np.pad(np.full((200, round(200 * share)), 255, np.uint8), 4)
+        return convert(bar)[14].sum() / 255
+
+    usual = width(0.11 if convert is to_mnist else 0.122)
+    assert [width(0.01), width(0.04)] == pytest.approx([usual] * 2, abs=0.15)
+    # Of 20 pixels 1.2 to 7, of 36 pixels 2.8 to 12.
+    assert width(0.06 if convert is to_mnist else 0.08) < usual - 0.4
+    assert width(0.2) > 1.5 * usual
+    assert width(0.4) < usual
+
+
+@pytest.mark.parametrize("shape", [(36, 8), (36, 9), (7, 36)])
+def test_the_steps_of_emnist(shape):
+    """A Gaussian, the middle of a square, two pixels around it, bicubic, stretched to 0..255."""
+    soft = np.round(gaussian_filter(np.pad(np.full(shape, np.float32(255)), 20), 1))
+    rows, columns = (np.flatnonzero(soft.any(axis=axis)) for axis in (1, 0))
+    region = soft[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    side = max(region.shape) + 4
+    square = np.zeros((side, side), np.uint8)
+    top, left = ((side - length) // 2 for length in region.shape)
+    square[top : top + len(region), left : left + region.shape[1]] = region
+    tall = Image.fromarray(square).resize((side, 28), Image.Resampling.BICUBIC)
+    small = np.asarray(tall.resize((28, 28), Image.Resampling.BICUBIC), float)
+    found = to_emnist(np.pad(np.full(shape, 200, np.uint8), 3))
+    np.testing.assert_array_equal(found, np.round(small * 255 / small.max()))
+
+
+def test_the_ground_of_emnist_is_0():
+    """Wherever no stroke is near."""
+    page = np.zeros((40, 40), np.uint8)
+    page[:, :4] = page[-4:] = 255
+    image = to_emnist(page)
+    assert (image[:18, 10:] == 0).all()
+    assert image.max() == 255
+
+
+def test_faint_edges_do_not_count_for_the_place_of_plain():
+    """Up to half as bright as strokes; they may be cut off."""
+    page = np.zeros((60, 60), np.uint8)
+    page[5:45, 12:52] = 99
+    page[15:25, 22:32] = 200
+    assert (to_plain(page, (20, 20)) == 255).all()
+    half = to_plain(page, (20, 20), extent=0.5)
+    np.testing.assert_array_equal(np.flatnonzero((half > 200).any(axis=1)), np.arange(5, 15))
+    np.testing.assert_array_equal(np.flatnonzero((half > 200).any(axis=0)), np.arange(5, 15))
+
+
+def test_the_extent_of_characters_in_color():
+    """As in the mean of their channels, rounded."""
+    images = np.zeros((1, 10, 20, 3), np.uint8)
+    images[0, 2:4, 2:4] = 100, 101, 101
+    assert measure_extent(images) == 0.2
+    images[0, 4:6, 2:4] = 50, 51, 51
+    assert measure_extent(images) == 0.4
+    assert measure_extent(255 - images, light_ground=True) == 0.4
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_strokes_are_bright_unless_the_ground_is_light(form):
+    page = canvas("4", 0, dark=True)
+    np.testing.assert_array_equal(to_form(page, form), FORMS[form](page))
+
+
+@pytest.mark.parametrize("shape", [(40, 24), (24, 40)])
+def test_mnist_is_reduced_by_averages(shape):
+    """Of two by two pixels, where strokes are four pixels wide."""
+    page = np.zeros(shape, np.uint8)
+    page[9:13] = page[:, 9:13] = 255
+    expected = np.round(page.reshape(shape[0] // 2, 2, shape[1] // 2, 2).mean(axis=(1, 3)))
+    image = to_mnist(page)
+    rows, columns = (np.flatnonzero(image.any(axis=axis)) for axis in (1, 0))
+    found = image[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    np.testing.assert_allclose(found, expected, atol=1)
+
+
+def test_mnist_is_enlarged_smoothly():
+    """By less than twice, and by more: bicubic."""
+    for side in (16, 8):
+        page = np.zeros((side, side), np.uint8)
+        middle = side // 2
+        page[middle - 1 : middle + 1] = page[:, middle - 1 : middle + 1] = 255
+        tall = Image.fromarray(page).resize((side, 20), Image.Resampling.BICUBIC)
+        expected = np.asarray(tall.resize((20, 20), Image.Resampling.BICUBIC))
+        np.testing.assert_array_equal(to_mnist(page)[4:24, 4:24], expected)
+
+
+def test_levels_of_gray_are_rounded():
+    """When the brightest becomes 255."""
+    page = np.array([[200, 100], [99, 51]], np.uint8)
+    assert to_plain(page, (2, 2)).tolist() == [[255, 128], [126, 65]]
+
+
+def test_the_width_of_almost_nothing():
+    assert stroke_width(np.zeros((0, 5), np.uint8)) == 0
+    assert stroke_width(np.full((1, 1), 9, np.uint8)) == 1
+
+
+def across(ink, usual, side=None, widest=1000.0):
+    """The middle row of a stroke that is brought to a usual width."""
+    widths = {"narrowest": usual if usual < widest else 0.0, "usual": usual, "widest": widest}
+    found = _with_strokes(ink, side or max(ink.shape), **widths)
+    return found[len(found) // 2].astype(int)
+
+
+def test_a_thin_stroke_grows_on_both_sides():
+    """By what it lacks but for half a pixel; the part of a pixel, too."""
+    bar = np.full((100, 4), 255, np.uint8)
+    row = across(bar, stroke_width(bar) + 6.3)
+    assert row.tolist() == [0, 166, *[255] * 8, 166, 0]
+    for height, width in ((200, 3), (400, 5), (20, 1)):
+        bar = np.full((height, width), 255, np.uint8)
+        grown = across(bar, 2.2, side=20).sum() / 255 - width + 1
+        assert (grown + stroke_width(bar)) * 20 / height == pytest.approx(2.2, abs=0.01)
+
+
+@pytest.mark.parametrize(("edge", "width"), [(127, 2), (128, 4)])
+def test_what_is_darker_than_half_does_not_grow(edge, width):
+    """Beside a stroke of two pixels."""
+    bar = np.full((100, 4), 255, np.uint8)
+    bar[:, [0, -1]] = edge
+    row = across(bar, stroke_width(bar) + 6)
+    assert np.count_nonzero(row > 250) == width + 4
+
+
+def test_a_thick_stroke_shrinks_on_both_sides():
+    """By what it has too much; something stays, whatever its form."""
+    bar = np.full((200, 20), 255, np.uint8)
+    row = across(bar, stroke_width(bar) - 12.6, widest=stroke_width(bar) - 1)
+    assert row.tolist() == [51, *[255] * 8, 51]
+    row = across(bar, 0.1, widest=stroke_width(bar) - 1)
+    assert row.tolist() == [128, 255, 255, 128]
