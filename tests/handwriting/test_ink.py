@@ -107,7 +107,7 @@ def test_what_is_wide_and_dark_is_ground(widest, width, inked):
 
 
 def test_the_ground_is_smooth():
-    """By a bell of deviation 1.5; what is dark at the border may be wider beyond it."""
+    """By a bell of deviation 1.5."""
     channel = np.full((60, 60), 200, np.uint8)
     channel[:, 30:] = 100
     row = ink._contrast(channel, 0.2)[30]
@@ -116,9 +116,6 @@ def test_the_ground_is_smooth():
     bell /= bell.sum()
     expected = 100 * bell[distances < 0].sum()  # of light ground within the first dark column
     assert row[30] == pytest.approx(expected / (100 + expected), abs=0.005)
-    border = np.full((60, 60), 200, np.uint8)
-    border[:, :4] = 100
-    assert (ink._contrast(border, 0.2)[:, 0] < 0.05).all()
 
 
 @pytest.mark.parametrize(("side", "share"), [(384, 1.0), (385, 0.249)])
@@ -221,7 +218,7 @@ def test_a_character_without_ground_around_it(tall):
     np.testing.assert_allclose(rows[20:40], np.tile(expected, (20, 1)), atol=0.03)
     wide = np.tile(crop, (1, 3, 1))  # no single character: it is as it is, and has no ground
     faint = np.full_like(crop, 200)
-    for page in (faint, wide[:20]):
+    for page in (faint, wide):
         with pytest.raises(DataError, match="nothing stands out from the ground"):
             find_ink(page)
 
