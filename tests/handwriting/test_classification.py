@@ -1,5 +1,6 @@
 """Files of one character each, read as the images that the network was trained on."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,8 +9,9 @@ from drawn import canvas
 from PIL import Image
 
 import jaxdigits as jd
+from jaxdigits.data.images import read_images
 from jaxdigits.errors import DataError
-from jaxdigits.handwriting import classify_files, read_files
+from jaxdigits.handwriting import classification, classify_files, read_files
 from jaxdigits.handwriting.classification import _read_files
 from jaxdigits.runs.fit import fit
 
@@ -146,3 +148,49 @@ def test_a_file_of_the_networks_own_size_is_not_moved(tmp_path):
     Image.fromarray(image).save(tmp_path / "corner.png")
     found = _read_files(jd.load("digits"), [tmp_path / "corner.png"])
     np.testing.assert_array_equal(found, image[None])
+
+
+@pytest.mark.parametrize(("depth", "exported"), [(0, False), (1, True), (2, True), (3, False)])
+def test_which_files_are_of_an_exported_dataset(tmp_path, depth, exported):
+    """Those one or two folders below its index; only these stay light on dark."""
+    file = tmp_path / "a" / "b" / "c" / "d.png"
+    file.parent.mkdir(parents=True)
+    (file.parents[depth] / "jaxdigits.json").touch()
+    image = np.full((28, 28), 250, np.uint8)
+    image[10:20, 12:16] = 20
+    Image.fromarray(image).save(file)
+    (found,) = _read_files(jd.load("digits"), [file])
+    np.testing.assert_array_equal(found, image if exported else 255 - image)
+
+
+@pytest.mark.parametrize("light_ground", [False, True])
+@pytest.mark.parametrize("light_files", [False, True])
+@pytest.mark.parametrize("shape", [(8, 6), (8, 6, 3)])
+def test_files_are_read_as_those_of_the_training_folder(tmp_path, shape, light_files, light_ground):
+    """Of its shape; where their border does not tell, as most of its files; on its ground."""
+    run = replace(jd.load("digits"), form="plain", image_shape=shape)
+    run = replace(run, light_files=light_files, light_ground=light_ground)
+    image = np.zeros((8, 6), np.uint8)
+    image[:, :3] = 255
+    Image.fromarray(image).save(tmp_path / "even.png")
+    expected, _ = read_images(
+        [tmp_path / "even.png"], exact=False, image_shape=shape, light_files=light_files
+    )
+    expected = 255 - expected if light_ground else expected
+    found = _read_files(run, [tmp_path / "even.png"] * 2)
+    np.testing.assert_array_equal(found, np.concatenate([expected] * 2))
+    (tmp_path / "set" / "c").mkdir(parents=True)
+    (tmp_path / "set" / "jaxdigits.json").touch()
+    Image.fromarray(image).save(tmp_path / "set" / "c" / "even.png")
+    found = _read_files(run, [tmp_path / "set" / "c" / "even.png"])
+    np.testing.assert_array_equal(found.reshape(8, 6, -1)[..., 0], image)
+
+
+def test_ink_of_a_photo_is_rounded_to_pixels(tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr(classification, "find_ink", lambda _: np.array([[0.0, 0.5, 0.999]]))
+    monkeypatch.setattr(classification, "to_image", lambda ink, _: seen.append(ink) or ink)
+    Image.new("L", (9, 9)).save(tmp_path / "photo.png")
+    _read_files(jd.load("digits"), [tmp_path / "photo.png"])
+    assert seen[0].dtype == np.uint8
+    assert seen[0].tolist() == [[0, 128, 255]]

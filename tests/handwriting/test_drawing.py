@@ -82,6 +82,25 @@ def test_a_large_picture_keeps_its_size() -> None:
             for side in (399, 401)] == [798, 401]  # fmt: skip
 
 
+@pytest.mark.parametrize(("side", "factor"), [(239, 3), (240, 2), (241, 2), (600, 1), (900, 1)])
+def test_how_much_a_picture_is_enlarged(side: int, factor: int) -> None:
+    """To 600 pixels, by the nearest whole number."""
+    for shape in ((side, 20), (20, side)):
+        drawn = draw_reading(np.zeros(shape, np.uint8), reading([]))
+        width = max(factor * shape[1], 386)
+        assert drawn.size == (width, factor * shape[0] + 10)
+
+
+@pytest.mark.parametrize(("width", "size"), [(899, 14), (900, 15), (1199, 19), (1200, 20)])
+def test_names_grow_with_the_picture(width: int, size: int) -> None:
+    """A sixtieth of its width."""
+    drawn = draw_reading(np.full((90, width), 255, np.uint8), reading([(60, 10, 80, 30)]))
+    expected = Image.new("RGB", (40, 50), "white")
+    font = ImageFont.load_default(size)
+    ImageDraw.Draw(expected).text((10, 46), "0", ORANGE, font, "lb")
+    np.testing.assert_array_equal(drawn.crop((0, 10, 40, 58)), expected.crop((0, 0, 40, 48)))
+
+
 @pytest.mark.parametrize(("degrees", "quarters"), [(90.0, 3), (-90.0, 1)])
 def test_the_page_is_shown_upright(degrees: float, quarters: int) -> None:
     """A page that was turned counter-clockwise is turned back."""

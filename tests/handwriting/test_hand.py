@@ -1,8 +1,10 @@
 """The file of a hand: whole, or refused in a sentence."""
 
 import json
+import os
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -63,6 +65,9 @@ def test_it_is_read_as_it_was_written(tmp_path) -> None:
         ({"class_names": []}, np.zeros((1, 4, 4), np.uint8), "is not a file of corrections"),
         ({"form": 3}, np.zeros((1, 4, 4), np.uint8), "is not a file of corrections"),
         ({"names": "a"}, np.zeros((1, 4, 4), np.uint8), "is not a file of corrections"),
+        ({"sources": ["x" * 1001]}, np.zeros((1, 4, 4), np.uint8), "is not a file of corrections"),
+        ({}, np.zeros((1, 4), np.uint8), "parts do not fit together"),
+        ({}, np.zeros((1, 4, 4, 1, 1), np.uint8), "parts do not fit together"),
     ],
 )
 def test_a_damaged_file(tmp_path, changes, images, message) -> None:
@@ -72,6 +77,37 @@ def test_a_damaged_file(tmp_path, changes, images, message) -> None:
     write(path, images, {"hand": json.dumps(DOCUMENT | changes)})
     with pytest.raises(DataError, match=message):
         open_hand(path)
+
+
+def test_words_and_images_as_large_as_there_may_be(tmp_path) -> None:
+    """Of any number of channels, of all classes; what a source is too long for is left out."""
+    images = np.random.default_rng(0).integers(0, 256, (2, 4, 5, 3), np.uint8)
+    given = [Correction(image, *words) for image, words in zip(images, ("ab", "ba"), strict=True)]
+    given[0] = replace(given[0], source="x" * 1001)
+    hand = Hand(("a", "b"), (4, 5, 3), "plain").add(given)
+    save_hand(hand, tmp_path / "mine.hand")
+    found = open_hand(tmp_path / "mine.hand")
+    assert (found.class_names, found.image_shape) == (("a", "b"), (4, 5, 3))
+    assert [(one.name, one.read, one.source) for one in found.corrections] == [
+        ("a", "b", "x" * 1000), ("b", "a", ""),
+    ]  # fmt: skip
+    for one, image in zip(found.corrections, images, strict=True):
+        np.testing.assert_array_equal(one.image, image)
+
+
+def test_a_thousand_corrections(tmp_path, monkeypatch) -> None:
+    """And no more, in memory and in a file."""
+    one = Correction(np.zeros((1, 1), np.uint8), "a", "b")
+    hand = Hand(("a", "b"), (1, 1), "plain")
+    assert len(hand.add([one] * 1000).corrections) == 1000
+    with pytest.raises(DataError, match="a hand holds up to 1,000 corrections; take some back"):
+        hand.add([one] * 1001)
+    save_hand(hand.add([one, one]), tmp_path / "two.hand")
+    monkeypatch.setattr("jaxdigits.handwriting.hand.MOST", 2)
+    assert len(open_hand(tmp_path / "two.hand").corrections) == 2
+    monkeypatch.setattr("jaxdigits.handwriting.hand.MOST", 1)
+    with pytest.raises(DataError, match=r"two\.hand is damaged: its parts do not fit together"):
+        open_hand(tmp_path / "two.hand")
 
 
 def test_files_of_others(tmp_path) -> None:
@@ -88,6 +124,9 @@ def test_files_of_others(tmp_path) -> None:
     with (tmp_path / "large").open("r+b") as file:
         file.truncate(100_000_001)
     with pytest.raises(DataError, match="too large to be a hand"):
+        open_hand(tmp_path / "large")
+    os.truncate(tmp_path / "large", 100_000_000)
+    with pytest.raises(DataError, match="large is not a file of corrections, or damaged"):
         open_hand(tmp_path / "large")
 
 

@@ -19,9 +19,10 @@ from jaxdigits.handwriting import (
     open_hand,
     save_hand,
     teach,
+    teaching,
 )
 from jaxdigits.handwriting.finding import to_image
-from jaxdigits.handwriting.teaching import APART, NEARNESS, SAMENESS, STRENGTH
+from jaxdigits.handwriting.teaching import APART, NEARNESS, SAMENESS, STRENGTH, Lesson
 
 
 @pytest.fixture(scope="module")
@@ -221,6 +222,125 @@ def test_other_networks_are_refused(run) -> None:
     other = Hand(run.class_names, (14, 14), "plain")
     with pytest.raises(ConfigError, match=r"form plain, \[14, 14\]; the network takes mnist"):
         teach(run, other)
+
+
+@pytest.fixture
+def plain(run) -> jd.Run:
+    """A network of three classes, whose logits are the pixels of an image, less 100."""
+    model = jd.Model(run.model.init, lambda params, images: 255 * images[:, 0] - 100)
+    config = run.config.replace(scale="unit")
+    names, shape = ("A", "b", "c"), (1, 3)
+    changes = {"model": model, "params": {}, "class_names": names, "image_shape": shape}
+    return replace(run, config=config, **changes)
+
+
+def logits(*pixels: int) -> np.ndarray:
+    return np.array([[pixels]], np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("taught", "shown", "margin"),
+    [
+        ((140, 130, 60), (150, 132, 80), 16),  # similar
+        ((140, 130, 60), (143, 132, 62), 16),  # nearly the same
+        ((200, 139, 123), (200, 143, 119), 67),  # of which the network is rather sure
+        ((200, 132, 128), (204, 135, 129), 74),
+    ],
+)
+def test_what_resembles_a_correction(plain, taught, shown, margin) -> None:
+    """By hand: 6 for what is similar, and what it lacked and 6 for the same, which fades faster."""
+    hand = Hand.of(plain).add([Correction(logits(*taught)[0], "b", "A")])
+
+    def away(*two: tuple[int, ...]) -> float:
+        centered = [np.asarray(one, np.float64) - np.mean(one) for one in two]
+        return 1 - float(np.dot(*(one / np.linalg.norm(one) for one in centered)))
+
+    s = max(128, 6 / away(taught, (1, 0, 0)))
+    far = away(taught, shown)
+    added = max(6 * np.exp(-s * far), margin * np.exp(-max(s, 1000) * far))
+    assert 0.1 < added < 0.95 * margin
+    found = teach(plain, hand).predict_logits(logits(*shown))
+    np.testing.assert_allclose(found, [np.array(shown) - 100 + [0, added, 0]], atol=0.02)
+
+
+def test_what_is_kept_of_a_network_that_is_taught(plain) -> None:
+    """How sure it is, but no promise, no result, and no folder; also if it was never measured."""
+    own = replace(plain, own=("loss", "model"), results={"test": {"accuracy": 1.0}})
+    assert own.calibration is not None
+    hand = Hand.of(plain).add([Correction(logits(1, 2, 3)[0], "A", "c")])
+    taught = teach(own, hand)
+    assert taught.own == ("loss", "model", "hand")
+    assert (taught.results, taught.folder) == ({}, None)
+    assert taught.calibration is not None
+    assert taught.calibration.temperature == own.calibration.temperature
+    assert (taught.calibration.counts, taught.calibration.pages) == (None, None)
+    assert own.calibration.counts is not None
+    assert teach(replace(own, calibration=None), hand).calibration is None
+
+
+def test_hands_of_other_images_are_refused(plain) -> None:
+    """Of another form, or of another shape alone."""
+    for changes in ({"form": "emnist"}, {"image_shape": (3, 1)}):
+        with pytest.raises(ConfigError, match="the hand has images of the form"):
+            teach(plain, replace(Hand.of(plain), **changes))
+
+
+def reading_of(run: jd.Run, text: str) -> jd.handwriting.Reading:
+    """A reading that says this; what is no class is a sign."""
+    ink, names = np.zeros((9, 9), np.uint8), run.class_names
+    signs = ["" if name in names else name for name in text]
+    labels = [0 if sign else names.index(name) for name, sign in zip(text, signs, strict=True)]
+    return jd.handwriting.Reading(
+        [jd.handwriting.Character(0, 0, 1, 1, 0, False, ink, sign) for sign in signs],
+        np.arange(3 * len(text), dtype=np.uint8).reshape(-1, 1, 3),
+        np.eye(3, dtype=np.float32)[labels],
+        names,
+    )
+
+
+def test_signs_are_not_learned_and_cases_are_the_same(plain) -> None:
+    """A class is named as it is, or in the case that the network knows."""
+    reading = reading_of(plain, "A-b.cc")
+    found = corrections(reading, "a+C/ Bc")
+    assert [(one.read, one.name, one.source) for one in found] == [
+        ("b", "c", "character 3"), ("c", "b", "character 5"),
+    ]  # fmt: skip
+    np.testing.assert_array_equal(found[1].image, [[12, 13, 14]])
+    both = replace(plain, class_names=("a", "A", "b"))
+    found = corrections(reading_of(both, "aA"), "Aa")
+    assert [one.name for one in found] == ["A", "a"]
+    found = correct(plain, logits(0, 0, 1)[0], " a ", "drawn")
+    assert found is not None
+    assert (found.name, found.read, found.source) == ("A", "c", "drawn")
+    assert correct(plain, logits(1, 0, 0)[0], "a") is None
+
+
+def learned(run, monkeypatch, *texts: str, text: str) -> tuple[int, Lesson]:
+    """A picture that is read as one text after the other, and then so again and again."""
+    times: list[jd.Run] = []
+
+    def read(picture: np.ndarray, run: jd.Run) -> jd.handwriting.Reading:
+        del picture
+        times.append(run)
+        return reading_of(run, texts[min(len(times), len(texts)) - 1])
+
+    monkeypatch.setattr(teaching, "read", read)
+    lesson = learn(run, Hand.of(run), np.zeros((4, 4, 3), np.uint8), text)
+    return len(times), lesson
+
+
+def test_a_picture_is_read_again_until_it_is_right(plain, monkeypatch) -> None:
+    """Three times at most; it may be found otherwise then, but not from the first."""
+    times, lesson = learned(plain, monkeypatch, "bb", "Ab", "AA", text="AA")
+    assert (times, lesson.before.text, lesson.after.text) == (3, "bb", "AA")
+    assert [(one.read, one.name) for one in lesson.learned] == [("b", "A")] * 3
+    assert len(lesson.hand.corrections) == 2  # of one image the last one counts
+    times, lesson = learned(plain, monkeypatch, "b", text="A")
+    assert (times, len(lesson.learned), lesson.after.text) == (4, 3, "b")
+    times, lesson = learned(plain, monkeypatch, "bb", "Abb", text="AA")
+    assert (times, len(lesson.learned), lesson.after.text) == (2, 2, "Abb")
+    with pytest.raises(DataError, match="is 3 characters"):
+        learned(plain, monkeypatch, "Abb", "AA", text="AA")
 
 
 @pytest.fixture
