@@ -380,6 +380,17 @@ def test_blur_is_scipys():
     np.testing.assert_allclose(run(soften, images, deviations), expected, atol=1e-6)
 
 
+def test_a_wide_blur_is_scipys():
+    """Of a Gaussian as wide as the image, up to two sides away from each pixel."""
+    images = ink(3, 10, 10)
+    deviations = np.array([5.0, 10.0, 20.0], np.float32)
+    expected = [
+        scipy.ndimage.gaussian_filter(image, deviation, mode="constant", truncate=20 / deviation)
+        for image, deviation in zip(images, deviations, strict=True)
+    ]
+    np.testing.assert_allclose(run(soften, images, deviations), expected, rtol=1e-4)
+
+
 def test_a_blurred_dot_keeps_its_ink_and_widens_as_drawn():
     dots = np.zeros((2_000, 41, 41), np.float32)
     dots[:, 20, 20] = 1

@@ -8,6 +8,7 @@ from jaxdigits.transforms.scaling import (
     Scaling,
     pixel_statistics,
     rescale_each,
+    scale_inputs,
     scale_pixels,
     standardize,
     unit_pixels,
@@ -66,6 +67,31 @@ def test_statistics_of_images_of_any_shape(rng, shape, dtype):
     each = rescale_each(unit_pixels(jnp.asarray(images)))
     assert each.shape == images.shape
     np.testing.assert_allclose(each.reshape(7, -1).mean(axis=1), IMAGE_MEAN, atol=1e-4)
+
+
+@pytest.mark.parametrize("value", [0, 7, 255])
+def test_pixels_that_are_all_alike_have_no_deviation(value):
+    """So they are divided by 1, and become 0, however large they are."""
+    for sides in ((4, 5), (200, 300)):
+        pixels = jnp.full((2, *sides), value, jnp.uint8)
+        found = pixel_statistics(pixels)
+        np.testing.assert_allclose(found, (value / 255, 1), rtol=1e-6)
+        np.testing.assert_allclose(scale_pixels(pixels, found), 0, atol=1e-6)
+
+
+def test_what_scales_there_are(rng):
+    """As the training images are, one by one, or not at all."""
+    images = jnp.asarray(rng.random((3, 5, 4), np.float32))
+    scaling = Scaling(jnp.float32(0.25), jnp.float32(0.5))
+    scaled = {
+        name: np.asarray(scale_inputs(images, scaling=scaling, scale=name))
+        for name in ("standardized", "unit", "image")
+    }
+    np.testing.assert_allclose(scaled["standardized"], 2 * images - 0.5, atol=1e-6)
+    np.testing.assert_array_equal(scaled["unit"], images)
+    np.testing.assert_array_equal(scaled["image"], rescale_each(images))
+    np.testing.assert_allclose(scaled["image"].mean(axis=(1, 2)), 0.172575, atol=1e-5)
+    np.testing.assert_allclose(scaled["image"].std(axis=(1, 2)), 0.25, atol=1e-5)
 
 
 def test_a_gray_image_is_blank():
