@@ -2,11 +2,14 @@
 
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from settled import draw_layouts, outline_layouts, settled, some_digits
 
-from jaxdigits.handwriting.glyphs import SCRIBBLE, SIGNS, WIDTHS
+from jaxdigits.handwriting import scene_layout
+from jaxdigits.handwriting.glyphs import SCRIBBLE, SIGNS, WIDTHS, Characters, prepare
 from jaxdigits.handwriting.scene_layout import LARGEST, SIZE, SLOTS, SMALLEST, USUAL, Layout
 
 NUMBER = np.arange(SLOTS)
@@ -186,3 +189,62 @@ def test_where_lines_start(layouts: Layout) -> None:
     ragged = np.abs(apart) > 1e-3
     assert ragged.mean() == pytest.approx(0.5, abs=0.1)
     assert apart[ragged].std() == pytest.approx(np.sqrt(2), abs=0.25)
+
+
+@pytest.fixture(scope="module")
+def short() -> Characters:
+    """A bar of half the usual height."""
+    image = np.zeros((1, 28, 28), np.uint8)
+    image[0, 9:19, 11:17] = 255
+    return prepare(image)
+
+
+def many(function: Any, number: int, *arguments: Any) -> Any:
+    """What it gives with many keys, each of which is split as that of a scene."""
+    each = jax.vmap(lambda key: function(iter(jax.random.split(key, 48)), *arguments))
+    return jax.device_get(jax.jit(each)(jax.random.split(jax.random.key(3), number)))
+
+
+def test_short_characters_stand_on_the_line(short: Characters) -> None:
+    """In half of the scenes: a quarter of the height below its middle. Signs never do."""
+    shapes, _, sizes, drop, _ = many(scene_layout._characters, 200, short, jnp.asarray(40.0))
+    written = shapes < 0
+    below = np.array([np.median(row[some]) for row, some in zip(drop, written, strict=True)])
+    standing = below > 5
+    assert standing.mean() == pytest.approx(0.5, abs=0.1)
+    assert abs(np.median(below[~standing])) < 0.5
+    rest = (drop - 10 * sizes[..., 0] / 2)[standing]
+    assert rest[written[standing]].mean() == pytest.approx(0, abs=0.1)
+    assert rest[written[standing]].std() == pytest.approx(0.05 * 40, rel=0.1)
+    for shape in (0, 3, SCRIBBLE):
+        assert abs(drop[shapes == shape].mean()) < 0.6
+
+
+def test_signs_that_touch_do_so_at_their_sides(short: Characters) -> None:
+    """Also the first of them: no rows of a character say how far a dash reaches."""
+    ones = jnp.ones(SLOTS)
+    sizes, height = jnp.ones((SLOTS, 2)), jnp.asarray(20.0)
+    signs = jnp.zeros(SLOTS, jnp.int32)
+    given = (signs, signs, sizes, 0 * ones, 40 * ones)
+    steps = many(scene_layout._steps, 200, short, height, *given)
+    assert steps.min() == pytest.approx(40 - 0.1 * 20 - 2, abs=2)
+    narrow = many(scene_layout._steps, 200, short, height, signs - 1, *given[1:])
+    assert narrow.min() < 0.3 * 40 + 0.03 * 20
+
+
+def test_an_empty_page_has_its_block_in_the_middle() -> None:
+    places, none = jnp.linspace(-5.0, 90.0, SLOTS), jnp.zeros(SLOTS, bool)
+    middle, block = scene_layout._block(places, places, places, none, jnp.asarray(30.0))
+    np.testing.assert_array_equal(middle, [0, 0])
+    np.testing.assert_array_equal(block, [30, 30])
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_how_far_pages_are_turned(known: bool) -> None:
+    """What is known to be upright to 3 deviations of 3.5 degrees; others to any side."""
+    degrees = np.rad2deg(many(scene_layout._angle, 4000, jnp.asarray(known)))
+    if known:
+        check_range(degrees, -10.5, 10.5, 1e-3)
+        assert np.std(degrees) == pytest.approx(3.5, rel=0.05)
+    else:
+        check_range(degrees, -180, 180)

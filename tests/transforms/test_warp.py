@@ -22,6 +22,7 @@ def test_warps_by_hand() -> None:
         (shear(floats(0.25, -1.0)), [[[1, 0], [-0.25, 1]], [[1, 0], [1, 1]]]),
     ):
         assert warp.bends is None
+        assert warp.matrices is not None
         np.testing.assert_allclose(warp.matrices, expected, atol=1e-6)
 
 
@@ -36,6 +37,7 @@ def test_bends_and_matrices_are_joined(rng) -> None:
     joined = compose(compose(slanted, wide), bends)
     assert slanted.matrices is not None
     assert wide.matrices is not None
+    assert joined.matrices is not None
     expected = np.asarray(slanted.matrices) @ np.asarray(wide.matrices)
     np.testing.assert_allclose(joined.matrices, expected, rtol=1e-6)
     assert compose(bends, Warp()).matrices is None
