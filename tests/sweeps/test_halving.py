@@ -1,7 +1,11 @@
 """Successive halving: many settings, of which the best go on."""
 
 import math
+from functools import partial
+from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from helpers import stop_after
@@ -10,7 +14,9 @@ from hypothesis import strategies as st
 
 import jaxdigits as jd
 from jaxdigits.errors import ConfigError
-from jaxdigits.training.halving import plan_rungs
+from jaxdigits.training.halving import Search, _ranks, make_epoch, plan_rungs, start
+from jaxdigits.training.members import make_vectorized_trainer, members_mesh
+from jaxdigits.training.state import EpochMetrics, Metrics
 
 CONFIG = jd.TrainConfig(dataset="digits", model="linear", batch_size=256, epochs=6)
 GRID = {"learning_rate": [1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 0.1, 1e9], "weight_decay": [0, 0.1]}
@@ -28,6 +34,90 @@ def test_rungs(settings, epochs, one_in):
         assert kept[-1] >= 1
         if epochs > 10:
             assert kept[-1] <= one_in
+        # Nothing is dropped in vain: the last ones are trained once more.
+        assert kept[-1] == [settings, *kept][-2]
+
+
+@pytest.mark.parametrize(
+    ("settings", "epochs", "one_in", "kept"),
+    [
+        (256, 2, 4, [64, 64]),  # of three rungs only the first
+        (256, 3, 4, [64, 16, 16]),
+        (256, 1, 4, [256]),
+        (256, 0, 4, []),
+        (5, 3, 2, [3, 2, 2]),
+        (3, 5, 2, [3, 2, 2, 2, 2]),  # a third of the epochs, 1.67
+        (2, 3, 2, [2, 2, 2]),
+        (4, 3, 4, [4, 4, 4]),
+        (5, 5, 4, [2, 2, 2, 2, 2]),  # a fifth
+        (9, 8, 3, [9, 3, 3, 3, 3, 3, 3, 3]),  # a quarter
+    ],
+)
+def test_rungs_by_hand(settings, epochs, one_in, kept):
+    assert plan_rungs(settings, epochs, one_in) == kept
+
+
+def search_of(losses: list[float], alive: list[bool]) -> Search:
+    """Members of which nothing but these is known."""
+    nothing = Metrics(jnp.zeros(len(losses)), jnp.zeros(len(losses)))
+    metrics = EpochMetrics(nothing, Metrics(jnp.array(losses), nothing.accuracy))
+    state: Any = None
+    return Search(state, jnp.arange(len(losses)), jnp.array(alive), metrics)
+
+
+@pytest.mark.parametrize(
+    ("losses", "alive", "ranks"),
+    [
+        ([3, 1, 2], "111", [2, 0, 1]),
+        ([0, 1, -1], "111", [1, 2, 0]),  # a loss of 0 is as good as any other
+        ([3, np.nan, 2], "111", [1, 2, 0]),
+        ([3, np.inf, 2], "111", [1, 2, 0]),
+        ([3, 1, 2], "101", [1, 2, 0]),  # dropped before
+        ([np.nan, 1, 2], "101", [1, 2, 0]),  # and so behind what diverges
+    ],
+)
+def test_ranks_of_settings(losses, alive, ranks):
+    """The smaller the loss the better; last comes what was dropped."""
+    search = search_of(losses, [letter == "1" for letter in alive])
+    assert _ranks(search, jnp.arange(3), 3).tolist() == ranks
+
+
+def test_ranks_are_of_means():
+    """Of three members, of two, of one, and of none: 2, 1.5, 1.75."""
+    search = search_of([1, 1, 4, 2, 1, 1.75], [True] * 6)
+    ids = jnp.array([0, 0, 0, 1, 1, 2])
+    assert _ranks(search, ids, 4).tolist() == [2, 0, 1, 3]
+    # A setting of which one member is alive was not dropped.
+    search = search_of([1, 1, 4, 2, 1, 1.75], [False, False, True, False, False, True])
+    assert np.argsort(_ranks(search, ids, 4)[:3]).tolist() == [2, 0, 1]
+
+
+@pytest.mark.parametrize("devices", [1, 2])
+def test_what_fills_up_is_neither_trained_nor_judged(devices, rng):
+    """Three settings and a fourth place: the best two of the three go on, the first one too."""
+    labels = (np.arange(12) % 3).astype(np.int32)
+    images = rng.integers(0, 99, (12, 4, 4)).astype(np.uint8)
+    images[np.arange(12), labels] += 100
+    examples = jd.Examples(images, labels)
+    data = jd.TrainingData(examples, examples, 3)
+    config = CONFIG.replace(optimizer="sgd", schedule="constant", batch_size=4, epochs=3)
+    trainer = make_vectorized_trainer(config, data, members_mesh(devices))
+    rates = {"learning_rate": jnp.array([0.3, 0.27, 0.24, 0.24])}
+    keys = jnp.stack([jax.random.key(0)] * 4)
+    settings, kept = [0, 1, 2, -1], [2, 2, 1]
+    search = jax.jit(partial(start, trainer, settings))(keys, rates, data)
+    assert search.alive.tolist() == [True, True, True, False]
+    untrained = search.metrics.validation.loss
+    assert search.metrics.train.loss.tolist() == untrained.tolist()
+    epoch = jax.jit(make_epoch(trainer, settings, kept))
+    for number, living in enumerate(([0, 1], [0, 1], [0]), start=1):
+        search = epoch(search, data)
+        order = np.argsort(search.members)
+        assert np.sort(search.members).tolist() == [0, 1, 2, 3]
+        assert np.flatnonzero(search.alive[order]).tolist() == living
+        assert search.states.step[order].tolist() == [3 * number, 3 * number, 3, 0]
+        losses = search.metrics.validation.loss[order]
+        assert losses[0] < losses[1] < losses[2] < losses[3] == untrained[3]
 
 
 def test_the_rungs_of_this_file():
