@@ -88,3 +88,111 @@ def test_digests_of_changes_that_cancel_in_sums():
 def test_digests_of_any_kind(value):
     assert int(digest(value)) == int(digest(value))
     assert int(digest(value)) > 0
+
+
+def run(function, *given):
+    """The operations of a function, and their results."""
+    operations, results = observe(function)
+    return operations, results(*given)
+
+
+def test_inputs_are_numbers_of_operations():
+    """Each once, the first one too; what was given has none."""
+    operations, found = run(lambda x, y: (x * y) * (x * y + x) - (y - x), 3.0, 5.0)
+    named = [(one.name, one.inputs) for one in operations]
+    # The product stands there twice, and is computed twice.
+    assert named == [
+        ("mul", ()),
+        ("mul", ()),
+        ("add", (1,)),
+        ("mul", (0, 2)),
+        ("sub", ()),
+        ("sub", (3, 4)),
+    ]
+    assert [float(value) for value in found] == [15, 15, 18, 270, 2, 268]
+    operations, _ = run(lambda x: jnp.sin(x) * jnp.sin(x), 1.0)
+    assert operations[-1].inputs == (0, 1)
+    operations, _ = run(lambda x: (lambda y: y * y)(jnp.sin(x)), 1.0)
+    assert operations[-1].inputs == (0,)
+
+
+def test_observed_twice():
+    """The list is of the last time."""
+    operations, results = observe(lambda x: x + 1)
+    for _ in range(2):
+        assert [int(value) for value in results(1)] == [2]
+        assert len(operations) == 1
+
+
+def test_a_loop_with_constants_and_two_values_on_the_way():
+    """Forward, each step by hand: what it takes, carries, and collects."""
+
+    def function(first, factor, rows):
+        def body(carry, row):
+            one, other = carry
+            return (one * factor + row, other - one), (one, other + row)
+
+        return lax.scan(body, (first, 0 * first), rows)
+
+    given = jnp.float32(1), jnp.float32(2), jnp.array([10.0, 20.0])
+    operations, found = run(function, *given)
+    named = [(one.name, value.tolist()) for one, value in zip(operations, found, strict=True)]
+    assert named == [
+        ("mul", 0),
+        *[("mul", 2), ("add", 12), ("sub", -1), ("add", 10)],
+        *[("mul", 24), ("add", 44), ("sub", -13), ("add", 19)],
+        *[("stack", [1, 12]), ("stack", [10, 19])],
+    ]
+    assert [one.inputs for one in operations] == [
+        (),
+        *[(), (1,), (0,), (0,)],
+        *[(2,), (5,), (3, 2), (3,)],
+        *[(2,), (4, 8)],
+    ]
+
+
+@pytest.mark.parametrize(("length", "names"), [(64, ["add"] * 64), (65, ["scan"])])
+def test_loops_of_few_steps_are_opened(length, names):
+    def function(x):
+        return lax.scan(lambda carry, _: (carry + x, None), x, length=length)
+
+    operations, found = run(function, jnp.float32(1))
+    assert [one.name for one in operations] == names
+    assert float(found[-1]) == length + 1
+
+
+def test_other_loops_and_conditions_are_one_operation():
+    operations, found = run(lambda x: lax.while_loop(lambda x: x < 9, lambda x: x * 2, x), 3)
+    assert [(one.name, int(value)) for one, value in zip(operations, found, strict=True)] == [
+        ("while", 12)
+    ]
+    operations, found = run(lambda x: lax.cond(x > 0, lambda: x + 1, lambda: x - 1), 3)
+    assert operations[-1].name == "cond"
+    assert int(found[-1]) == 4
+
+
+def mixed(word: int) -> int:
+    """The end of MurmurHash3, in whole numbers."""
+    for shift, factor in ((16, 0x85EBCA6B), (13, 0xC2B2AE35)):
+        word = (word ^ word >> shift) * factor % 2**32
+    return word ^ word >> 16
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.uint32, np.float16, np.uint8, np.int8, bool])
+def test_a_digest_in_whole_numbers(dtype, rng):
+    """Each word gets its place times the golden ratio of 2^32."""
+    array = rng.integers(0, 100, (3, 5)).astype(dtype)
+    words = array.view(f"uint{8 * array.dtype.itemsize}").ravel().tolist()
+    golden = int(2**32 * (np.sqrt(5) - 1) / 2)
+    expected = sum(mixed((word + golden * place) % 2**32) for place, word in enumerate(words))
+    assert int(digest(array)) == expected % 2**32
+
+
+def test_digests_of_64_bits():
+    """Both halves of a number count, and the digest has 32 bits."""
+    with jax.enable_x64(True):
+        ones = np.array([1, 1 + 2**40, 2**40], np.int64)
+        found = [digest(ones[number : number + 1]) for number in range(3)]
+        assert {one.dtype.name for one in found} == {"uint32"}
+        assert len({int(one) for one in found}) == 3
+        assert digest(np.array([1.0, 1.0 + 1e-12])) != digest(np.array([1.0, 1.0]))
