@@ -287,6 +287,7 @@ def params_of(folder: Path) -> list[bytes]:
         ("gpu", {"bytes_limit": 900, "bytes_in_use": 300}, 300),
         ("gpu", None, 125),  # a device that does not say
         ("gpu", {}, 125),
+        ("gpu", {"bytes_in_use": 300}, 125),
         (
             "cpu",
             {"bytes_limit": 900, "bytes_in_use": 300},
