@@ -4,6 +4,7 @@ import json
 import os
 import re
 import signal
+import threading
 import time
 from pathlib import Path
 
@@ -14,11 +15,11 @@ from helpers import finish, history, start_together, stop_after, wait_for_checkp
 import jaxdigits as jd
 from jaxdigits.cli import main
 from jaxdigits.config import CheckpointConfig
-from jaxdigits.errors import ConfigError, OutputError, RunError
+from jaxdigits.errors import ConfigError, OutputError, RunError, StoppedError
 from jaxdigits.runs.checkpoints import read_manifest, saved_chunks
 from jaxdigits.sweeps.grid import make_plan
 from jaxdigits.sweeps.job import train_share
-from jaxdigits.sweeps.launcher import Launcher, share_out
+from jaxdigits.sweeps.launcher import Launcher, launch, share_out
 
 EPOCHS = 20
 CONFIG = jd.TrainConfig(dataset="digits", model="mlp", hidden=(4,), batch_size=256, epochs=EPOCHS)
@@ -169,6 +170,78 @@ def test_wrong_settings(cli, arguments, message):
     code, out, err = cli(*SWEEP, *arguments)
     assert (code, out) == (2, "")
     assert message in err.splitlines()[-1]
+
+
+def launched(monkeypatch, job, jobs: int = 2, command: str = "again") -> None:
+    """Launch a sweep of two members, of which each job does nothing but `job(work, number)`."""
+    monkeypatch.setattr(
+        "jaxdigits.sweeps.launcher.train_share", lambda work, number, *_, **__: job(work, number)
+    )
+    plan = make_plan(CONFIG, {}, 2)
+    launcher = Launcher("local", jobs=jobs, options={"timeout_min": 2})
+    launch(launcher, Path("work").absolute(), plan, command, show=False)
+
+
+def test_jobs_that_end_and_one_that_fails(monkeypatch):
+    """The last line of what it says is the reason; what is done is not done again."""
+
+    def finished(work, number):
+        folder = Path(work) / "members" / str(number)
+        folder.mkdir(parents=True)
+        (folder / "run.json").write_text("{}")
+
+    def second_fails(work, number):
+        if number == 1:
+            raise ValueError("first this\nthen that")
+        finished(work, number)
+
+    with pytest.raises(RunError) as failed:
+        launched(monkeypatch, second_fails)
+    told = re.fullmatch(
+        r"1 of 2 jobs failed, the first with 'then that' \(its log is (.*)\); resume with: again",
+        str(failed.value),
+    )
+    assert told, str(failed.value)
+    assert "ValueError" in Path(told[1]).read_text()
+    assert Path(told[1]).parent == Path("work/jobs/logs").absolute()
+    with pytest.raises(RunError, match="1 of 1 jobs failed"):
+        launched(monkeypatch, second_fails)
+    launched(monkeypatch, finished)  # the second one only: of the first there is a folder
+    launched(monkeypatch, lambda *_: pytest.fail("all is done"))
+
+
+def test_ctrl_c_cancels_the_jobs(monkeypatch):
+    """They end long before their time, and the command says how to resume."""
+
+    def endless(work, number):
+        (Path(work) / f"{number}.pid").write_text(str(os.getpid()))
+        time.sleep(60)
+
+    def interrupt():
+        files = [Path(f"work/{number}.pid").absolute() for number in (0, 1)]
+        while not all(file.exists() and file.read_text() for file in files):
+            time.sleep(0.05)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    thread = threading.Thread(target=interrupt, daemon=True)
+    thread.start()
+    with pytest.raises(StoppedError, match="interrupted; resume with: again") as stopped:
+        launched(monkeypatch, endless)
+    thread.join()
+    assert stopped.value.exit_code == 130
+    jobs = stopped.traceback[-1].frame.f_locals["jobs"]
+    deadline = time.monotonic() + 20
+    while not all(job.done() for job in jobs) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert all(job.done() for job in jobs)
+
+
+def test_eight_jobs_of_slurm_unless_asked_otherwise():
+    """And never more than there are members."""
+    assert Launcher() == Launcher("slurm", 8, {})
+    members = make_plan(CONFIG, GRID, SEEDS).members
+    for jobs, sizes in ((8, [1] * 6), (4, [2, 2, 1, 1]), (1, [6])):
+        assert [len(share) for share in share_out(members, jobs)] == sizes
 
 
 def test_jobs_need_a_folder_and_data_by_name(digits):
