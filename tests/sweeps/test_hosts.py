@@ -15,7 +15,7 @@ from helpers import finish, history, start_together, stop_after, wait_for_checkp
 import jaxdigits as jd
 from jaxdigits.cli import main
 from jaxdigits.config import CheckpointConfig
-from jaxdigits.errors import ConfigError, OutputError, RunError, StoppedError
+from jaxdigits.errors import ConfigError, DataError, OutputError, RunError, StoppedError
 from jaxdigits.runs.checkpoints import read_manifest, saved_chunks
 from jaxdigits.sweeps.grid import make_plan
 from jaxdigits.sweeps.job import train_share
@@ -149,6 +149,18 @@ def test_a_share_has_its_own_checkpoints(begun, alone):
         for line, expected in zip(history(mine), history(theirs), strict=True):
             assert line == pytest.approx(expected, rel=1e-3, abs=1e-5)
     assert not any((begun / "members" / str(number)).exists() for number in left)
+
+
+def test_a_share_of_other_data_is_not_trained(begun, emnist_files, tmp_path):
+    """Those that the manifest names, from the folders that are given, and they differ."""
+    manifest = json.loads((begun / "manifest.json").read_text())
+    manifest["config"]["dataset"] = "emnist/letters"
+    (begun / "manifest.json").write_text(json.dumps(manifest))
+    kept = tmp_path / "kept"
+    with pytest.raises(DataError, match="was begun on digits .* but here is emnist"):
+        train_share(str(begun), 0, 2, data_dir=kept, manual_dir=emnist_files)
+    assert list(kept.iterdir())
+    assert not (begun / "jobs").exists()
 
 
 @pytest.mark.parametrize(
