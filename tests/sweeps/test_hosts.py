@@ -157,7 +157,7 @@ def test_a_share_of_other_data_is_not_trained(begun, emnist_files, tmp_path):
     manifest["config"]["dataset"] = "emnist/letters"
     (begun / "manifest.json").write_text(json.dumps(manifest))
     kept = tmp_path / "kept"
-    with pytest.raises(DataError, match="was begun on digits .* but here is emnist"):
+    with pytest.raises(DataError, match=r"was begun on digits .* but here is emnist"):
         train_share(str(begun), 0, 2, data_dir=kept, manual_dir=emnist_files)
     assert list(kept.iterdir())
     assert not (begun / "jobs").exists()
