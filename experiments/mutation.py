@@ -190,7 +190,7 @@ class Source:
                     yield self._fault(node, *self._span(node), f"({self._text(only)})")
             case ast.Call(keywords=keywords):
                 for keyword in keywords:
-                    if keyword.arg is not None:
+                    if keyword.arg not in (None, "strict"):  # a check, as `assert` is
                         start, end = self._span(keyword)
                         while self.source[end : end + 1] in (b",", b" ", b"\n"):
                             end += 1
