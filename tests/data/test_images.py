@@ -365,17 +365,18 @@ def test_progress_is_shown_on_a_terminal_alone(tmp_path, monkeypatch, capsys):
 
 
 def sheet(holes: int, edge: int = 5) -> Image.Image:
-    """A beige one of 10x10 pixels in the middle of 24x24, with white inside its edge; some is cut.
+    """A beige one of 10x10 pixels on 24x24, with white inside its edge; some of it is cut out.
 
     Its outermost row and column are never cut.
     """
     card = np.zeros((24, 24, 4), np.uint8)
-    card[7:17, 7:17] = 200, 180, 160, 255
-    card[7 + edge : 17 - edge, 7 + edge : 17 - edge, :3] = 255
-    inner = card[8:16, 8:16, 3].reshape(-1).copy()
+    whole = card[9:19, 3:13]
+    whole[...] = 200, 180, 160, 255
+    whole[edge : 10 - edge, edge : 10 - edge, :3] = 255
+    inner = whole[1:9, 1:9, 3].reshape(-1).copy()
     inner[32 - holes // 2 : 32 + (holes + 1) // 2] = 0
-    card[8:16, 8:16, 3] = inner.reshape(8, 8)
-    card[16, 16, :3] = 0  # something is drawn on it
+    whole[1:9, 1:9, 3] = inner.reshape(8, 8)
+    whole[9, 9, :3] = 0  # something is drawn on it
     return Image.fromarray(card)
 
 

@@ -143,7 +143,7 @@ def test_any_function_from_images_to_labels():
     assert seen[0].dtype == np.uint8
 
 
-def test_ten_draws_of_jitter_unless_told_otherwise():
+def test_ten_draws_of_jitter_by_default():
     """As post C measures it; each draw is predicted on its own."""
     labels = np.array([0, 1], np.int32)
     shown = []
