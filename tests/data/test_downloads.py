@@ -1,6 +1,8 @@
 """Downloads where the network, the server, or the disk misbehaves."""
 
 import contextlib
+import http.client
+import itertools
 import json
 import re
 import shutil
@@ -15,9 +17,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import requests
 from helpers import Terminal, emnist_arrays, replace_remote
 from misbehaving import KILLS, Web, serving
 from tqdm import tqdm
+from urllib3.exceptions import ProtocolError
 
 import jaxdigits as jd
 from jaxdigits import data
@@ -377,6 +381,36 @@ def test_a_server_without_tls(web, monkeypatch):
     elsewhere(monkeypatch, web.url.replace("http:", "https:"))
     with pytest.raises(DataUnavailableError, match=r"the connection to 127.0.0.1 failed \(\[SSL"):
         load()
+
+
+BROKEN = {
+    "failed (the disk)": [
+        requests.ConnectionError(),
+        PermissionError(13, "x"),
+        OSError(5, "the disk"),
+    ],
+    "failed (no number)": [requests.ConnectionError("x"), OSError("no number")],
+    "failed (ProtocolError)": [requests.ConnectionError(), ProtocolError("x"), KeyError("x")],
+    "failed (BadStatusLine)": [ProtocolError("x"), http.client.BadStatusLine("x")],
+    "failed (IncompleteRead)": [ProtocolError("x"), http.client.IncompleteRead(b""), KeyError("x")],
+    "closed the connection": [ProtocolError("x"), KeyError("x"), http.client.IncompleteRead(b"")],
+    "the address of 127.0.0.1 cannot be found (who?)": [
+        *(requests.ConnectionError(), socket.gaierror(1, "who?"), KeyError("x")),
+    ],
+}
+"""What was raised for another reason, and that for another, and the words for it."""
+
+
+@pytest.mark.parametrize("words", BROKEN)
+@pytest.mark.parametrize("kind", ["__cause__", "__context__"])
+def test_what_broke_is_said_in_the_words_of_the_system(words, kind):
+    for error, reason in itertools.pairwise(BROKEN[words]):
+        error.__cause__ = None
+        setattr(error, kind, reason)
+    found = downloads._explained(BROKEN[words][0], RemoteFile("http://127.0.0.1:9/a", 1, ""))
+    assert type(found) is downloads._BrokenError
+    assert str(found).endswith(words)
+    assert downloads._host(RemoteFile("a", 1, "")) == "a"  # an address without a host
 
 
 @contextlib.contextmanager
