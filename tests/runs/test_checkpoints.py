@@ -635,6 +635,17 @@ def test_events_for_tensorboard(monkeypatch):
         assert events[f"{quantity}/{split}"] == pytest.approx(expected)
 
 
+def test_events_of_a_loss_that_is_no_number(tmp_path):
+    """There are none; and those of a log before this one are gone."""
+    pytest.importorskip("tensorboardX")
+    line = {"epoch": 1, "train_loss": None, "train_accuracy": 0.5, "validation_loss": 0.25}
+    for _ in range(2):
+        with MetricsLog(tmp_path, [{"epoch": 0, "seconds": 2.0}], tensorboard=True) as log:
+            log.write(line)
+        found = read_events(tmp_path / "tensorboard")
+        assert found == {"accuracy/train": {1: 0.5}, "loss/validation": {1: 0.25}}
+
+
 def read_events(folder: Path) -> dict[str, dict[int, float]]:
     """The scalars of an event file: records of a length, its checksum, an event, its checksum."""
     from tensorboardX.proto.event_pb2 import Event  # pyright: ignore

@@ -1,10 +1,13 @@
 """Networks in formats that need no library of ours."""
 
+import dataclasses
 import json
+import logging
 import subprocess
 import sys
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import safetensors
@@ -169,3 +172,66 @@ def test_a_file_in_the_users_home(cli, monkeypatch, tmp_path):
     code, out, err = cli("export", "digits", "--out", "~/digits.safetensors")
     assert (code, err) == (0, "")
     assert str(tmp_path / "digits.safetensors") in out
+
+
+def own(apply) -> jd.Run:
+    """A run of a network of your own, of no parameters."""
+    model = jd.Model(lambda key: {}, apply)
+    return dataclasses.replace(jd.load("digits"), model=model, params={}, own=("model",))
+
+
+def other_type(params, images):
+    """Pixels are wanted as another type."""
+    raise TypeError("no such type")
+
+
+def as_many(params, images):
+    return jnp.zeros((len(images), 10))
+
+
+def unknown(params, images):
+    raise NotImplementedError("no such operation\nand much more")
+
+
+def unsaid(params, images):
+    raise NotImplementedError
+
+
+def test_why_a_network_is_not_exported(monkeypatch):
+    """In a sentence, where it is known what to do; any other error stays what it is."""
+    with pytest.raises(TypeError, match="no such type"):
+        to_stablehlo(own(other_type))
+    for convert in (to_stablehlo, to_onnx):
+        with pytest.raises(ConfigError, match="own network asks for the number of images as a"):
+            convert(own(as_many))
+    before = logging.getLogger("onnx_ir").level
+    for apply, reason in (
+        (other_type, "no such type"),
+        (unknown, "no such operation"),
+        (unsaid, "NotImplementedError"),
+    ):
+        with pytest.raises(ConfigError, match=f"^jax2onnx cannot convert own network: {reason}$"):
+            to_onnx(own(apply))
+    assert logging.getLogger("onnx_ir").level == before
+
+
+def test_what_stablehlo_needs(monkeypatch):
+    exported = jax.export.Exported
+
+    def serialize(self):
+        raise ImportError("no module named flatbuffers")
+
+    monkeypatch.setattr(exported, "serialize", serialize)
+    sentence = r"StableHLO needs flatbuffers: pip install 'jaxdigits\[export\]'"
+    with pytest.raises(ConfigError, match=sentence):
+        to_stablehlo(own(lambda params, images: images[:, 0, :10]), ["cpu"])
+
+
+def test_onnx_is_for_runtimes_since_1_18():
+    """Of May 2024: they read version 21 of its operations."""
+    onnx = pytest.importorskip("onnx")
+    model = onnx.load_model_from_string(to_onnx(own(lambda params, images: images[:, 0, :10])))
+    assert {one.domain: one.version for one in model.opset_import}[""] == 21
+    assert model.graph.name == "jaxdigits"
+    assert [one.name for one in model.graph.input] == ["images"]
+    assert [one.name for one in model.graph.output] == ["probabilities"]

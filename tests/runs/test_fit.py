@@ -371,6 +371,8 @@ def test_other_settings_are_refused(start):
     sentence = rf"^the run in {Path.cwd()}/run\.unfinished was begun with epochs 3, not 4"
     with pytest.raises(ConfigError, match=sentence):
         jd.fit(CONFIG.replace(epochs=4), folder="run", resume=True)
+    with pytest.raises(ConfigError, match=sentence):
+        resume("run", expected=CONFIG.replace(epochs=4), given=["epochs"])
     tuned = CONFIG.replace(hidden=start.config.hidden)
     with pytest.raises(ConfigError, match="was begun from initial values, not from memory: omit"):
         jd.fit(tuned, folder="run", resume=True, init_from=start)

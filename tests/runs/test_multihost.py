@@ -177,6 +177,41 @@ def test_others_that_cannot_be_found(monkeypatch, where, numbers):
         multihost.connect(where, *numbers)
 
 
+def test_what_processes_tell_each_other():
+    """Each has two numbers, a document, and a share of an array; keys are shared out as well."""
+    code = (
+        "import json, sys\n"
+        "_, where, _, processes, _, number = sys.argv[1:]\n"
+        "number = int(number)\n"
+        "import jax, numpy as np\n"
+        "from jax.sharding import NamedSharding, PartitionSpec\n"
+        "from jaxdigits.runs import multihost\n"
+        "multihost.connect(where, int(processes), number)\n"
+        "mesh = jax.make_mesh((2,), ('x',))\n"
+        "shares = NamedSharding(mesh, PartitionSpec('x'))\n"
+        "own = np.full((1, 3), number, np.float32)\n"
+        "array = jax.make_array_from_process_local_data(shares, own)\n"
+        "keys = jax.jit(lambda: jax.random.split(jax.random.key(5), 4), out_shardings=shares)()\n"
+        "found = multihost.gather({'array': array, 'keys': keys})\n"
+        "alike = jax.random.split(jax.random.key(5), 4) == found['keys']\n"
+        "document = {'of': number, 'text': 'x' * (5 + 50 * number)}\n"
+        "print(json.dumps([\n"
+        "    multihost.is_primary(),\n"
+        "    multihost.max_over_processes(number, 5 - number),\n"
+        "    np.asarray(multihost.broadcast_from_primary({'a': own + 7})['a']).tolist(),\n"
+        "    multihost.document_from_primary(document if number < 1 else None),\n"
+        "    multihost.document_from_primary(document),\n"
+        "    np.asarray(found['array']).tolist(), bool(alike.all()),\n"
+        "]))\n"
+    )
+    both = finish(start_together("-c", code))
+    for number, (status, out, err) in enumerate(both):
+        assert status == 0, err
+        said = {"of": 0, "text": "xxxxx"}
+        rows = [[0.0] * 3, [1.0] * 3]
+        assert json.loads(out) == [number == 0, [1, 5], [[7.0] * 3], said, said, rows, True]
+
+
 def test_errors_that_say_that_a_process_is_gone(monkeypatch):
     """With others only; errors of our own, and any others, stay as they are."""
     gone = ValueError("Gloo AllGather failed: connection closed")
