@@ -2,6 +2,7 @@
 
 import sys
 import time
+from typing import Any
 
 import jax.numpy as jnp
 import pytest
@@ -182,3 +183,26 @@ def test_the_announcement_of_an_own_network(digits):
         "training own network with 7,850 parameters on mine: 1,317 images, 3 ep"
     )
     assert "3 epochs of 1 steps" in found
+
+
+def test_the_bar_of_a_run(monkeypatch):
+    """Of its epochs, or of their parts where images stream; it begins where the run does."""
+    monkeypatch.setattr("jaxdigits.runs.session.draw", lambda *_: None)
+    monkeypatch.setattr("jaxdigits.runs.inputs.CHUNK_IMAGES", 512)
+    config = jd.TrainConfig(dataset="digits", model="linear", batch_size=128, epochs=2)
+    for stream, total, unit in ((False, 2, "epoch"), (True, 6, "part")):
+        options: dict[str, Any] = {"folder": unit, "stream": stream, "progress": True}
+        shown = []
+        for resume in (False, True):
+            terminal = Terminal()
+            with monkeypatch.context() as patched:
+                patched.setattr(sys, "stderr", terminal)
+                for epoch in jd.epochs(config, resume=resume, **options):
+                    if not resume and epoch.number == 1:
+                        break
+            shown.append(next(text for text in terminal.written.split("\r") if "loss" in text))
+            assert f"0/{total} [00:00<?, ?{unit}/s]" in terminal.written
+            assert "training linear with 7,850 parameters on digits" in terminal.written
+        # The metrics of an epoch are shown before its last part is counted.
+        assert f" {total // 2 - 1}/{total} " in shown[0]
+        assert f" {total - 1}/{total} " in shown[1]
