@@ -349,6 +349,7 @@ def test_what_cannot_start_from_a_run(start, darker):
 @pytest.mark.parametrize("where", ["nothing", "a folder", "memory", "own data"])
 def test_how_to_resume(monkeypatch, start, where):
     """By a command, if all that it needs lies in folders; it names them from the root."""
+    network = {"dataset": "digits", "model": "mlp", "hidden": (16,)}
     options: dict[str, Any] = {"manual_dir": "files"}
     if where == "a folder":
         options["init_from"] = start.save("start")
@@ -361,7 +362,7 @@ def test_how_to_resume(monkeypatch, start, where):
         command = rf"jaxdigits\.fit\(\.\.\., folder='{Path.cwd()}/run', resume=True\)"
     stop_after(monkeypatch, 1)
     with pytest.raises(StoppedError, match=f"epoch 1 of 2; resume with: {command}$"):
-        jd.fit(TUNING.replace(dataset="digits"), data, folder="run", **options)
+        jd.fit(TUNING.replace(**network), data, folder="run", **options)
 
 
 def test_other_settings_are_refused(start):
