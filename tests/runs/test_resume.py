@@ -2,6 +2,7 @@
 
 import os
 import signal
+import threading
 import time
 from pathlib import Path
 
@@ -86,14 +87,17 @@ def test_signals_are_caught_where_there_is_something_to_save(tmp_path):
 
 
 def test_the_end_waits_for_what_is_being_written(tmp_path, monkeypatch):
+    told = threading.Event()
+
     def slow(path):
-        time.sleep(0.1)
+        assert told.wait(60)
         return atomic_write(path)
 
     monkeypatch.setattr(checkpoints, "atomic_write", slow)
     with CheckpointHook(tmp_path, MANIFEST, OFTEN) as hook:
         hook.after_chunk(1, 3, STATE, {})
         assert saved_chunks(tmp_path) == []
+        threading.Timer(0.05, told.set).start()
     assert saved_chunks(tmp_path) == [1]
 
 
@@ -108,11 +112,9 @@ def test_a_checkpoint_that_failed_is_told_after_the_next_epoch(full_disk, notes)
     """Also if none is due then; and the run continues."""
     with CheckpointHook(full_disk, MANIFEST, CheckpointConfig(checkpoint_epochs=2)) as hook:
         hook.after_chunk(2, 9, STATE, {})
-        deadline = time.monotonic() + 30
         assert hook._checkpoints is not None
-        while not hook._checkpoints._thread._work_queue.empty() and time.monotonic() < deadline:
-            time.sleep(0.001)
-        time.sleep(0.05)
+        assert hook._checkpoints._pending is not None
+        hook._checkpoints._pending.exception(60)  # until it is known
         assert notes == []
         hook.after_chunk(3, 9, STATE, {})
         (note,) = notes
