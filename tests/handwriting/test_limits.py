@@ -1,7 +1,10 @@
 """What makes a character, a line, and a word: on both sides of each limit."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from jaxdigits.errors import DataError
 from jaxdigits.handwriting.ink import _clear_ground, bright_part, connected, strokes
@@ -9,14 +12,18 @@ from jaxdigits.handwriting.segmentation import (
     _belong_together,
     _is_edge,
     _is_stroke,
+    _label,
     _lines,
     _merge_characters,
     _merge_stacked,
+    _own_ink,
     _Piece,
     _pieces,
     _stem_of,
     _usual_size,
     _with_spaces,
+    find_characters,
+    without_signs,
 )
 
 
@@ -168,7 +175,10 @@ def test_the_smallest_piece_is_2_percent_of_the_picture(size, count):
 
 @pytest.mark.parametrize(
     ("height", "width", "stroke"),
-    [(100, 44, True), (100, 45, False), (9, 9, True), (10, 10, False), (40, 40, False)],
+    [
+        *((100, 44, True), (100, 45, False), (40, 18, True), (40, 19, False)),
+        *((9, 9, True), (10, 10, False), (40, 40, False)),
+    ],
 )
 def test_a_stroke_is_no_filled_shape(height, width, stroke):
     labels = connected(marks((160, 160), (20, 20 + height, 20, 20 + width)))
@@ -236,10 +246,74 @@ def test_a_crop_is_less_than_half_as_wide_as_high(width, narrow):
 
 @pytest.mark.parametrize(
     ("size", "top"),
-    [(12, 30), (39, 30), (45, 80)],
+    [(12, 30), (39, 30), (40, 80), (45, 80)],
 )
 def test_what_is_dropped_may_be_the_dot_of_an_i(size, top):
     """Dirt, or a blob, smaller than two fifths of the usual size, over a stem."""
     labels = connected(marks((300, 300), (80, 180, 100, 110), (30, 30 + size, 90, 90 + size)))
     found = min(_merge_characters(_pieces(labels), labels), key=lambda piece: piece.left)
     assert (found.top, found.bottom) == (top, 180)
+
+
+@pytest.mark.parametrize(("size", "stroke"), [(22, True), (23, False)])
+def test_a_stroke_may_go_on_beyond_the_border(size, stroke):
+    """Of 100 pixels it is up to 45 wide, half of which are seen."""
+    for place in ((0, size, 20, 120), (20, 120, 0, size)):
+        labels = connected(marks((160, 160), place))
+        (piece,) = _pieces(labels)
+        assert _is_stroke(piece, labels) == stroke
+    labels = np.ones((20, 20), np.int32)
+    assert not _is_stroke(_pieces(labels)[0], labels)  # a picture of nothing else
+
+
+def test_stains_of_exactly_four_times_the_writing():
+    labels = connected(marks((300, 300), (20, 120, 20, 30), (150, 200, 150, 230)))
+    assert len(_merge_characters(_pieces(labels), labels)) == 1
+
+
+def test_a_page_has_at_most_2000_pieces():
+    """What has more shows something else, be they specks."""
+    labels = connected(marks((40, 40), (2, 32, 4, 7)))
+    specks = [box(36, 37, 20, 21) for _ in range(2000)]
+    (bar,) = _pieces(labels)
+    pieces = [replace(bar, area=9000), *specks]
+    assert len(_merge_characters(pieces[:2000], labels)) == 1
+    with pytest.raises(DataError, match="does not look like strokes"):
+        _merge_characters(pieces, labels)
+
+
+def test_no_strokes_are_no_writing():
+    with pytest.raises(DataError, match="does not look like strokes"):
+        _label(np.zeros((5, 5), bool))
+
+
+@pytest.mark.parametrize(("gap", "count"), [(10, 8), (20, 9)])
+def test_gaps_are_measured_by_the_usual_size(gap, count):
+    """As of half of the pieces that are larger than two fifths of that of the ink."""
+    bars = [(10, 14, 60, 110), (14 + gap, 18 + gap, 60, 110), (100, 104, 60, 110)]
+    small = [(180, 182, 10 + 30 * n, 30 + 30 * n) for n in range(5)]
+    labels = connected(marks((200, 200), (10, 110, 10, 30), *bars, *small))
+    assert len(_merge_characters(_pieces(labels), labels)) == count
+
+
+def test_the_ink_of_a_character_is_near_it():
+    """Within two pixels, gray as it is; what is further away is a neighbor's."""
+    labels = np.zeros((40, 40), np.int32)
+    labels[10:30, 10:13] = labels[27:30, 10:30] = 1  # an L
+    ink = np.where(labels > 0, np.float32(0.9), np.float32(0.3))
+    (piece,) = _pieces(labels)
+    found = _own_ink(piece, ink, labels)
+    away = np.asarray(ndimage.distance_transform_cdt(labels == 0, "chessboard"))
+    expected = np.where(labels > 0, 230, np.where(away <= 2, 76, 0))[8:32, 8:32]
+    np.testing.assert_array_equal(found, expected)
+    (piece,) = _pieces(labels[10:30, 10:30])
+    found = _own_ink(piece, ink[10:30, 10:30], labels[10:30, 10:30])
+    np.testing.assert_array_equal(found, expected[2:-2, 2:-2])  # the whole picture
+
+
+def test_what_strokes_show_is_certainly_no_sign():
+    page = np.full((60, 100, 3), 250, np.uint8)
+    page[10:50, 20:26] = page[10:50, 60:66] = 30
+    found = find_characters(page)
+    assert [(one.sign, one.certainty, one.size) for one in found] == [("", 1.0, 40)] * 2
+    assert without_signs(found) == found

@@ -241,12 +241,13 @@ def test_strokes_come_to_the_usual_width(convert):
     assert width(0.4) < usual
 
 
-@pytest.mark.parametrize("shape", [(36, 8), (36, 9), (7, 36)])
+@pytest.mark.parametrize("shape", [(36, 3), (36, 4), (36, 8), (36, 9), (7, 36)])
 def test_the_steps_of_emnist(shape):
     """A Gaussian, the middle of a square, two pixels around it, bicubic, stretched to 0..255."""
     soft = np.round(gaussian_filter(np.pad(np.full(shape, np.float32(255)), 20), 1))
     rows, columns = (np.flatnonzero(soft.any(axis=axis)) for axis in (1, 0))
     region = soft[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    region = np.round(region * np.float32(255 / region.max()))
     side = max(region.shape) + 4
     square = np.zeros((side, side), np.uint8)
     top, left = ((side - length) // 2 for length in region.shape)
