@@ -71,12 +71,14 @@ def test_the_ground_of_a_blank_page(gray, light):
 def test_the_ground_is_what_most_pixels_show():
     """Beside thin strokes, or wide ones, whichever differ more clearly from what is around them."""
     lamp = np.full((120, 120), 100, np.uint8)  # and thin dark strokes
-    lamp[45:65, 45:65] = 220
+    lamp[45:65, 45:65] = 235
     lamp[10:110, [10, 30, 80, 100]] = 20
     marker = np.full((120, 120), 160, np.uint8)  # and paper that glitters
     marker[45:65, 45:65] = 20
     marker[np.random.default_rng(0).random(marker.shape) < 0.02] = 230
-    for page in (lamp, marker):
+    stripes = np.full((120, 120), 200, np.uint8)  # two fifths of the page
+    stripes[:, np.arange(120) % 10 < 4] = 60
+    for page in (lamp, marker, stripes):
         assert ink._on_light_ground(colored(page))
         assert not ink._on_light_ground(colored(255 - page))
 

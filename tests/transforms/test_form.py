@@ -258,6 +258,15 @@ def test_the_steps_of_emnist(shape):
     np.testing.assert_array_equal(found, np.round(small * 255 / small.max()))
 
 
+@pytest.mark.parametrize(("edge", "width"), [(127, 4), (128, 6)])
+def test_emnist_knows_strokes_and_ground_alone(edge, width):
+    """What is brighter than half is stroke."""
+    page = np.full((36, 6), 255, np.uint8)
+    page[:, [0, -1]] = edge
+    expected = to_emnist(np.full((36, width), 255, np.uint8))
+    np.testing.assert_array_equal(to_emnist(np.pad(page, 2)), expected)
+
+
 def test_the_ground_of_emnist_is_0():
     """Wherever no stroke is near."""
     page = np.zeros((40, 40), np.uint8)
