@@ -344,6 +344,34 @@ def test_a_column_of_characters_is_no_drawing(parts, drawing) -> None:
     assert not finding._is_drawing(_Found(page, read(0.9), none(0.0)))
 
 
+@pytest.mark.parametrize(("gray", "drawing"), [(127, True), (128, False)])
+def test_parts_of_a_drawing_are_at_least_half_black(gray, drawing) -> None:
+    """What is fainter does not count."""
+    ink = np.zeros((100, 20), np.uint8)
+    ink[:15], ink[20:35], ink[40:55], ink[60:75] = 255, 255, 255, gray
+    page = Page(PICTURE, [Character(0, 0, 100, 20, 0, False, ink)], 0.0, 1.0, 1.0)
+    assert finding._is_drawing(_Found(page, read(0.99), none(0.0))) == drawing
+
+
+def test_a_page_is_looked_at_three_times_at_most(monkeypatch) -> None:
+    """One that is never upright stays as it was seen first."""
+    page = Page(PICTURE, [character(0)], 0.0, 1.5, 0.9)
+    ways = []
+
+    def look(picture, scale, way, *, thin) -> Page:
+        ways.append(way)
+        return replace(page, degrees=way)
+
+    monkeypatch.setattr(finding, "page_turns", lambda _, shares, given: shares[0, :4])
+    monkeypatch.setattr(finding, "look", look)
+    monkeypatch.setattr(
+        finding, "_look_at", lambda page, _: _Found(page, read(0.9), np.eye(5)[[1]])
+    )
+    first = _Found(page, read(0.9), np.eye(5)[[1]])
+    assert finding._upright(PICTURE, first, jd.load("digits")) is first
+    assert ways == [90.0, 180.0, 270.0]
+
+
 def piece(box: tuple[int, int, int, int], probability: float) -> Piece:
     top, left, bottom, right = box
     character = Character(top, left, bottom, right, 0, False, np.zeros((4, 4), np.uint8))
