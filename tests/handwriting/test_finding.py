@@ -502,7 +502,7 @@ def test_images_are_like_those_that_a_network_was_trained_on() -> None:
     [("digits", {"digit"}), ("letters", {"letter"}), ("characters", {"digit", "letter"})],
 )
 def test_what_the_networks_are_asked(network, kinds, monkeypatch) -> None:
-    """The ink of characters; which kinds there may be is told by the classes."""
+    """The ink of characters; the classes say which kinds there may be."""
     characters, asked = [character(0), character(30)], []
     run, said = jd.load(network), read(0.9, 0.9)
     said.probabilities[1, 4] = 0.6

@@ -129,7 +129,7 @@ def test_noise_is_smoothed_in_large_pictures(side, share):
 
 
 def contrasts(*counts: tuple[float, int]) -> np.ndarray:
-    """So many pixels of each contrast, of 10,000; the others are 0."""
+    """The number of pixels of each contrast, of 10,000; the others are 0."""
     found = np.zeros(10_000, np.float32)
     start = 0
     for value, count in counts:

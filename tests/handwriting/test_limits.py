@@ -256,7 +256,7 @@ def test_what_is_dropped_may_be_the_dot_of_an_i(size, top):
 
 
 @pytest.mark.parametrize(("size", "stroke"), [(22, True), (23, False)])
-def test_a_stroke_may_go_on_beyond_the_border(size, stroke):
+def test_a_stroke_may_reach_beyond_the_border(size, stroke):
     """Of 100 pixels it is up to 45 wide, half of which are seen."""
     for place in ((0, size, 20, 120), (20, 120, 0, size)):
         labels = connected(marks((160, 160), place))
