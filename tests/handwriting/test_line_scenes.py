@@ -1,12 +1,14 @@
 """Lines of writing that are made, and the symbols in them."""
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from settled import compiled_line, draw_lines, outline_lines, settled, stack
 
-from jaxdigits.handwriting import glyphs
+from jaxdigits.handwriting import glyphs, line_scenes
 from jaxdigits.handwriting.line_network import HEIGHT, SYMBOLS, TALL, UNKNOWN
 from jaxdigits.handwriting.line_scenes import MOST, WIDTH, Line
 
@@ -86,3 +88,58 @@ def test_where_the_ink_is(lines: Line) -> None:
     # As tall as 20 pixels of the image, with a pen's width more, on a line that slopes.
     assert np.mean(bottom - top) == pytest.approx(TALL + 3, abs=1)
     assert np.std(bottom - top) == pytest.approx(3.8, abs=0.8)
+
+
+@pytest.fixture(scope="module")
+def dots_of() -> Callable[[int], list[np.ndarray]]:
+    """Rows and columns in 60 lines, each of one shape: of signs, or of bars 6 wide and 10 high."""
+    image = np.zeros((1, 28, 28), np.uint8)
+    image[0, 9:19, 11:17] = 255
+    short, labels = glyphs.prepare(image), jnp.array([ZERO])
+
+    def line(key: jax.Array, shape: jax.Array) -> Line:
+        chosen = jnp.full(MOST, shape), jnp.zeros(MOST, jnp.int32)
+
+        def dot(*given: jax.Array) -> jax.Array:
+            return 1.0 * (jnp.abs(given[2]) < 0.5) * (jnp.abs(given[3]) < 0.5)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(line_scenes, "_choose", lambda *_: chosen)
+            patch.setattr(line_scenes, "draw", dot)
+            patch.setattr(line_scenes, "blur", lambda side, _: jnp.eye(side))
+            return line_scenes.line(key, short, labels)
+
+    compiled, keys = jax.jit(line), jax.random.split(jax.random.key(4), 60)
+
+    def dots(shape: int) -> list[np.ndarray]:
+        lines = [compiled(key, jnp.array(shape)) for key in keys]
+        found = [np.argwhere(np.asarray(line.ink).T > 0.5)[:, ::-1] + 0.5 for line in lines]
+        for line, places in zip(lines, found, strict=True):
+            assert len(places) == (line.symbols > 0).sum()
+        return found
+
+    return dots
+
+
+def test_short_characters_stand_on_the_line(dots_of: Callable[[int], list[np.ndarray]]) -> None:
+    """In half of the lines, a quarter of the height below the middle. Dashes never do."""
+    found = np.array([places[:, 0].mean() for places in dots_of(-1)]) - HEIGHT / 2
+    low = found > TALL / 8
+    assert low.mean() == pytest.approx(0.5, abs=0.15)
+    assert np.median(found[low]) == pytest.approx(TALL / 4, abs=0.8)
+    assert np.median(found[~low]) == pytest.approx(0, abs=0.8)
+    dashes = np.array([places[:, 0].mean() for places in dots_of(0)]) - HEIGHT / 2
+    assert np.abs(dashes).max() < 0.2 * TALL
+
+
+def test_dashes_touch_at_their_ends(dots_of: Callable[[int], list[np.ndarray]]) -> None:
+    """Half a height apart, or a tenth less; what a character would reach is nothing to them."""
+    steps = np.array([np.diff(places[:, 1]).mean() for places in dots_of(0) if len(places) > 4])
+    assert len(steps) > 30
+    assert 0.37 * TALL < steps.min() < 0.5 * TALL
+
+
+def test_points_are_apart(dots_of: Callable[[int], list[np.ndarray]]) -> None:
+    """By a fifth of the height at least."""
+    steps = np.concatenate([np.diff(places[:, 1]) for places in dots_of(3)])
+    assert 0.2 * TALL - 1 <= steps.min() <= 0.2 * TALL
