@@ -143,3 +143,9 @@ def test_points_are_apart(dots_of: Callable[[int], list[np.ndarray]]) -> None:
     """By a fifth of the height at least."""
     steps = np.concatenate([np.diff(places[:, 1]) for places in dots_of(3)])
     assert 0.2 * TALL - 1 <= steps.min() <= 0.2 * TALL
+
+
+def test_no_symbol_is_cut_off(dots_of: Callable[[int], list[np.ndarray]]) -> None:
+    """A line ends before the first that would be, of scribbles 0.9 heights wide."""
+    lasts = np.array([places[-1, 1] for places in dots_of(glyphs.SCRIBBLE)])
+    assert WIDTH - 0.45 * TALL - 2 < lasts.max() < WIDTH - 0.45 * TALL + 1
