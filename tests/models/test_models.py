@@ -105,7 +105,7 @@ def test_a_network_has_the_settings_of_its_config(settings, function, rng):
 def test_a_network_starts_as_its_config_says(model):
     """Normal numbers go beyond the bounds of uniform ones."""
     for initializer, low, high in (("normal", 2, 9), ("uniform", 0, 1 / 3)):
-        config = TrainConfig(model=model, initializer=initializer)
+        config = TrainConfig.from_dict({"model": model, "initializer": initializer})
         params = make_model(config, 4, (16, 16)).init(jax.random.key(0))
         largest = max(float(jnp.abs(leaf).max()) for leaf in jax.tree.leaves(params))
         assert low < largest <= high

@@ -115,8 +115,8 @@ def test_the_pictures_of_a_sweep(untrained, monkeypatch, tmp_path):
     monkeypatch.setattr(plots, "settings", settings)
     monkeypatch.setattr(plots, "seed_curves", curves)
     monkeypatch.setattr(plots, "save", lambda figure, path: saved.update({Path(path).name: figure}))
-    histories = [run_of(untrained, [2, 1, None if index == 3 else 1]).history for index in range(8)]
-    histories[3][2]["validation_accuracy"] = None
+    histories = [list(run_of(untrained, [2, 1, 1]).history) for _ in range(8)]
+    histories[3][2] = {"validation_loss": None, "validation_accuracy": None}
     names = [f"{number}" for number in range(8)]
     found = [Setting(name, [index], [0.2], [index], 0) for index, name in enumerate(names)]
     found[7] = Setting("7", [6, 7], [0.2, 0.3], [7, 6], 0)

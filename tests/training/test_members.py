@@ -81,9 +81,8 @@ def test_vmapped_members_are_in_four_blocks_or_more(count, blocks, data, monkeyp
     monkeypatch.setattr("jaxdigits.training.members.platform_of", lambda _: "gpu")
     trainer = make_vectorized_trainer(CONFIG, data, members_mesh(1))
     states = jax.eval_shape(lambda: started(trainer, data, count))
-    one = jax.ShapeDtypeStruct((count,), "float32")
-    metrics = EpochMetrics(Metrics(one, one), Metrics(one, one))
-    alive = jax.ShapeDtypeStruct((count,), "bool")
+    one = Metrics(jnp.zeros(count), jnp.zeros(count))
+    alive, metrics = jnp.ones(count, bool), EpochMetrics(one, one)
     traced = jax.make_jaxpr(trainer.epoch_of_alive)(states, alive, metrics, data)
     assert next(loops(traced.jaxpr)) == blocks
 
