@@ -105,6 +105,17 @@ def test_a_complete_sweep_is_read_and_another_one_is_not_resumed(splits, notes):
     assert begun.order == done.order
 
 
+def test_members_of_an_unfinished_sweep_are_not_lost(splits):
+    """Those that jobs have written, which leave no checkpoints in the sweep's folder."""
+    kept = Path("x.unfinished/members/0")
+    kept.mkdir(parents=True)
+    with pytest.raises(OutputError, match="holds an unfinished run: resume it with --resume"):
+        jd.sweep(PIXEL, data=splits, folder="x")
+    assert kept.exists()
+    Path("y.unfinished").mkdir()  # nothing is in this one
+    assert jd.sweep(PIXEL, data=splits, folder="y").folder == Path("y").absolute()
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
