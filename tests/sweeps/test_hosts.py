@@ -15,6 +15,7 @@ from helpers import finish, history, start_together, stop_after, wait_for_checkp
 import jaxdigits as jd
 from jaxdigits.cli import main
 from jaxdigits.config import CheckpointConfig
+from jaxdigits.environment import usable_cores
 from jaxdigits.errors import ConfigError, DataError, OutputError, RunError, StoppedError
 from jaxdigits.runs.checkpoints import read_manifest, saved_chunks
 from jaxdigits.sweeps.grid import make_plan
@@ -151,8 +152,9 @@ def test_a_share_has_its_own_checkpoints(begun, alone):
     assert not any((begun / "members" / str(number)).exists() for number in left)
 
 
-def test_a_share_of_other_data_is_not_trained(begun, emnist_files, tmp_path):
+def test_a_share_of_other_data_is_not_trained(begun, emnist_files, tmp_path, monkeypatch):
     """Those that the manifest names, from the folders that are given, and they differ."""
+    monkeypatch.setenv("JAX_NUM_CPU_DEVICES", "")
     manifest = json.loads((begun / "manifest.json").read_text())
     manifest["config"]["dataset"] = "emnist/letters"
     (begun / "manifest.json").write_text(json.dumps(manifest))
@@ -161,6 +163,8 @@ def test_a_share_of_other_data_is_not_trained(begun, emnist_files, tmp_path):
         train_share(str(begun), 0, 2, data_dir=kept, manual_dir=emnist_files)
     assert list(kept.iterdir())
     assert not (begun / "jobs").exists()
+    # As in a job, which starts with this: jax is given a device for each core.
+    assert os.environ["JAX_NUM_CPU_DEVICES"] == str(usable_cores())
 
 
 @pytest.mark.parametrize(
