@@ -285,6 +285,12 @@ def test_the_pixel_model_has_no_epochs(digits):
     assert result.untrained.accuracy > 0.8
 
 
+def test_mean_images_that_are_given_are_not_fitted(digits):
+    trainer = make_trainer(jd.TrainConfig(model="pixel"), digits)
+    given = {"means": jnp.ones((10, 28, 28))}
+    assert (trainer.init(jax.random.key(0), digits.train, given).params["means"] == 1).all()
+
+
 @pytest.mark.parametrize("activation", ["sigmoid", "tanh", "gelu"])
 @pytest.mark.parametrize("loss", ["sigmoid_mse", "softmax_mse", "clamped_cross_entropy"])
 def test_every_loss_and_activation_learns(digits, loss, activation):
