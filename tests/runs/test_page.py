@@ -1,5 +1,6 @@
 """The page's programs compute what the library does, and the page shows it."""
 
+import base64
 import contextlib
 import itertools
 import json
@@ -15,7 +16,7 @@ from PIL import Image
 
 import jaxdigits as jd
 from jaxdigits.errors import ConfigError
-from jaxdigits.runs.export.page import describe, make_page
+from jaxdigits.runs.export.page import describe, make_page, make_remote_page
 from jaxdigits.runs.folder import SHIPPED
 from jaxdigits.transforms import to_form
 from jaxdigits.transforms.scaling import scale_inputs
@@ -165,7 +166,40 @@ def test_any_name_of_a_class(runs):
     assert json.loads(network[1])["classNames"] == list(names)
 
 
+@pytest.mark.parametrize("teach", [None, False, True])
+def test_a_page_whose_server_runs_the_network(teach):
+    """Any network, also an ensemble, or one of your own; it can be taught where that is said."""
+    digits = jd.load("digits")
+    for run, name in (
+        (digits, "convnet"),
+        (jd.stack([digits, digits]), "2 x convnet"),
+        (replace(digits, own=("model",)), "own network"),
+    ):
+        page = make_remote_page(run) if teach is None else make_remote_page(run, teach=teach)
+        network = re.search(r'id="network">(.*?)</script>', page, re.DOTALL)
+        assert network is not None
+        assert json.loads(network[1]) == {
+            "remote": True, "teach": bool(teach), "name": name, "data": "mnist",
+            "classNames": list("0123456789"),
+        }  # fmt: skip
+
+
+def test_weights_take_half_the_bytes_where_they_have_no_more(runs):
+    """In order, each layer's from where the one before ends."""
+    for name, half in (("digits", True), ("mlp", False)):
+        found = describe(runs[name])
+        dtype = "<f2" if half else "<f4"
+        flat = np.frombuffer(base64.b64decode(found["weights"]), dtype).astype(np.float32)
+        assert found["half"] == half
+        assert len(flat) == jd.models.count_params(runs[name].params)
+        ends = [layer["stop"] for layer in found["layers"]]
+        assert [layer["start"] for layer in found["layers"]] == [0, *ends[:-1]]
+        assert ends[-1] == len(flat)
+
+
 def test_what_no_page_can_run(runs):
+    with pytest.raises(ConfigError, match=r"a page runs .*; this is an ensemble$"):
+        make_page(jd.stack([runs["linear"], runs["linear"]]))
     own = replace(runs["linear"], own=("model",))
     with pytest.raises(ConfigError, match="a page runs linear, mlp, convnet; this is own network"):
         make_page(own)
