@@ -11,10 +11,10 @@ import jax
 import numpy as np
 import pytest
 import safetensors.numpy
-from helpers import finish, history, start_together, wait_for_checkpoint
+from helpers import finish, history, start_together, stop_after, wait_for_checkpoint
 
 import jaxdigits as jd
-from jaxdigits.errors import ConfigError, ProcessLostError
+from jaxdigits.errors import ConfigError, ProcessLostError, StoppedError
 from jaxdigits.runs import multihost
 from jaxdigits.runs.checkpoints import saved_chunks
 
@@ -84,6 +84,23 @@ def test_killed_and_stopped_and_resumed():
     stopped = re.search(r"interrupted after epoch (\d+) of 100000", first[2])
     assert stopped
     assert saved_chunks(Path("run.unfinished"))[-1] == int(stopped[1]) > began
+
+
+def test_two_processes_resume_what_one_has_begun(alone, monkeypatch):
+    """The second one gets the state from the first, which alone reads it."""
+    config = jd.TrainConfig(
+        dataset="digits", model="mlp", hidden=(16,), dropout=0.2, batch_size=33, epochs=EPOCHS
+    )
+    with monkeypatch.context() as patched:
+        stop_after(patched, 2)
+        with pytest.raises(StoppedError):
+            jd.fit(config, folder="run", devices=2, stream=True)
+    first, second = finish(start_together(*TRAIN, "--resume", "run"))
+    assert first[0] == second[0] == 0, (first[2], second[2])
+    for err in (first[2], second[2]):
+        assert f"resuming after epoch 2 of {EPOCHS}" in err
+    for ours, theirs in zip(history(Path("run")), history(alone), strict=True):
+        assert ours == pytest.approx(theirs, rel=1e-5)
 
 
 def test_one_two_and_eight_devices(python, tmp_path):

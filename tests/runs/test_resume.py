@@ -14,7 +14,7 @@ from jaxdigits.config import CheckpointConfig
 from jaxdigits.environment import environment
 from jaxdigits.errors import ConfigError, OutputError, RunError, StoppedError
 from jaxdigits.files import atomic_write
-from jaxdigits.runs import checkpoints
+from jaxdigits.runs import checkpoints, multihost
 from jaxdigits.runs.checkpoints import Checkpoints, saved_chunks
 from jaxdigits.runs.resume import (
     CheckpointHook,
@@ -106,6 +106,33 @@ def test_nothing_is_saved_before_it_is_due(tmp_path):
         for chunk in (1, 2, 3):
             hook.after_chunk(chunk, 3, STATE, {})
     assert saved_chunks(tmp_path) == [2]
+
+
+def test_a_state_is_gathered_once_and_where_it_is_saved(tmp_path, monkeypatch):
+    """All processes take part in that, so each of them has to know when."""
+    gathered = []
+
+    def gather(state):
+        gathered.append(state)
+        return {"a": state["a"] + 1}
+
+    monkeypatch.setattr(multihost, "gather", gather)
+    with CheckpointHook(tmp_path, MANIFEST, CheckpointConfig(checkpoint_epochs=2)) as hook:
+        hook.after_chunk(1, 9, STATE, {})
+        assert gathered == []
+        hook.after_chunk(2, 9, STATE, {})
+        assert len(gathered) == 1
+        hook._interrupts.received = signal.SIGINT
+        with pytest.raises(StoppedError):
+            hook.after_chunk(4, 9, STATE, {})
+        assert len(gathered) == 2
+        found = hook.restore(lambda: STATE, 3)
+        assert found is not None
+        np.testing.assert_array_equal(found.state["a"], STATE["a"] + 1)
+    assert saved_chunks(tmp_path) == [2, 4]
+    with CheckpointHook() as hook:
+        hook.save(4, STATE, {})
+    assert len(gathered) == 3
 
 
 def test_a_checkpoint_that_failed_is_told_after_the_next_epoch(full_disk, notes):
