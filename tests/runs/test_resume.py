@@ -176,6 +176,11 @@ def test_a_hook_without_a_folder_saves_nothing():
         hook.after_chunk(1, 3, STATE, {})
         hook.save(1, STATE, {})
         assert hook.epochs(7) == "7"
+        hook._interrupts.received = signal.SIGTERM  # as where another process has a folder
+        hook.after_chunk(3, 3, STATE, {})
+        with pytest.raises(StoppedError, match="stopped with the first process") as stopped:
+            hook.after_chunk(2, 3, STATE, {})
+    assert stopped.value.exit_code == 143
     assert list(Path().iterdir()) == []
 
 
