@@ -279,6 +279,8 @@ def test_settings_that_must_be_the_same(tmp_path):
     assert manifest_config(write, tmp_path, config, ["dataset", "seed"]).epochs == 4
     with pytest.raises(ConfigError, match=f"^the run in {tmp_path} was begun with epochs 4, not 5"):
         manifest_config(write, tmp_path, config, ["dataset", "epochs"])
+    with pytest.raises(ConfigError, match="was begun with epochs 4, not 5"):  # by their names
+        manifest_config(write, tmp_path, config.replace(seed=7), ["seed", "epochs"])
     for damaged in ({}, {"config": {"epochs": -1}}, {"config": {"epoch": 1}}):
         with pytest.raises(RunError, match=r"manifest\.json is damaged: .*; train it again$"):
             manifest_config(damaged, tmp_path, config, [])
