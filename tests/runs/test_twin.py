@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -16,6 +17,7 @@ import numpy as np
 import pytest
 
 import jaxdigits as jd
+from jaxdigits.environment import usable_cores
 from jaxdigits.errors import ConfigError, DataError, RunError
 from jaxdigits.losses import cross_entropy
 from jaxdigits.runs import twin as twins
@@ -278,14 +280,19 @@ def test_another_scale_is_of_the_data(folder, tmp_path):
 
 
 def test_nobody_left_to_ask(folder):
-    """A process that trains ends when the one that asked is gone."""
+    """A process that trains, on a device for each core, ends when the one that asked is gone."""
     command = [sys.executable, "-m", "jaxdigits.runs.trace"]
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    environment = {name: x for name, x in os.environ.items() if name != "JAX_NUM_CPU_DEVICES"}
+    process = subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+    )
     question = {"run": {"run": str(folder)}}
     assert process.stdin is not None
     assert process.stdout is not None
     print(json.dumps(question), file=process.stdin, flush=True)
-    assert "arrays" in json.loads(process.stdout.readline())
+    about = json.loads(process.stdout.readline())
+    assert "arrays" in about
+    assert about["devices"] == min(2, usable_cores())
     print(json.dumps({"epochs": {"count": 10**9}}), file=process.stdin, flush=True)
     process.stdin.close()
     assert process.wait(timeout=60) == 0
