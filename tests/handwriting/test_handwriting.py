@@ -186,7 +186,9 @@ def test_dots_belong_to_what_is_below():
     assert [(c.top, c.bottom) for c in find_characters(page)] == [(25, 100), (20, 100)]
 
 
-@pytest.mark.parametrize(("strong", "level"), [(70, 0.9), (55, 0.9), (45, 0.3), (0, 0.3)])
+@pytest.mark.parametrize(
+    ("strong", "level"), [(70, 0.9), (55, 0.9), (50, 0.3), (45, 0.3), (0, 0.3)]
+)
 def test_a_few_specks_do_not_set_the_level_of_ink(strong, level):
     """Strokes of 1,000 pixels, some much darker: less than a twentieth are specks."""
     contrast = np.zeros(10_000, np.float32)

@@ -296,6 +296,14 @@ def test_gaps_are_measured_by_the_usual_size(gap, count):
     assert len(_merge_characters(_pieces(labels), labels)) == count
 
 
+@pytest.mark.parametrize(("size", "count"), [(40, 3), (41, 4)])
+def test_what_is_smaller_than_two_fifths_does_not_tell_the_usual_size(size, count):
+    """Two bars one above the other are one, as their gap is small beside the large stroke."""
+    bars = [(10, 14, 60, 60 + size), (30, 34, 60, 60 + size), (180, 184, 60, 60 + size)]
+    labels = connected(marks((200, 200), (10, 110, 10, 30), *bars))
+    assert len(_merge_characters(_pieces(labels), labels)) == count
+
+
 def test_the_ink_of_a_character_is_near_it():
     """Within two pixels, gray as it is; what is further away is a neighbor's."""
     labels = np.zeros((40, 40), np.int32)

@@ -207,7 +207,7 @@ def test_the_smallest_mark_is_a_point_of_6_pixels(width, count) -> None:
     seen = blank()
     put_middle(seen, 10, 90)
     put_ink(seen, (10, 90, 12, 90 + width), (11, 91))
-    put_ink(seen, (9, 90, 10, 100), (11, 91), 0.49)  # no ink
+    put_ink(seen, (10, 90 + width, 11, 100), (11, 91), 0.5)  # no ink
     put_middle(seen, 34, 24)
     put_ink(seen, (20, 20, 50, 30), (35, 25))
     assert len(marks.marks(seen, SIZE)) == count
@@ -220,7 +220,7 @@ def test_the_ink_of_a_mark() -> None:
     put_ink(seen, (10, 20, 44, 30), (27, 25))
     put_ink(seen, (10, 20, 12, 24), (27, 25), 0.4, CHARACTER + 1)
     put_ink(seen, (12, 20, 14, 24), (27, 25), 0.29)  # none
-    put_ink(seen, (4, 20, 10, 30), (27, 25), 0.49)  # beyond the box
+    put_ink(seen, (4, 20, 10, 30), (27, 25), 0.5)  # beyond the box
     put_ink(seen, (44, 20, 46, 30), (27, 25), 0.51)
     (found,) = marks.marks(seen, SIZE)
     assert (found.top, found.left, found.bottom, found.right) == (10, 20, 46, 30)
@@ -288,7 +288,7 @@ def test_the_usual_size_is_that_of_half_of_the_ink(width, size) -> None:
     assert marks.usual_size([sign]) == 80
 
 
-@pytest.mark.parametrize(("likely", "degrees"), [(0.51, 90.0), (0.49, 0.0)])
+@pytest.mark.parametrize(("likely", "degrees"), [(0.51, 90.0), (0.5, 0.0)])
 def test_only_what_is_rather_ink_tells_the_turn(likely, degrees) -> None:
     """By how much it is ink."""
     seen = blank()

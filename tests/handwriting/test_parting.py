@@ -208,6 +208,15 @@ def test_how_near_characters_touch(gap, count, monkeypatch) -> None:
     assert is_alone(page.characters[2], page) == (count == 2)
 
 
+@pytest.mark.parametrize(("gap", "count"), [(3, 1), (4, 2)])
+def test_how_near_large_characters_touch(gap, count) -> None:
+    """Of 50 pixels."""
+    ink = np.zeros((4, 4), np.uint8)
+    places = [(0, 30), (30 + gap, 60)]
+    found = [Character(0, left, 50, right, 0, False, ink) for left, right in places]
+    assert len(list(parting._groups(found, parting._size(found)))) == count
+
+
 @pytest.mark.parametrize(
     ("width", "sign", "alone"), [(39, "", True), (40, "", False), (60, "-", True)]
 )
@@ -216,6 +225,8 @@ def test_a_wide_character_may_be_two(width, sign, alone) -> None:
     one = character(50, 50 + width, sign=sign)
     page = page_of(character(0, 20), character(22, 40), one)
     assert is_alone(one, page) == alone
+    assert parting._alone([character(0, 23)], 20.0)
+    assert not parting._alone([character(0, 24)], 20.0)
 
 
 def test_signs_do_not_tell_the_size_of_characters() -> None:
