@@ -1,5 +1,6 @@
 """How scenes are lit, taken, and cut: over many keys, on small pictures."""
 
+import itertools
 from collections.abc import Callable
 from functools import partial
 
@@ -105,9 +106,65 @@ def test_pictures_are_cut_around_what_is_written(cut) -> None:
     # Margins of less than a pixel show nothing more: from 0.06 to 5 pixels, logarithmically.
     share = np.log(1 / 0.06) / np.log(5 / 0.06)
     np.testing.assert_allclose((beyond == 0).mean(axis=1), share, atol=0.08)
+    for first, second in itertools.combinations(beyond, 2):
+        assert (first == second).mean() < 0.85
     assert (beyond == beyond[0]).all(axis=0).mean() == pytest.approx(0.5 + 0.5 * share**4, abs=0.1)
 
 
 def test_what_shows_no_ink_is_not_cut(cut) -> None:
     """There is nothing that it could be cut around."""
     assert cut(jnp.full((SIDE, SIDE), 0.3)).min() == 1
+
+
+@pytest.fixture
+def draws(small: None, monkeypatch: pytest.MonkeyPatch) -> Callable[..., np.ndarray]:
+    """A page half black, half gray, lit with all draws at their lower or upper ends."""
+
+    def lit(gray: float, *, upper: bool, happens: bool, slope: float = 0.0) -> np.ndarray:
+        def normal(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+            del key
+            return jnp.full(shape, slope if shape == (2,) else 0.0)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(camera.random, "normal", normal)
+            patch.setattr(camera, "uniform", lambda _, *ends: jnp.asarray(ends[upper], float))
+            patch.setattr(camera, "chance", lambda *_: jnp.asarray(happens))
+            page = jnp.full((SIDE, SIDE, 3), gray).at[:, : SIDE // 2].set(0)
+            return np.asarray(camera.light(jax.random.key(0), page))
+
+    return lit
+
+
+@pytest.mark.parametrize(("gray", "bright"), [(0.4, 0.4 * 1.6 * 1.1), (0.9, 1.0)])
+def test_light_falls_within_limits(gray, bright, draws) -> None:
+    """It is 0.15 to 1.6 times as usual, and nothing is brighter than 1, before it is blurred."""
+    lit = draws(gray, upper=True, happens=False, slope=10.0)
+    np.testing.assert_allclose(lit[-1, 20:], bright, rtol=1e-3)
+    # What a step loses on one side it has on the other.
+    np.testing.assert_allclose(lit[-1, 15] + lit[-1, 16], bright, rtol=1e-3)
+    lit = draws(gray, upper=True, happens=False, slope=-10.0)
+    np.testing.assert_allclose(lit[-1, 20:], gray * 0.15 * 1.1, rtol=1e-3)
+
+
+@pytest.mark.parametrize("happens", [False, True])
+def test_the_least_light_of_a_scene(happens, draws) -> None:
+    """Where there is a shadow, it takes a tenth of it, and begins seven tenths above the middle."""
+    lit = draws(0.4, upper=False, happens=happens)
+    grid = np.linspace(-1, 1, SIDE)[:, None]
+    shadow = 1 / (1 + np.exp(-np.e * (grid + 0.7)))
+    expected = 0.4 * (0.3 * (1 - 0.1 * shadow) if happens else np.full_like(grid, 0.75))
+    np.testing.assert_allclose(lit[:, 16:, 0], np.tile(expected, (1, SIDE // 2)), rtol=1e-3)
+    assert lit[:, :16].max() < 1e-3
+
+
+def test_the_deepest_shadow_of_a_scene(draws) -> None:
+    """It takes 55% of the light, seven tenths below the middle, and is sharp but for the blur."""
+    grid = np.linspace(-1, 1, SIDE)
+    edge = np.cos(6.3) * grid[:, None] + np.sin(6.3) * grid - 0.7
+    page = 0.4 * 0.65 * (1 - 0.55 / (1 + np.exp(-edge * np.exp(4))))
+    page[:, :16] = 0
+    apart = np.arange(SIDE)[:, None] - np.arange(SIDE)
+    blur = np.exp(-0.5 * (apart / 1.3) ** 2)
+    blur /= blur.sum(axis=1, keepdims=True)
+    lit = draws(0.4, upper=True, happens=True)
+    np.testing.assert_allclose(lit[..., 0], blur @ page @ blur.T, atol=1e-4)

@@ -105,14 +105,17 @@ def test_the_network_sees_pixels_of_0_to_1(monkeypatch: pytest.MonkeyPatch) -> N
 @pytest.mark.parametrize(("gap", "lines"), [(15, 1), (16, 2)])
 def test_lines_are_half_a_size_apart(gap, lines) -> None:
     """The size is the longer side, as of half of the characters: here 30 pixels."""
-    boxes = [(gap, 0, 20, 30), (0, 100, 20, 30), (gap, 200, 20, 30)]
-    boxes += [(5, 300, 10, 10), (0, 500, 20, 100)]  # top, left, height, width
+    places = [(50, 20, 30, 20), (50 + gap, 120, 30, 20), (50, 220, 20, 30)]
+    places += [(50 + gap, 320, 10, 10), (50, 120, 20, 100)]  # middles, height, width
     found = [
-        Character(top, left, top + height, left + width, 0, False, np.zeros((4, 4), np.uint8))
-        for top, left, height, width in boxes
+        Character(
+            *(row - height // 2, column - width // 2, row + height // 2, column + width // 2),
+            *(0, False, np.zeros((4, 4), np.uint8)),
+        )
+        for row, column, height, width in places
     ]
     each = 5 * np.log(0.97 / 4 + 0.03 / 4)
-    by_rows, by_columns = each - 0.7 * lines, each - 0.7 * 5
+    by_rows, by_columns = each - 0.7 * lines, each - 0.7 * 4
     np.testing.assert_allclose(
         turns.page_turns(found, np.full((5, 5), 0.2), given=2),
         [by_rows, by_columns, by_rows + 4, by_columns],
