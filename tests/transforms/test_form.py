@@ -1,5 +1,7 @@
 """Characters in the form of MNIST and EMNIST, against the files of both."""
 
+import inspect
+
 import numpy as np
 import pytest
 from drawn import canvas
@@ -10,7 +12,7 @@ import jaxdigits as jd
 from jaxdigits.data.dataset import FORM_NAMES
 from jaxdigits.errors import DataError
 from jaxdigits.transforms import FORMS, to_emnist, to_form, to_mnist, to_plain
-from jaxdigits.transforms.form import _with_strokes, measure_extent, stroke_width
+from jaxdigits.transforms.form import _cut, _with_strokes, measure_extent, stroke_width
 
 
 def enlarged(image, rng, method=None):
@@ -371,3 +373,15 @@ def test_a_thick_stroke_shrinks_on_both_sides():
     assert row.tolist() == [51, *[255] * 8, 51]
     row = across(bar, 0.1, widest=stroke_width(bar) - 1)
     assert row.tolist() == [128, 255, 255, 128]
+
+
+@pytest.mark.parametrize("image", [np.ones((3, 3)), np.ones((3, 3, 1), np.uint8), [[1]]])
+def test_what_is_no_character(image):
+    """The error says so where annotations are not checked."""
+    with pytest.raises(DataError, match="a character must be an array of uint8"):
+        inspect.unwrap(_cut)(image, 0.5)
+
+
+def test_forms_cannot_be_changed():
+    with pytest.raises(TypeError, match="does not support item assignment"):
+        FORMS["mnist"] = to_plain  # pyright: ignore[reportIndexIssue]
