@@ -692,6 +692,14 @@ def test_how_much_ink_tells_its_color(width, fine) -> None:
     assert page._own_ink(mark, 0.5, on_paper(0.5, mark)).shape == ((36, 26) if fine else (18, 13))
 
 
+@pytest.mark.parametrize(("share", "fine"), [(0.902, True), (0.898, False)])
+def test_what_is_surely_ink_tells_its_color(share, fine) -> None:
+    """From nine tenths on."""
+    mark = inked(10, 5)
+    ink = page._own_ink(mark._replace(ink=share * mark.ink), 0.5, on_paper(0.5, mark))
+    assert ink.shape == ((36, 26) if fine else (18, 13))
+
+
 @pytest.mark.parametrize(("top", "left"), [(0, 0), (20, 25)])
 def test_ink_in_the_corner_of_a_picture(top, left) -> None:
     """Beyond it there is none."""
