@@ -118,6 +118,15 @@ def test_ink_is_what_is_brighter_than_110(value: int, thirds: int) -> None:
     assert int(found.distances[0, 10, 20]) == round(inside / 4 * 127)
 
 
+def test_how_far_it_is_to_the_middle_of_a_dot() -> None:
+    """Rounded to 127ths of 4 pixels, and no farther."""
+    image = np.zeros((1, 28, 28), np.uint8)
+    image[0, 10, 20] = 166
+    away = np.hypot(np.arange(28)[:, None] - 10, np.arange(28) - 20)
+    expected = np.round(-np.minimum(away / 4, 1) * 127)
+    np.testing.assert_array_equal(glyphs.prepare(image).middles[0], expected)
+
+
 def test_a_character_is_drawn_as_it_was(drawn, characters: glyphs.Characters) -> None:
     """Pixel by pixel, the middle of its box in the middle."""
     expected = np.zeros((SIDE, SIDE))
