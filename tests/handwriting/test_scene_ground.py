@@ -342,7 +342,7 @@ def test_paper_and_boards(chosen: None) -> None:
     def of(dark: bool, **changes: Any) -> np.ndarray:
         return paper(layout=jnp.array(dark), **changes)
 
-    for key, board, sheet in ((0.0, 0.04, 0.62), (1.0, 0.35, 1.0)):
+    for key, board, sheet in ((0.0, 0.04, 0.62), (0.5, 0.195, 0.81), (1.0, 0.35, 1.0)):
         np.testing.assert_allclose(of(True, board=key), board, rtol=1e-5)
         np.testing.assert_allclose(of(False, sheet=key), sheet, rtol=1e-5)
     tinted = of(False, sheet=0.0, tint=[1.0, -2.0, 9.0], fine=0.1, coarse=-0.2)
