@@ -135,7 +135,7 @@ def finding(monkeypatch: pytest.MonkeyPatch):
 
 
 def piece(probabilities: np.ndarray, each: float = 1.0, **changes: Any) -> Piece:
-    image = np.full((28, 28), int(100 * probabilities.max()), np.uint8)
+    image = np.full((28, 28), round(100 * float(probabilities.max())), np.uint8)
     return Piece(character(**changes), image, probabilities, each)
 
 

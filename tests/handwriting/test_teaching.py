@@ -260,7 +260,7 @@ def test_what_resembles_a_correction(plain, taught, shown, margin) -> None:
     added = max(6 * np.exp(-s * far), margin * np.exp(-max(s, 1000) * far))
     assert 0.1 < added < 0.95 * margin
     found = teach(plain, hand).predict_logits(logits(*shown))
-    np.testing.assert_allclose(found, [np.array(shown) - 100 + [0, added, 0]], atol=0.02)
+    np.testing.assert_allclose(found, [np.array(shown) - 100 + [0, added, 0]], atol=0.05)
 
 
 def test_what_is_kept_of_a_network_that_is_taught(plain) -> None:
