@@ -4,10 +4,11 @@ import json
 from pathlib import Path
 
 import pytest
+from helpers import stop_after
 
 import jaxdigits as jd
 from jaxdigits.config import TrainConfig
-from jaxdigits.errors import ConfigError, DataError, OutputError, RunError
+from jaxdigits.errors import ConfigError, DataError, OutputError, RunError, StoppedError
 from jaxdigits.sweeps.sweep import resume
 
 PIXEL = TrainConfig(dataset="digits", model="pixel")
@@ -103,6 +104,31 @@ def test_a_complete_sweep_is_read_and_another_one_is_not_resumed(splits, notes):
     # Nothing is there yet: it begins.
     begun = jd.sweep(PIXEL, DISTANCES, splits, folder="y", resume=True)
     assert begun.order == done.order
+
+
+def test_a_sweep_is_resumed_with_its_own_settings(monkeypatch, notes):
+    """From either of its names; only what is named must be what it was."""
+    config = TrainConfig(dataset="digits", model="linear", epochs=2, batch_size=500)
+    rates = {"learning_rate": (0.01, 0.02)}
+    with monkeypatch.context() as patched:
+        stop_after(patched, 1)
+        with pytest.raises(StoppedError, match="after epoch 1 of 2"):
+            jd.sweep(config, rates, folder="x")
+    other = config.replace(epochs=3, learning_rate=0.5)
+    for given, message in (
+        (["epochs"], "was begun with epochs 2, not 3"),
+        (("learning_rate",), r"was begun with learning_rate 0\.005, not 0\.5"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            resume("x", expected=other, given=given)
+    with pytest.raises(ConfigError, match="was begun with other lists of values: omit them, or"):
+        resume("x", grid={"learning_rate": (0.01, 0.03)})
+    found = resume("x.unfinished", expected=other, given=["learning_rate"], grid=rates)
+    assert found.folder == Path("x").absolute()
+    assert [len(one.members) for one in found.settings] == [1, 1]
+    assert [line["epoch"] for line in found.ensemble.members[0].history] == [0, 1, 2]
+    assert notes == ["resuming after epoch 1 of 2"]
+    assert not Path("x.unfinished").exists()
 
 
 def test_members_of_an_unfinished_sweep_are_not_lost(splits):
