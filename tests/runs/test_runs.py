@@ -303,6 +303,8 @@ def test_an_ensemble_of_runs(trained, tmp_path):
     np.testing.assert_allclose(
         ensemble.predict_uncalibrated_proba(images), np.mean(members, axis=0), rtol=1e-4, atol=1e-7
     )
+    logarithms = ensemble.predict_logits(images)
+    np.testing.assert_allclose(np.exp(logarithms).sum(axis=1), 1, rtol=1e-5)
     # What was measured of the first member is not true of all together.
     assert run.calibration is not None
     assert (ensemble.calibration, ensemble.results, ensemble.history) == (None, {}, ())
