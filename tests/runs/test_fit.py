@@ -379,6 +379,17 @@ def test_other_settings_are_refused(start):
         jd.fit(tuned, folder="run", resume=True, init_from=start)
 
 
+def test_a_dataset_that_is_chosen(monkeypatch):
+    """By what is prepared in the folders that were given."""
+    asked = []
+    monkeypatch.setattr(jd.data, "choose_dataset", lambda *given: asked.append(given) or "digits")
+    config = jd.TrainConfig(model="linear", epochs=0)
+    assert config.dataset == "auto"
+    run = jd.fit(config, data_dir="here", manual_dir="there")
+    assert asked == [("auto", "here", "there")]
+    assert run.config.dataset == "digits"
+
+
 def test_data_without_a_test_split(alone):
     """What is not there is not measured, and nothing is drawn."""
     splits = jd.data.load_splits("digits", ("train", "validation"))
