@@ -52,6 +52,7 @@ WORDS = "loss 0.2500, validation accuracy 87.50%"
 def test_a_bar_in_a_terminal(monkeypatch):
     """How much is done, of how many, and the last metrics; at the end nothing is left of it."""
     terminal = Terminal()
+    monkeypatch.delenv("COLUMNS", raising=False)
     monkeypatch.setattr(sys, "stderr", terminal)
     with ProgressBar(8, "part", show=True) as bar:
         bar.reach(2)
@@ -189,6 +190,7 @@ def test_the_bar_of_a_run(monkeypatch):
     """Of its epochs, or of their parts where images stream; it begins where the run does."""
     monkeypatch.setattr("jaxdigits.runs.session.draw", lambda *_: None)
     monkeypatch.setattr("jaxdigits.runs.inputs.CHUNK_IMAGES", 512)
+    monkeypatch.delenv("COLUMNS", raising=False)
     config = jd.TrainConfig(dataset="digits", model="linear", batch_size=128, epochs=2)
     for stream, total, unit in ((False, 2, "epoch"), (True, 6, "part")):
         options: dict[str, Any] = {"folder": unit, "stream": stream, "progress": True}
