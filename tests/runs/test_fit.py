@@ -379,6 +379,25 @@ def test_other_settings_are_refused(start):
         jd.fit(tuned, folder="run", resume=True, init_from=start)
 
 
+@pytest.mark.parametrize("words", ["RESOURCE_EXHAUSTED: 9 GB", "XLA: Out of memory", "no shape"])
+@pytest.mark.parametrize("stream", [False, True])
+def test_what_does_not_fit_into_memory(words, stream):
+    """Is said with what helps; any other error stays what it is."""
+
+    def loss(logits, labels):
+        raise ValueError(words)
+
+    config = jd.TrainConfig(dataset="digits", model="linear", epochs=1)
+    expected, sentence = ValueError, f"^{words}"
+    if words != "no shape":
+        more = "" if stream else ", or leave the images on the disk with --stream"
+        expected = ConfigError
+        sentence = f"^the run does not fit into memory; choose a smaller network or .*size{more}$"
+    with pytest.raises(expected, match=sentence) as error:
+        jd.fit(config, loss=loss, stream=stream)
+    assert isinstance(error.value, ConfigError) == (expected is ConfigError)
+
+
 def test_a_dataset_that_is_chosen(monkeypatch):
     """By what is prepared in the folders that were given."""
     asked = []
