@@ -371,13 +371,14 @@ def test_the_first_operation_that_differs():
     """Only what both have is compared, wherever it stands in a file; what one lacks is named."""
     zeros, ones = np.zeros(2, np.float32), np.ones(2, np.float32)
     first = Told(
-        ("cast", "f (x/a.py:1)", zeros, []),
-        ("mul", "g (x/a.py:2)", ones, [0]),
-        ("fuse", "h (x/b.py:3)", zeros + 5, [1]),
-        ("fuse", "h (x/b.py:3)", zeros + 6, [2]),
-        ("share", "s (x/a.py:4)", np.array([[1, 2, 3]], np.float32), [3]),
-        ("add", "k (x/a.py:5)", np.array([1, -8], np.float32), [1, 4, 0]),
-        ("sub", "k (x/a.py:6)", ones, [5]),
+        ("draw", "r (x/d.py:1)", ones, []),
+        ("cast", "f (x/a.py:1)", zeros, [0]),
+        ("mul", "g (x/a.py:2)", ones, [1]),
+        ("fuse", "h (x/b.py:3)", zeros + 5, [2]),
+        ("fuse", "h (x/b.py:3)", zeros + 6, [3]),
+        ("share", "s (x/a.py:4)", np.array([[1, 2, 3]], np.float32), [4]),
+        ("add", "k (x/a.py:5)", np.array([1, -8], np.float32), [2, 5, 1]),
+        ("sub", "k (x/a.py:6)", ones, [6]),
     )
     second = Told(
         ("cast", "f (x/a.py:1)", zeros, []),
@@ -392,6 +393,13 @@ def test_the_first_operation_that_differs():
         "add", "k (x/a.py:5)", (2,), ("float32", "float64"), 2.0, 8.0,
         ["fuse in h (x/b.py:3)", "wide in m (x/c.py:9)"],
     )  # fmt: skip
+
+
+def test_operations_of_other_functions_are_others():
+    """Wherever these stand in a file."""
+    first = Told(("add", "f (x/a.py:1)", 1, []))
+    second = Told(("add", "g (x/a.py:1)", 5, []), ("add", "f (x/a.py:2)", 1, []))
+    assert first_of(first, second) is None
 
 
 def test_operations_whose_digests_do_not_tell():
@@ -416,7 +424,8 @@ def test_one_of_many_operations(place):
     values = list(range(300))
     first = Told(*[("add", "f (a:1)", value, []) for value in values])
     values[place] += 1
-    second = Told(*[("add", "f (a:1)", value, []) for value in values])
+    begin = ("begin", "f (a:1)", 0, [])  # what the first one lacks
+    second = Told(begin, *[("add", "f (a:1)", value, []) for value in values])
     found = first_of(first, second)
     assert found is not None
     assert (found.by, found.largest, found.only) == (1, place, [])
