@@ -83,6 +83,13 @@ def test_the_ground_is_what_most_pixels_show():
         assert not ink._on_light_ground(colored(255 - page))
 
 
+def test_gray_decides_on_the_ground():
+    """Red ink on a cyan page is darker, though there is more red in it."""
+    page = np.full((60, 60, 3), (100, 200, 200), np.uint8)
+    page[10:50, [20, 40]] = 200, 40, 40
+    assert ink._on_light_ground(page)
+
+
 @pytest.mark.parametrize(
     ("ground", "stroke", "contrast"), [(200, 100, 0.5), (100, 20, 0.8), (80, 40, 0.4)]
 )
