@@ -385,3 +385,11 @@ def test_what_is_no_character(image):
 def test_forms_cannot_be_changed():
     with pytest.raises(TypeError, match="does not support item assignment"):
         FORMS["mnist"] = to_plain  # pyright: ignore[reportIndexIssue]
+
+
+@pytest.mark.parametrize(("side", "brightest"), [(150, 255), (250, 255), (300, 255), (500, 0)])
+def test_specks_are_bright_unless_they_are_averaged_away(side, brightest):
+    """In opposite corners of a large image."""
+    page = np.zeros((side, side), np.uint8)
+    page[0, 0] = page[-1, -1] = 255
+    assert to_plain(page).max() == brightest
