@@ -14,13 +14,17 @@ SIDE = 64
 PLACES = np.arange(SIDE, dtype=np.float32) - (SIDE - 1) / 2
 """Rows and columns of what is drawn, from its middle."""
 
-BAR, LETTER, BEAM, SEVEN, EMPTY = range(5)
+BAR, LETTER, BEAM, SEVEN, EMPTY, ROOF, FLOOR = range(7)
 
 
 @pytest.fixture(scope="module")
 def characters() -> glyphs.Characters:
-    """A bar 6 pixels wide, an L, a lying bar as wide as the image, a 7, and nothing."""
-    images = np.zeros((5, 28, 28), np.uint8)
+    """A bar 6 pixels wide, an L, a lying bar as wide as the image, a 7, nothing, and two T.
+
+    Those are as large as the image, and one stands on its head.
+    """
+    images = np.zeros((7, 28, 28), np.uint8)
+    images[ROOF:, :, 11:17] = images[ROOF, 0] = images[FLOOR, 27] = 255
     images[BAR, 4:24, 11:17] = 255
     images[LETTER, 4:24, 4:8] = images[LETTER, 20:24, 4:20] = 255
     images[BEAM, 11:17] = 255
@@ -326,6 +330,15 @@ def test_what_reaches_how_far_depends_on_the_line(reach) -> None:
     chosen = [BAR, SEVEN] * 4
     assert reach(chosen, drop=-7.0)[0] == pytest.approx(11)  # its upper stroke, 6 to 10 above
     assert reach(chosen, drop=-9.0)[0] == pytest.approx(0.3 * 11)
+
+
+@pytest.mark.parametrize(("chosen", "drop"), [(ROOF, -0.1), (FLOOR, 0.1)])
+def test_the_first_and_the_last_row_count(reach, chosen: int, drop: float) -> None:
+    """Where they are within 0.7 heights of the line's middle, and no row beyond the image does."""
+    assert reach([chosen] * 8, drop=drop) == pytest.approx([28] * 8)
+    for far in (-drop, -300 * drop, 300 * drop):
+        expected = 0.3 * 28 if abs(far) < 1 else 28  # only the stems, or nothing
+        assert reach([chosen] * 8, drop=far) == pytest.approx([expected] * 8)
 
 
 def test_signs_reach_as_far_as_they_are_wide(reach) -> None:

@@ -1,5 +1,9 @@
 """Scenes: pages whose every pixel is known."""
 
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -247,3 +251,93 @@ def test_the_network_is_fully_convolutional() -> None:
         second[160:256, 160:256],
         atol=2e-3,
     )
+
+
+@pytest.fixture(scope="module")
+def inked() -> Callable[..., np.ndarray]:
+    """Ink on 4x5 pixels with draws that are chosen: shares of their ranges, colors, and noise."""
+    plain = {"one": (1.0, 0.5, 0.25), "two": (0.2, 0.4, 0.8), "strength": (1.0, 0.5)}
+    plain |= {"other": 1.0, "less": 0.5, "rough": 0.5, "noise": 0.0, "texture": 1.0}
+
+    def draw(keys: dict[str, Any], *given: jax.Array) -> jax.Array:
+        first, chosen = jnp.zeros(()), [keys[name] for name in plain]
+
+        def split(key: jax.Array, *_: int) -> Any:
+            return chosen if key is first else key
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(scenes, "random", SimpleNamespace(split=split))
+            patch.setattr(scenes, "uniform", lambda key, low, high: low + (high - low) * key)
+            patch.setattr(scenes, "chance", lambda key, share: key < share)
+            patch.setattr(scenes, "noise", lambda key, cells: jnp.full((4, 5), key * cells))
+            patch.setattr(scenes, "ink_color", lambda key, light: key)
+            return scenes._ink(first, *given)
+
+    compiled = jax.jit(draw)
+
+    def inked(page: Any, ink: Any, rest: Any = 0.0, second: Any = 0.0, **keys: Any) -> np.ndarray:
+        pixels = jnp.broadcast_to(jnp.asarray(page, jnp.float32), (4, 5, 3))
+        marks = [
+            jnp.broadcast_to(jnp.asarray(one, jnp.float32), (4, 5)) for one in (ink, rest, second)
+        ]
+        chosen = {name: jax.tree.map(jnp.float32, value) for name, value in (plain | keys).items()}
+        chosen = {name: jnp.array(chosen[name]) for name in chosen}
+        return np.asarray(compiled(chosen, pixels, *marks))
+
+    return inked
+
+
+def test_ink_darkens_paper_and_brightens_boards(inked) -> None:
+    """By what is around it, most of it brighter than 0.45 or not; a weak pen's by little."""
+    color = np.array([1.0, 0.5, 0.25])
+    ink = np.zeros((4, 5), np.float32)
+    ink[1, 1:4] = 1.0, 0.5, 0.31
+    ink[2, 1] = 0.29
+    for level, light in ((0.46, True), (0.44, False)):
+        page = np.full((4, 5, 3), 1.0 - level)
+        page[1, 1:4] = level
+        for strength, share in (
+            ((0.149, 0.0), 0.25), ((0.149, 1.0), 0.45), ((0.151, 0.0), 0.4), ((0.151, 1.0), 1.0),
+        ):  # fmt: skip
+            takes = share * color * ink[..., None]
+            expected = page * (1 - takes) if light else page + (1 - page) * takes
+            found = inked(page, ink, strength=strength)
+            np.testing.assert_allclose(found, expected, atol=1e-5)
+    # What is a third inked counts as well.
+    page = np.full((4, 5, 3), 0.4)
+    for third, light in ((0.56, True), (0.54, False)):
+        page[1, 3] = third
+        found = inked(page, ink)[1, 1]
+        np.testing.assert_allclose(
+            found, 0.4 * (1 - 0.7 * color) if light else 0.4 + 0.6 * 0.7 * color, atol=1e-5
+        )
+    # Lines of the pen are drawn with it, where there are no characters.
+    rest = np.zeros((4, 5), np.float32)
+    rest[1, 2], rest[3] = 0.9, 0.6
+    takes = 0.7 * color * np.maximum(ink, rest)[..., None]
+    np.testing.assert_allclose(inked(0.8, ink, rest), 0.8 * (1 - takes), atol=1e-5)
+    # Nothing is written: that is as on a board.
+    takes = 0.7 * color * 0.2
+    np.testing.assert_allclose(inked(0.8, 0.2)[0, 0], 0.8 + 0.2 * takes, atol=1e-5)
+
+
+def test_a_second_pen_and_paper_that_is_rough(inked) -> None:
+    """In 30% of scenes it has another color, and 40% to all of its strength; 40% are rough."""
+    one, two = 0.7 * np.array([1.0, 0.5, 0.25]), np.array([0.2, 0.4, 0.8])
+    second = np.zeros((4, 5), np.float32)
+    second[:, 2], second[:, 3] = 1.0, 0.4
+    for less, share in ((0.0, 0.4), (1.0, 1.0)):
+        expected = np.broadcast_to(1 - one, (4, 5, 3)).copy()
+        expected[:, 2] = 1 - share * two
+        found = inked(1.0, 1.0, second=second, other=0.299, less=less)
+        np.testing.assert_allclose(found, expected, atol=1e-5)
+    np.testing.assert_allclose(
+        inked(1.0, 1.0, second=second, other=0.301)[0, 2], 1 - one, atol=1e-5
+    )
+    for noise, rough, less in (
+        (0.0, 0.5, 0.25 * 0.5), (0.003, 1.0, 0.5 * (0.5 + 0.7 * 128 * 0.003)), (1.0, 1.0, 0.5),
+        (-1.0, 1.0, 0.0), (0.003, 0.0, 0.0),
+    ):  # fmt: skip
+        found = inked(1.0, 1.0, texture=0.399, noise=noise, rough=rough)
+        np.testing.assert_allclose(found[0, 0], 1 - one * (1 - less), atol=1e-5)
+    np.testing.assert_allclose(inked(1.0, 1.0, texture=0.401)[0, 0], 1 - one, atol=1e-5)
