@@ -141,13 +141,15 @@ def test_files_that_are_refused(tmp_path):
             classify_files(run, [tmp_path / f"{name}.png"])
 
 
-def test_a_file_of_the_networks_own_size_is_not_moved(tmp_path):
+@pytest.mark.parametrize("shape", [(28, 28), (28, 28, 1)])
+def test_a_file_of_the_networks_own_size_is_not_moved(tmp_path, shape):
     """Whatever stands in it: brought to the form of MNIST, it would be centered."""
     image = np.zeros((28, 28), np.uint8)
     image[2:12, 2:5] = 255
     Image.fromarray(image).save(tmp_path / "corner.png")
-    found = _read_files(jd.load("digits"), [tmp_path / "corner.png"])
-    np.testing.assert_array_equal(found, image[None])
+    run = replace(jd.load("digits"), image_shape=shape)
+    found = _read_files(run, [tmp_path / "corner.png"])
+    np.testing.assert_array_equal(found, image.reshape(1, *shape))
 
 
 @pytest.mark.parametrize(("depth", "exported"), [(0, False), (1, True), (2, True), (3, False)])
