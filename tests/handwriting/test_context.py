@@ -321,6 +321,11 @@ def test_what_looks_like_a_frequent_word(text: str, probabilities: list[float], 
     assert spells(looking_like(text, *probabilities), LATIN) == word
 
 
+def test_a_word_may_have_all_the_letters_that_there_are() -> None:
+    assert spells(0.6 * np.eye(4) + 0.1, "with")
+    assert not spells(0.6 * np.eye(4)[::-1] + 0.1, "with")
+
+
 def test_words_are_read_from_a_file(tmp_path) -> None:
     """In lower case, one a line, without what is around them."""
     (tmp_path / "words.txt").write_text("Room\n\n  ÖL \t\nroom\n", encoding="utf-8")
