@@ -5,6 +5,7 @@ import pytest
 from jaxdigits.transforms.scaling import (
     IMAGE_MEAN,
     IMAGE_STD,
+    UNIT,
     Scaling,
     pixel_statistics,
     rescale_each,
@@ -77,6 +78,12 @@ def test_pixels_that_are_all_alike_have_no_deviation(value):
         found = pixel_statistics(pixels)
         np.testing.assert_allclose(found, (value / 255, 1), rtol=1e-6)
         np.testing.assert_allclose(scale_pixels(pixels, found), 0, atol=1e-6)
+
+
+def test_unit_scaling_leaves_pixels_in_0_to_1():
+    pixels = jnp.arange(256, dtype=jnp.uint8).reshape(1, 16, 16)
+    scaled = scale_pixels(pixels, Scaling(*map(jnp.float32, UNIT)))
+    np.testing.assert_array_equal(scaled, unit_pixels(pixels))
 
 
 def test_what_scales_there_are(rng):
