@@ -130,5 +130,6 @@ def test_the_pictures_of_a_sweep(untrained, monkeypatch, tmp_path):
     assert drawn["intervals"]["6"] is None
     panel = drawn["validation accuracy (%)"]
     assert list(panel) == ["7", "3", "2", "1", "0", "4"]
+    assert panel["7"].shape == (2, 2)
     np.testing.assert_allclose(panel["7"], [[10, 20], [10, 20]])
     np.testing.assert_allclose(panel["3"], [[10, np.nan]])
