@@ -93,6 +93,16 @@ def test_vmapped_members_are_in_four_blocks_or_more(count, blocks, data, monkeyp
     assert next(loops(traced.jaxpr)) == blocks
 
 
+@pytest.mark.parametrize(("platform", "loop"), [("cpu", 7), ("gpu", 3)])
+def test_members_are_one_after_the_other_on_a_cpu(platform, loop, data, monkeypatch):
+    """The outermost loop is over seven members; elsewhere over the three steps of all of them."""
+    monkeypatch.setattr("jaxdigits.training.members.platform_of", lambda _: platform)
+    trainer = make_vectorized_trainer(CONFIG, data, members_mesh(1))
+    states = jax.eval_shape(lambda: started(trainer, data, 7))
+    traced = jax.make_jaxpr(trainer.train_epoch)(states, data.train)
+    assert next(loops(traced.jaxpr)) == loop
+
+
 @pytest.mark.parametrize("devices", [1, 2])
 def test_a_trainer_of_members(data, devices):
     """It says what it is made of, and puts a share of the members on each device."""
