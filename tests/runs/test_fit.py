@@ -71,7 +71,7 @@ def test_the_loop_s_body_sees_every_epoch(alone):
     assert list(alone.results) == ["validation", "test"]
 
 
-def test_a_run_of_an_epoch_stays_what_it_was(capfd):
+def test_a_run_of_an_epoch_stays_what_it_was(capsys):
     """The next epoch overwrites the state, and not the run; and nothing is shown."""
     runs = [epoch.run() for epoch in jd.epochs(CONFIG)]
     validation = jd.data.load("digits", "validation")
@@ -81,7 +81,7 @@ def test_a_run_of_an_epoch_stays_what_it_was(capfd):
         assert run.evaluate(validation).accuracy == pytest.approx(accuracy)
         assert list(run.results) == ["validation"]
     assert not same_params(runs[0], runs[1])
-    assert capfd.readouterr() == ("", "")
+    assert capsys.readouterr() == ("", "")
 
 
 def test_where_the_time_goes(tmp_path):
