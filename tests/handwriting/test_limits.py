@@ -90,9 +90,13 @@ def test_a_1_cut_out_at_its_box_is_no_edge(width, edge):
     ],
 )
 def test_pieces_one_above_the_other(lower, usual, together):
-    upper = box(0, 40, 0, 20)
-    assert _belong_together(upper, box(*lower), float(usual)) == together
-    assert _belong_together(box(*lower), upper, float(usual)) == together
+    for down in (0, 100):
+        upper, other = (
+            box(down, 40 + down, 0, 20),
+            box(lower[0] + down, lower[1] + down, *lower[2:]),
+        )
+        assert _belong_together(upper, other, float(usual)) == together
+        assert _belong_together(other, upper, float(usual)) == together
 
 
 @pytest.mark.parametrize(
@@ -196,6 +200,23 @@ def test_pieces_one_above_the_other_are_merged_in_every_place():
     assert boxes == [(0, 20), (60, 80), (100, 123)]
     alone = [box(0, 30, 0, 20), box(0, 30, 30, 50)]
     assert _merge_stacked(alone, 30.0) == alone
+
+
+def test_pieces_are_merged_whatever_lies_between_them():
+    """One that does not fit, or one that fits only what two others have become."""
+    first, below, near = box(0, 10, 0, 30), box(60, 90, 5, 35), box(12, 20, 10, 30)
+    merged = _merge_stacked([first, below, near], 30.0)
+    assert [(one.top, one.bottom) for one in merged] == [(0, 20), (60, 90)]
+    bar, body, hook = box(0, 10, 0, 40), box(25, 35, 5, 60), box(13, 22, 30, 70)
+    (merged,) = _merge_stacked([bar, body, hook], 30.0)
+    assert (merged.top, merged.left, merged.bottom, merged.right) == (0, 0, 35, 70)
+
+
+def test_lines_are_in_the_order_of_their_middles():
+    """A line may begin lower than the next one."""
+    rising = [box(40 - 8 * n, 60 - 8 * n, 30 * n, 30 * n + 20) for n in range(5)]
+    level = [box(34, 54, 30 * n, 30 * n + 20) for n in range(5, 8)]
+    assert _lines([*level, *rising]) == [rising, level]
 
 
 @pytest.mark.parametrize(("bright", "apart"), [(160, True), (159, False)])
@@ -304,10 +325,12 @@ def test_what_is_smaller_than_two_fifths_does_not_tell_the_usual_size(size, coun
     assert len(_merge_characters(_pieces(labels), labels)) == count
 
 
-def test_the_ink_of_a_character_is_near_it():
+@pytest.mark.parametrize("turned", range(4))
+def test_the_ink_of_a_character_is_near_it(turned):
     """Within two pixels, gray as it is; what is further away is a neighbor's."""
     labels = np.zeros((40, 40), np.int32)
     labels[10:30, 10:13] = labels[27:30, 10:30] = 1  # an L
+    labels = np.ascontiguousarray(np.rot90(labels, turned))
     ink = np.where(labels > 0, np.float32(0.9), np.float32(0.3))
     (piece,) = _pieces(labels)
     found = _own_ink(piece, ink, labels)
