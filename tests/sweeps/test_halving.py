@@ -94,7 +94,7 @@ def test_ranks_are_of_means():
 
 @pytest.mark.parametrize("devices", [1, 2])
 def test_what_fills_up_is_neither_trained_nor_judged(devices, rng):
-    """Three settings and a fourth place: the best two of the three go on, the first one too."""
+    """Four settings and two places more: the best two of four go on, one on each device."""
     labels = (np.arange(12) % 3).astype(np.int32)
     images = rng.integers(0, 99, (12, 4, 4)).astype(np.uint8)
     images[np.arange(12), labels] += 100
@@ -102,26 +102,26 @@ def test_what_fills_up_is_neither_trained_nor_judged(devices, rng):
     data = jd.TrainingData(examples, examples, 3)
     config = CONFIG.replace(optimizer="sgd", schedule="constant", batch_size=4, epochs=3)
     trainer = make_vectorized_trainer(config, data, members_mesh(devices))
-    rates = {"learning_rate": jnp.array([0.3, 0.27, 0.24, 0.24])}
-    keys = jnp.stack([jax.random.key(0)] * 4)
-    settings, kept = [0, 1, 2, -1], [2, 2, 1]
+    rates = {"learning_rate": jnp.array([0.3, 0.24, 0.21, 0.27, 0.27, 0.27])}
+    keys = jnp.stack([jax.random.key(0)] * 6)
+    settings, kept = [0, 1, 2, 3, -1, -1], [2, 2, 1]
     search = jax.jit(partial(start, trainer, settings))(keys, rates, data)
-    assert search.alive.tolist() == [True, True, True, False]
+    assert search.alive.tolist() == [True] * 4 + [False] * 2
     untrained = search.metrics.validation.loss
     assert search.metrics.train.loss.tolist() == untrained.tolist()
     epoch = jax.jit(make_epoch(trainer, settings, kept))
-    for number, living in enumerate(([0, 1], [0, 1], [0]), start=1):
+    for number, living in enumerate(([0, 3], [0, 3], [0]), start=1):
         search = epoch(search, data)
         order = np.argsort(search.members)
-        assert np.sort(search.members).tolist() == [0, 1, 2, 3]
+        assert search.members[order].tolist() == list(range(6))
         assert np.flatnonzero(search.alive[order]).tolist() == living
-        assert search.states.step[order].tolist() == [3 * number, 3 * number, 3, 0]
+        steps = [3 * number, 3, 3, 3 * number, 0, 0]
+        assert search.states.step[order].tolist() == steps
         losses = search.metrics.validation.loss[order]
-        assert losses[0] < losses[1] < losses[2] < losses[3] == untrained[3]
-
-
-def test_the_rungs_of_this_file():
-    assert plan_rungs(16, 6, 2) == KEPT
+        assert losses[0] < losses[3] < losses[1] < losses[2] < losses[4]
+        assert losses[4:].tolist() == untrained[4:].tolist()
+        if len(living) == devices:
+            assert search.alive.reshape(devices, -1).sum(axis=1).tolist() == [1] * devices
 
 
 def expected(histories: list[list[dict]], kept: list[int]) -> list[int]:
