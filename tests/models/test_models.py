@@ -101,6 +101,17 @@ def test_a_network_has_the_settings_of_its_config(settings, function, rng):
     np.testing.assert_array_equal(model.apply(params, images), function(params, images, setting))
 
 
+@pytest.mark.parametrize(("pool_activation", "count"), [("gelu", 5), ("none", 2)])
+def test_the_convnet_has_the_activations_of_its_config(pool_activation, count):
+    """After two dense layers, and after three poolings."""
+    config = TrainConfig.from_dict({"pool_activation": pool_activation, "dropout": 0.5})
+    model = make_model(config, 4, (16, 16))
+    params, images = jax.eval_shape(model.init, jax.random.key(0)), jnp.zeros((2, 16, 16))
+    assert model.apply_train is not None
+    for function, given in ((model.apply, ()), (model.apply_train, (jax.random.key(0),))):
+        assert str(jax.make_jaxpr(function)(params, images, *given)).count("= erf ") == count
+
+
 @pytest.mark.parametrize("model", ["linear", "mlp", "convnet"])
 def test_a_network_starts_as_its_config_says(model):
     """Normal numbers go beyond the bounds of uniform ones."""

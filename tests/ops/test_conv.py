@@ -322,6 +322,15 @@ def test_in_flax(options, rng):
         assert "conv_general_dilated" not in str(jax.make_jaxpr(ours.apply)(params, images))
 
 
+def test_axes_by_their_letters():
+    """As flax names them by numbers: what the images and the kernel have is not left to lax."""
+    function = partial(conv_general_dilated, window_strides=(1, 1), padding="VALID")
+    traced = jax.make_jaxpr(partial(function, dimension_numbers=FORM))(
+        jnp.ones((1, 9, 9, 8)), jnp.ones((3, 3, 8, 2))
+    )
+    assert "conv_general_dilated" not in str(traced)
+
+
 def test_other_axes_and_layouts_are_left_to_lax(rng):
     """One axis instead of two, and channels first."""
     images = jnp.asarray(rng.normal(size=(2, 9, 8)), jnp.float32)

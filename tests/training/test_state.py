@@ -40,21 +40,19 @@ def test_parameters_that_are_given_need_no_start():
 
 
 @pytest.mark.parametrize(
-    ("optimizer", "message"),
+    ("optimizer", "has"),
     [
-        (optax.sgd(0.1), "no hyperparameter momentum, rate; it has none"),
-        (
-            optax.inject_hyperparams(optax.adamw)(learning_rate=0.1, weight_decay=0.5),
-            "no hyperparameter momentum, rate; it has .*learning_rate.*weight_decay",
-        ),
+        (optax.sgd(0.1), "none"),
+        (optax.inject_hyperparams(optax.sgd)(learning_rate=0.1, momentum=0.5), "learning_rate, m"),
     ],
 )
-def test_hyperparameters_that_the_optimizer_does_not_have(optimizer, message):
+def test_hyperparameters_that_the_optimizer_does_not_have(optimizer, has):
     """All of them are named, in the order of the alphabet."""
     state = init_state(MODEL, optimizer, jax.random.key(0))
     assert with_hyperparams(state) is state
+    message = f"no hyperparameter a, b, c, d, e, f; it has {has}"
     with pytest.raises(ConfigError, match=message):
-        with_hyperparams(state, rate=1.0, momentum=0.9)
+        with_hyperparams(state, d=1, b=1, f=1, a=1, e=1, c=1)
 
 
 def test_hyperparameters_that_are_not_named_stay():
