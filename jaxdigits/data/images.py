@@ -357,7 +357,7 @@ def fit(gray: Gray, shape: tuple[int, int] = (28, 28)) -> UInt8[np.ndarray, "row
     if gray.shape == shape:
         return gray
     # Of the border at least a quarter is ground: an image with less was inverted.
-    ground = int(np.percentile(_border(gray), 25))
+    ground = int(np.percentile(_border(gray), 25, method="lower"))
     side, longest = min(zip(shape, gray.shape, strict=True), key=lambda pair: pair[0] / pair[1])
     height, width = (max(round(side * given / longest), 1) for given in gray.shape)
     # A filter without negative weights: with others, clean ground beside ink would not stay clean.

@@ -1,8 +1,8 @@
 """The center lines of strokes.
 
 Zhang and Suen, "A fast parallel algorithm for thinning digital patterns" (1984), with the
-exceptions of scikit-image 0.26: the steps of a diagonal line go too, and a 2x2 square leaves a
-pixel. As in both, a diagonal line of two pixels gets short.
+exceptions of scikit-image 0.26: the steps of a diagonal line go too, and a 2x2 square leaves
+something. As in both, a diagonal line of two pixels gets short.
 """
 
 import itertools

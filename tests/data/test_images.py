@@ -185,6 +185,13 @@ def test_the_ground_is_that_of_the_border_where_strokes_fill_the_image():
     assert seen[14, 14] == 255
 
 
+def test_the_ground_is_a_value_that_the_border_has():
+    """Not one between two of them: 5 of 18 pixels are dark."""
+    gray = np.full((4, 7), 200, np.uint8)
+    gray[0, :5] = 0
+    assert np.unique(fit(gray, (4, 11))[:, [0, 1, -1]]).tolist() == [0]
+
+
 def with_border(values: np.ndarray, shape: tuple[int, int] = (5, 5), inside: int = 0) -> np.ndarray:
     """A gray image with these values along its border, in the order of its pixels."""
     gray = np.full(shape, inside, np.uint8)
