@@ -174,7 +174,7 @@ def unfinished(final: Path) -> Path:
         >>> unfinished(Path("runs/x")).name
         'x.unfinished'
     """
-    return final.with_name(f"{final.name}.unfinished")
+    return final.parent / f"{final.name}.unfinished"
 
 
 @contextlib.contextmanager

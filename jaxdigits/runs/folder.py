@@ -293,7 +293,7 @@ def read_sweep(folder: Path) -> tuple[SweepDocument, BestDocument]:
 
 
 def _way_to_a_run(folder: Path) -> str:
-    if folder.name and os.path.exists(unfinished(folder)):
+    if os.path.exists(unfinished(folder)):
         return f"`jaxdigits train --resume {folder}` resumes an unfinished one"
     return "`jaxdigits train` makes one"
 

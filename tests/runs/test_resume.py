@@ -284,3 +284,9 @@ def test_settings_that_must_be_the_same(tmp_path):
     for damaged in ({}, {"config": {"epochs": -1}}, {"config": {"epoch": 1}}):
         with pytest.raises(RunError, match=r"manifest\.json is damaged: .*; train it again$"):
             manifest_config(damaged, tmp_path, config, [])
+
+
+def test_the_root_of_all_folders_holds_no_run():
+    """It has no name, to which something could be added."""
+    with pytest.raises(RunError, match=r"no run to resume in .*\.unfinished"):
+        find_manifest("train", Path("/"), "run.json")
