@@ -122,7 +122,7 @@ def see(params: Any, pixels: UInt8[np.ndarray, "height width 4"]) -> Seen:
     padded = np.zeros((rows[-1] + TILE, columns[-1] + TILE, 4), np.uint8)
     padded[:height, :width] = pixels
     # Where tiles overlap, each counts the more the further it is from its border.
-    ramp = np.minimum(np.arange(1, TILE + 1), np.arange(TILE, 0, -1)).clip(max=OVERLAP)
+    ramp = np.minimum(np.arange(1, TILE + 1), np.arange(TILE, 0, -1))
     trust = np.outer(ramp, ramp)[..., None].astype(np.float32)
     total = np.zeros((*padded.shape[:2], 1), np.float32)
     sums = np.zeros((*padded.shape[:2], NUM_CLASSES + 5), np.float32)

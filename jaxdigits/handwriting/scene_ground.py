@@ -79,8 +79,8 @@ def _coordinates(layout: Layout, tilt: Array) -> tuple[Array, Array]:
 
 
 def _first_line(layout: Layout) -> Array:
-    """Across and along of the first line's beginning."""
-    return -layout.block + jnp.stack([layout.height / 2, layout.height / 2])
+    """How far across the middle of the first line is."""
+    return -layout.block[0] + layout.height / 2
 
 
 def _paper(keys: _Keys, dark: Array) -> Array:
@@ -119,10 +119,10 @@ def _form(keys: _Keys, layout: Layout, across: Array, along: Array) -> Array:
     """Boxes, a comb, or a table around the characters."""
     height = layout.height
     first = _first_line(layout)
-    row = jnp.clip(jnp.round((across - first[0]) / layout.spacing), -1, layout.lines)
+    row = jnp.clip(jnp.round((across - first) / layout.spacing), -1, layout.lines)
     origin = layout.pitch * (layout.per_line - 1) / 2
     column = jnp.clip(jnp.round((along + origin) / layout.pitch), -1, layout.per_line)
-    y, x = across - first[0] - row * layout.spacing, along + origin - column * layout.pitch
+    y, x = across - first - row * layout.spacing, along + origin - column * layout.pitch
     tall = jnp.minimum(
         layout.spacing * uniform(next(keys), 0.42, 0.5), height * uniform(next(keys), 0.62, 1.2)
     )
@@ -184,7 +184,7 @@ def _pen_lines(keys: _Keys, layout: Layout, across: Array, along: Array) -> Arra
     """Lines that a pen drew: below, through, around."""
     height = layout.height
     half = height * uniform(next(keys), 0.025, 0.08)
-    below = _first_line(layout)[0] + (
+    below = _first_line(layout) + (
         random.randint(next(keys), (), 0, 8) % layout.lines * layout.spacing
     )
     below = below + height * uniform(next(keys), 0.56, 0.85)
