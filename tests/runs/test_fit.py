@@ -101,7 +101,8 @@ def test_where_the_time_goes(tmp_path):
         total = sum(line.get("seconds", 0) for line in run.history)
         assert run.seconds["train"] == pytest.approx(total)
         assert 0 < run.seconds["train"] < took
-        assert 0 < (run.seconds["compile"] if stop else 1) < took
+        if stop:
+            assert 0 < run.seconds["compile"] < took
 
 
 @pytest.mark.parametrize("last", [1, 3])

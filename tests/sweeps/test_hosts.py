@@ -241,8 +241,12 @@ def test_ctrl_c_cancels_the_jobs(monkeypatch):
 
     thread = threading.Thread(target=interrupt, daemon=True)
     thread.start()
-    with pytest.raises(StoppedError, match="interrupted; resume with: again") as stopped:
-        launched(monkeypatch, endless)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in the background
+    try:
+        with pytest.raises(StoppedError, match="interrupted; resume with: again") as stopped:
+            launched(monkeypatch, endless)
+    finally:
+        signal.signal(signal.SIGINT, before)
     thread.join()
     assert stopped.value.exit_code == 130
     jobs = stopped.traceback[-1].frame.f_locals["jobs"]
