@@ -56,6 +56,11 @@ def test_emnist_is_upright_and_labelled_from_0(emnist_files):
     assert test.fingerprint.counts == {"train": 238, "validation": 22, "test": 52}
 
 
+def test_a_split_of_two_is_opened_from_local_files(emnist_files):
+    stored = data.open_split("emnist/letters", "train+validation", manual_dir=emnist_files)
+    assert len(stored) == 238 + 22
+
+
 def test_validation_is_held_out_of_the_official_training_data(emnist_files):
     data.prepare("emnist/letters", manual_dir=emnist_files)
     whole, train, validation = (

@@ -5,9 +5,10 @@ import numpy as np
 import pytest
 from test_line_network import relu, same
 
-from jaxdigits.handwriting import page_network
+from jaxdigits.handwriting import line_network, page_network, turns
 from jaxdigits.handwriting.page_network import MULTIPLE
 from jaxdigits.handwriting.scenes import NUM_CLASSES
+from jaxdigits.runs.folder import WEIGHTS, load_params, shipped_params
 
 
 def layer(part: dict, values: np.ndarray) -> np.ndarray:
@@ -80,3 +81,16 @@ def test_how_it_begins() -> None:
         np.testing.assert_array_equal(one["bias"], np.zeros(kernel.shape[-1]))
     (first, _), (other, _), *_ = params["down"][3]["blocks"]
     assert abs(np.corrcoef(first["kernel"].ravel(), other["kernel"].ravel())[0, 1]) < 0.05
+
+
+@pytest.mark.parametrize(
+    ("name", "init"),
+    [("page", page_network.init), ("lines", line_network.init), ("turns", turns.NETWORK.init)],
+)
+def test_what_comes_with_the_package_is_of_these_networks(name, init):
+    """Also without their `init`, by the names of its arrays alone."""
+    jax.tree.map(
+        np.testing.assert_array_equal,
+        load_params(WEIGHTS / name / "params.safetensors", init),
+        shipped_params(name),
+    )
