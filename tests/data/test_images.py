@@ -192,6 +192,13 @@ def test_the_ground_is_a_value_that_the_border_has():
     assert np.unique(fit(gray, (4, 11))[:, [0, 1, -1]]).tolist() == [0]
 
 
+@pytest.mark.parametrize(("dark", "ground"), [(8, 255), (9, 0)])
+def test_a_quarter_of_the_border_is_ground(dark, ground):
+    """Of 36 pixels."""
+    gray = with_border(np.where(np.arange(36) < dark, 0, 200), (10, 10), inside=200)
+    assert fit(gray, (10, 20))[0, 0] == ground
+
+
 def with_border(values: np.ndarray, shape: tuple[int, int] = (5, 5), inside: int = 0) -> np.ndarray:
     """A gray image with these values along its border, in the order of its pixels."""
     gray = np.full(shape, inside, np.uint8)

@@ -36,6 +36,18 @@ def test_lines_are_those_that_the_line_network_was_trained_on() -> None:
     assert len({tuple(line["ink"]) for line in now}) == len(now)
 
 
+def test_no_character_is_cut_off(monkeypatch) -> None:
+    """With room for wider ones a line is the same, also of characters twice as wide as high."""
+    images = np.zeros((20, 28, 28), np.uint8)
+    images[:, 8:20, 2:26] = 255
+    characters, labels = glyphs.prepare(images), jnp.asarray(ZERO + np.arange(20) % 10)
+    keys = jax.random.split(jax.random.key(3), 30)
+    drawn = [compiled_line()(key, characters, labels).ink for key in keys]
+    monkeypatch.setattr(line_scenes, "_PATCH", 80)
+    wider = jax.jit(lambda key: line_scenes.line(key, characters, labels).ink)
+    np.testing.assert_allclose(drawn, [wider(key) for key in keys], atol=1e-5)
+
+
 def test_how_many_symbols_there_are(lines: Line) -> None:
     """One to twelve; in most lines five or more; none after the last."""
     symbols = lines.symbols
