@@ -310,9 +310,9 @@ def _load_history(folder: Path) -> tuple[dict[str, Any], ...]:
 
 @lru_cache
 def shipped_params(name: str) -> Params:
-    """The parameters of a network in `WEIGHTS`, read once: dicts and lists, as its names say.
+    """The parameters of a network in `WEIGHTS`, read once: dicts and lists by the arrays' names.
 
-    The model's `init` would tell as much, but traced for its shapes it takes longer than the file.
+    To trace the model's `init` for the structure would take longer than to read the file.
 
     Example:
         >>> params = shipped_params("turns")
