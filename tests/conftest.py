@@ -209,6 +209,12 @@ def read_only(tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.fixture(scope="session")
+def splits() -> dict[str, data.Dataset]:
+    """The digits that come with the package."""
+    return {name: data.load("digits", name) for name in ("train", "validation", "test")}
+
+
+@pytest.fixture(scope="session")
 def node() -> str:
     found = shutil.which("node")
     return found or pytest.skip("node is needed to run the page's programs")

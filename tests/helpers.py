@@ -12,7 +12,9 @@ import struct
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -127,8 +129,29 @@ def history(folder: Path) -> list[dict]:
     return [{name: line[name] for name in line if name != "seconds"} for line in lines]
 
 
+def resnet_variables(stem: str, rng: np.random.Generator, **options: Any) -> Any:
+    """Parameters and statistics of ResNet-18 of which none is what it is at the start."""
+    import jax
+
+    from jaxdigits.models import resnet
+
+    shapes = jax.eval_shape(partial(resnet.init, stem=stem, **options), jax.random.key(0))
+
+    def draw(path, leaf):
+        name = path[-1].key
+        if name == "kernel":
+            return rng.normal(size=leaf.shape) * np.sqrt(2 / np.prod(leaf.shape[:-1]))
+        if name in ("var", "scale"):
+            return rng.uniform(0.5, 1.5, leaf.shape)
+        return rng.normal(size=leaf.shape) * 0.2
+
+    return jax.tree_util.tree_map_with_path(lambda *at: draw(*at).astype(np.float32), shapes)
+
+
 class Terminal(io.StringIO):
     """A terminal, to be set as standard error."""
+
+    encoding = "utf-8"
 
     def isatty(self) -> bool:
         """It is one."""

@@ -14,7 +14,6 @@ from jaxdigits.handwriting.glyphs import SIGNS
 from jaxdigits.handwriting.ink import connected
 from jaxdigits.handwriting.scene_layout import USUAL
 from jaxdigits.handwriting.scenes import CHARACTER, GROUND, NUM_CLASSES, UNIT
-from jaxdigits.runs.folder import shipped_params
 
 TILE = 256
 """Pixels along the side of what the network sees at once."""
@@ -264,8 +263,3 @@ def turn(seen: Seen) -> float:
     ink = seen.ink
     cosine, sine = (seen.up * np.where(ink > _INKED, ink, 0)[..., None]).sum(axis=(0, 1))
     return float(np.degrees(np.arctan2(sine, cosine)))
-
-
-def page_params() -> Any:
-    """The parameters of the page network that comes with the package."""
-    return shipped_params("page")

@@ -14,7 +14,6 @@ from jaxdigits.handwriting.marks import (
     MARGIN,
     Mark,
     marks,
-    page_params,
     see,
     slope,
     turn,
@@ -22,6 +21,7 @@ from jaxdigits.handwriting.marks import (
 )
 from jaxdigits.handwriting.scene_layout import USUAL
 from jaxdigits.handwriting.segmentation import NOT_WRITING, Character
+from jaxdigits.runs.folder import shipped_params
 
 _MOST = 500  # characters of a page full of writing; what has more shows something else
 _LEVELS = (256, 128, 64, 512, 1024)  # pixels of the longer side, where that size is looked for
@@ -150,7 +150,7 @@ def find_at(
     Returns:
         What was found; None if that is nothing, or at the scale of something known.
     """
-    seen = see(page_params(), resized(picture, scale, -90.0 * quarters, thin=thin))
+    seen = see(shipped_params("page"), resized(picture, scale, -90.0 * quarters, thin=thin))
     found = marks(seen, USUAL)
     if not found:
         return None
@@ -176,7 +176,7 @@ def look(picture: Picture, scale: float, degrees: float, *, thin: bool = False) 
     Returns:
         What was found; None if there is nothing of that size.
     """
-    params = page_params()
+    params = shipped_params("page")
     for _ in range(_PASSES):
         degrees = 0.0 if abs(degrees) < _LEVEL else degrees
         seen = see(params, resized(picture, scale, -degrees, known=True, thin=thin))

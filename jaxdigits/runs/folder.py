@@ -319,9 +319,8 @@ def shipped_params(name: str) -> Params:
         >>> [sorted(layer) for layer in params["dense"]], params["conv"][0]["kernel"].shape
         ([['bias', 'weight'], ['bias', 'weight'], ['bias', 'weight']], (3, 3, 1, 12))
     """
-    return _nested(
-        [(key.split("."), x) for key, x in _read_arrays(WEIGHTS / name / PARAMS_FILE).items()]
-    )
+    arrays = _read_arrays(WEIGHTS / name / PARAMS_FILE)
+    return jax.device_put(_nested([(key.split("."), array) for key, array in arrays.items()]))
 
 
 def load_params(path: Path, init: Callable[[Any], Params]) -> Params:
@@ -341,13 +340,13 @@ def load_params(path: Path, init: Callable[[Any], Params]) -> Params:
                 f"{path} is not of this network: expected {leaf.dtype} {list(leaf.shape)} "
                 f"for {name}, found {found}"
             )
-        leaves.append(array)
+        leaves.append(jax.device_put(array))
     if arrays:
         raise RunError(f"{path} is not of this network: it also holds {', '.join(sorted(arrays))}")
     return jax.tree.unflatten(jax.tree.structure(template), leaves)
 
 
-def _read_arrays(path: Path) -> dict[str, jax.Array]:
+def _read_arrays(path: Path) -> dict[str, np.ndarray]:
     """Read arrays by their names; those in float16 or int8, for smaller files, as float32."""
     try:
         arrays = safetensors.numpy.load_file(path)
@@ -356,7 +355,7 @@ def _read_arrays(path: Path) -> dict[str, jax.Array]:
     for name, array in list(arrays.items()):
         if array.dtype in (np.float16, np.int8):
             arrays[name] = array.astype(np.float32) * arrays.pop(f"{name}.scale", np.float32(1))
-    return {name: jax.device_put(array) for name, array in arrays.items()}
+    return arrays
 
 
 def _nested(leaves: Sequence[tuple[Sequence[str], Any]]) -> Any:

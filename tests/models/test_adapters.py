@@ -118,7 +118,7 @@ def test_an_image_alone_is_what_it_is_among_others(library):
 
 
 class Deterministic(linen.Module):
-    """A module that is told the opposite of `train`."""
+    """A module whose argument is the opposite of `train`."""
 
     @linen.compact
     def __call__(self, images, deterministic):

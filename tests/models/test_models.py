@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from helpers import resnet_variables
 from jaxtyping import TypeCheckError
 
 from jaxdigits.config import TrainConfig
@@ -331,21 +332,6 @@ def test_every_stage_but_the_first_halves_the_image(stem, side, sides) -> None:
     for size, channels in zip(sides[1:], (64, 128, 256, 512), strict=True):
         expected += [(size, size, channels)] * (4 if channels == 64 else 5)
     assert found == expected
-
-
-def resnet_variables(stem, rng):
-    """Parameters and statistics of which none is what it is at the start."""
-    shapes = jax.eval_shape(partial(resnet.init, stem=stem), jax.random.key(0))
-
-    def draw(path, leaf):
-        name = path[-1].key
-        if name == "kernel":
-            return rng.normal(size=leaf.shape) * np.sqrt(2 / np.prod(leaf.shape[:-1]))
-        if name in ("var", "scale"):
-            return rng.uniform(0.5, 1.5, leaf.shape)
-        return rng.normal(size=leaf.shape) * 0.2
-
-    return jax.tree_util.tree_map_with_path(lambda *at: draw(*at).astype(np.float32), shapes)
 
 
 def torch_resnet(torch, variables, images, stem, train=False):

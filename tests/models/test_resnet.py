@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from helpers import resnet_variables
 
 from jaxdigits.config import TrainConfig
 from jaxdigits.models import make_model, resnet
@@ -88,28 +89,13 @@ class Reference:
         return self.norm(np.maximum(values, 0)) @ self.take("Dense")[1]["kernel"]
 
 
-def drawn(stem, rng):
-    """Parameters and statistics of which none is what it is at the start."""
-    shapes = jax.eval_shape(partial(resnet.init, stem=stem, num_classes=7), jax.random.key(0))
-
-    def draw(path, leaf):
-        name = path[-1].key
-        if name == "kernel":
-            return rng.normal(size=leaf.shape) * np.sqrt(2 / np.prod(leaf.shape[:-1]))
-        if name in ("var", "scale"):
-            return rng.uniform(0.5, 1.5, leaf.shape)
-        return rng.normal(size=leaf.shape) * 0.2
-
-    return jax.tree_util.tree_map_with_path(lambda *at: draw(*at).astype(np.float32), shapes)
-
-
 @pytest.mark.parametrize(("stem", "shape"), [("7x7", (27, 33)), ("3x3", (11, 18, 3))])
 def test_against_plain_numpy(narrow, stem, shape, rng):
     """With the statistics gathered, and with the batch's; sides that strides do not divide.
 
     A gray image, of one channel or without that axis, stands for three equal ones.
     """
-    variables = drawn(stem, rng)
+    variables = resnet_variables(stem, rng, num_classes=7)
     images = rng.normal(size=(5, *shape)).astype(np.float32)
     settings = {"num_classes": 7, "stem": stem}
     usual, training = (Reference(variables, train=train) for train in (False, True))

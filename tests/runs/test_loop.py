@@ -6,33 +6,12 @@ from typing import Any
 
 import jax.numpy as jnp
 import pytest
+from helpers import Terminal
 
 import jaxdigits as jd
 from jaxdigits.runs.loop import ProgressBar, announcement, metrics_line
 from jaxdigits.training.state import Metrics
 from jaxdigits.training.trainer import make_trainer
-
-
-class Terminal:
-    """A stream that says it is one."""
-
-    encoding = "utf-8"
-
-    def __init__(self) -> None:
-        self.written = ""
-
-    def isatty(self) -> bool:
-        return True
-
-    def write(self, text: str) -> int:
-        self.written += text
-        return len(text)
-
-    def flush(self) -> None:
-        pass
-
-    def fileno(self) -> int:
-        raise OSError
 
 
 def line(epoch: int) -> dict:
@@ -59,12 +38,12 @@ def test_a_bar_in_a_terminal(monkeypatch):
         bar.begin("batch 1", "3 networks")
         bar.reach(3)
         bar.end_epoch(line(1), 4)
-    shown = terminal.written.split("\r")
+    shown = terminal.getvalue().split("\r")
     assert any("0/8 [00:00<?, ?part/s]" in text for text in shown)
     assert any("batch 1:" in text and "2/8" in text for text in shown)
     assert any("3/8" in text and WORDS in text for text in shown)
-    assert "3 networks" not in terminal.written
-    assert "\n" not in terminal.written
+    assert "3 networks" not in terminal.getvalue()
+    assert "\n" not in terminal.getvalue()
     assert shown[-1] == ""
     assert shown[-2].strip() == ""
 
@@ -77,7 +56,7 @@ def test_nothing_is_shown_where_it_is_not_asked_for(monkeypatch):
         bar.say("training")
         bar.reach(3)
         bar.end_epoch(line(1), 4)
-    assert terminal.written == ""
+    assert terminal.getvalue() == ""
 
 
 def test_lines_where_there_is_no_terminal(capsys):
@@ -202,9 +181,9 @@ def test_the_bar_of_a_run(monkeypatch):
                 for epoch in jd.epochs(config, resume=resume, **options):
                     if not resume and epoch.number == 1:
                         break
-            shown.append(next(text for text in terminal.written.split("\r") if "loss" in text))
-            assert f"0/{total} [00:00<?, ?{unit}/s]" in terminal.written
-            assert "training linear with 7,850 parameters on digits" in terminal.written
+            shown.append(next(text for text in terminal.getvalue().split("\r") if "loss" in text))
+            assert f"0/{total} [00:00<?, ?{unit}/s]" in terminal.getvalue()
+            assert "training linear with 7,850 parameters on digits" in terminal.getvalue()
         # The metrics of an epoch are shown before its last part is counted.
         assert f" {total // 2 - 1}/{total} " in shown[0]
         assert f" {total - 1}/{total} " in shown[1]

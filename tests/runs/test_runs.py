@@ -330,6 +330,13 @@ def test_an_ensemble_of_runs(trained, tmp_path):
         jd.fit(config, init_from=ensemble)
 
 
+def test_parameters_of_twice_the_bits(tmp_path):
+    """They are not cut down in silence."""
+    safetensors.numpy.save_file({"bias": np.zeros(3)}, tmp_path / "params")
+    with pytest.raises(RunError, match=r"expected float32 \[3\] for bias, found float64 \[3\]"):
+        load_params(tmp_path / "params", lambda key: {"bias": jnp.zeros(3)})
+
+
 def test_parameters_as_whole_numbers(tmp_path, rng):
     """Each within half a step of its column's 127 steps; vectors and counts as they are."""
     kernel = (rng.normal(size=(3, 4, 5)) * [1e-6, 1, 1e6, 0, 10]).astype(np.float32)

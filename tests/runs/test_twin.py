@@ -435,7 +435,7 @@ def test_one_of_many_operations(place):
 
 
 def test_results_of_several_devices():
-    """Each has an axis of them in front, of which only one is told where they are equal."""
+    """Each has an axis of them in front, of which one alone is sent where they are equal."""
     shares = np.arange(6.0).reshape(2, 3)
     ours = [("mul", "f", shares, []), ("psum", "f", np.array([7.0, 7.0]), [0])]
     first = Told(*ours, devices=2)

@@ -129,11 +129,6 @@ def test_a_program_may_take_all_that_is_free(more, monkeypatch):
         train._check_memory(None, trainer)
 
 
-@pytest.fixture(scope="module")
-def splits():
-    return {name: jd.data.load("digits", name) for name in ("train", "validation", "test")}
-
-
 def sizes(splits, members: int, devices: int, wanted: int | None, **more) -> list[int]:
     """How many members of a sweep are trained together."""
     plan = grids.make_plan(LINEAR, rates(members), 1)

@@ -15,11 +15,6 @@ PIXEL = TrainConfig(dataset="digits", model="pixel")
 DISTANCES = {"distance": ("squared", "absolute")}
 
 
-@pytest.fixture(scope="module")
-def splits():
-    return {name: jd.data.load("digits", name) for name in ("train", "validation", "test")}
-
-
 def test_a_model_without_epochs(splits, capsys):
     """By default a setting has one member, nothing is written, and nothing is said."""
     found = jd.sweep(PIXEL, DISTANCES, splits)
