@@ -46,7 +46,10 @@ def test_a_record_is_kept_beside_the_others(record, tmp_path, monkeypatch, capsy
     found = json.loads(results.read_text())
     assert set(found) == {"other", "mine"}
     mine, test = found["mine"], jd.data.load("digits", "test")
-    assert (mine["params"], mine["command"]) == (7850, "python experiments/records/mine.py")
+    assert (mine["params"], mine["command"]) == (
+        7850,
+        "python experiments/records/mine.py --seeds 2",
+    )
     for seed, row in enumerate(mine["seeds"]):
         run = jd.fit(config.replace(seed=seed))
         read = run.predict(test.images)

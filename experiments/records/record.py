@@ -70,7 +70,7 @@ def _keep(record: Record, path: Path, rows: list[dict[str, Any]], run: jd.Run) -
     """Write what is known of a record, beside the others."""
     document = {
         "title": record.title,
-        "command": f"python experiments/records/{record.name}.py",
+        "command": f"python experiments/records/{record.name}.py --seeds {len(rows)}",
         "data": run.fingerprint.as_dict(),
         "config": record.config.as_dict(),
         "params": count_params(run.params),
