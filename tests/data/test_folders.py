@@ -551,6 +551,8 @@ def test_other_files_are_not_looked_at(tmp_path):
         (root / name).write_text("no image")
     (root / ".git" / "a").mkdir(parents=True)
     (root / "train" / "a" / "empty").mkdir()
+    (root / "train" / "a" / "notes").mkdir()
+    (root / "train" / "a" / "notes" / "pen.txt").write_text("no image")
     assert_same(data.load_folder(root), expected)
 
 

@@ -91,6 +91,7 @@ def test_idx_files_with_a_test_part_and_labels_from_one(tmp_path):
     pixels = write_pair(tmp_path, "emnist-x-test-images-idx3-ubyte", "emnist-x-test-labels", 6, 1)
     test = data.load(tmp_path, "test")
     np.testing.assert_array_equal(test.images, pixels.transpose(0, 2, 1))
+    assert test.images.flags.c_contiguous
     assert test.class_names == ("1", "2", "3")
     assert test.labels.tolist() == [0, 1, 2, 0, 1, 2]
 
