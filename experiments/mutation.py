@@ -190,7 +190,7 @@ class Source:
                     yield self._fault(node, *self._span(node), f"({self._text(only)})")
             case ast.Call(keywords=keywords):
                 for keyword in keywords:
-                    if keyword.arg not in (None, "strict"):  # a check, as `assert` is
+                    if keyword.arg not in (None, "strict"):
                         start, end = self._span(keyword)
                         while self.source[end : end + 1] in (b",", b" ", b"\n"):
                             end += 1
@@ -210,7 +210,7 @@ def faults_in(file: str) -> list[Fault]:
 
 
 def _parts(node: ast.AST) -> Iterator[ast.AST]:
-    """The children of a node, without annotations, messages, decorators, and asserts."""
+    """The children of a node, without annotations, messages, decorators, and checks."""
     unchanged = ("annotation", "returns", "decorator_list", "exc", "type_params", "bases")
     for name, value in ast.iter_fields(node):
         for child in value if isinstance(value, list) else [value]:
@@ -218,6 +218,8 @@ def _parts(node: ast.AST) -> Iterator[ast.AST]:
             if name in unchanged or not isinstance(child, ast.AST) or isinstance(child, skipped):
                 continue
             if isinstance(child, ast.If) and ast.unparse(child.test) == "TYPE_CHECKING":
+                continue
+            if isinstance(child, ast.keyword) and child.arg == "strict":  # a check
                 continue
             yield child
 
