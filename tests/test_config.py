@@ -74,6 +74,10 @@ from jaxdigits.transforms.scaling import UNIT, Scaling
         ({"augment": "flip"}, "augment must be .* shift, rotate, .*, noise, erase, not 'flip'"),
         ({"augment": "shift,"}, "augment must be .*, not ''"),
         ({"augment": ["shift", "auto"]}, "augment must be .*, not 'auto'"),
+        ({"model": "x" * 100}, f"not '{'x' * 47}...{'x' * 48}'$"),
+        ({"model": "x" * 98}, f"not '{'x' * 98}'$"),
+        ({"hidden": [0] * 20}, rf"not \({'0, ' * 19}0\)$"),
+        ({"hidden": [0] * 21}, rf"not \({'0, ' * 20}\.\.\.\)$"),
     ],
 )
 def test_impossible_values_are_refused(settings, message):
@@ -275,9 +279,16 @@ def test_augmentations_are_those_there_are():
     "given", ["rotate=", "rotate=x", "rotate=-1", "rotate=nan", "scale=1", "shift=1.5", "shift=29"]
 )
 def test_impossible_strengths(given):
-    name = given.partition("=")[0]
-    with pytest.raises(ConfigError, match=rf"augment {name} must be a (whole )?number of 0 to"):
+    """A shift is by whole pixels."""
+    name, _, number = given.partition("=")
+    wanted = {
+        "rotate": "a number of 0 to 180",
+        "scale": "a number of 0 to 0.9",
+        "shift": "a whole number of 0 to 28",
+    }[name]
+    with pytest.raises(ConfigError) as told:
         jd.TrainConfig(augment=(given,))
+    assert str(told.value) == f"augment {name} must be {wanted}, not '{number}'"
 
 
 @pytest.mark.parametrize(

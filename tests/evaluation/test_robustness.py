@@ -2,6 +2,7 @@
 
 import json
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ import jaxdigits as jd
 from jaxdigits.evaluation import robustness
 from jaxdigits.evaluation.calibration import Calibration, reliability
 from jaxdigits.evaluation.robustness import CONDITIONS, ConditionAccuracy, Robustness, changed
+from jaxdigits.transforms.augment import AUGMENTATIONS
 
 DIGITS = jd.data.load("digits", "test")
 
@@ -41,6 +43,13 @@ def test_the_same_every_time():
         found = images_under(condition.kind, condition.strength)
         np.testing.assert_array_equal(found, images_under(condition.kind, condition.strength))
         assert np.array_equal(found, DIGITS.images[:40]) == (condition.kind == "clean")
+
+
+def test_the_random_changes_are_those_of_key_0():
+    """So that figures of networks measured at other times can be compared."""
+    pixels = jnp.asarray(DIGITS.images[:40]) / jnp.float32(255)
+    expected = AUGMENTATIONS["invert"](jax.random.key(0), pixels, 20)
+    np.testing.assert_allclose(images_under("inverted", "20 pixels"), 255 * expected, atol=1e-3)
 
 
 def test_a_shift_goes_all_eight_ways():

@@ -487,6 +487,15 @@ def test_dropout():
     np.testing.assert_array_equal(dropped, drop(jax.random.key(0), values, share))
 
 
+def test_what_is_dropped_does_not_depend_on_the_float_type():
+    values = np.ones(50, np.float32)
+    plain = drop(jax.random.key(0), jnp.asarray(values), 0.3)
+    with jax.enable_x64(True):
+        found = drop(jax.random.key(0), jnp.asarray(values), 0.3)
+    assert found.dtype == plain.dtype == jnp.float32
+    np.testing.assert_array_equal(found, plain)
+
+
 @pytest.mark.parametrize("model", ["mlp", "convnet"])
 def test_dropout_is_for_training_only(model, rng):
     base = TrainConfig(model=model)

@@ -76,12 +76,21 @@ def test_microbatches_of_seven(size, first):
     assert float(collections["first"]) == first
 
 
-def test_microbatches_draw_from_keys_of_their_own():
-    def keys(params, inputs, labels, weights, key):
-        del labels, weights
-        drawn = jax.random.uniform(key)
-        return jnp.full((len(inputs), 1), drawn), params, {}
+def first_drawn(params, inputs, labels, weights, key):
+    """Logits that show a number drawn with the key."""
+    del labels, weights
+    return jnp.full((len(inputs), 1), jax.random.uniform(key)), params, {}
 
+
+def test_microbatches_draw_from_keys_of_their_own():
     arrays = jnp.zeros(6), jnp.arange(6), jnp.ones(6)
-    logits, *_ = microbatched(keys, 2)(jnp.float32(0), *arrays, jax.random.key(0))
+    logits, *_ = microbatched(first_drawn, 2)(jnp.float32(0), *arrays, jax.random.key(0))
     assert len(set(logits[::2, 0].tolist())) == 3
+
+
+@pytest.mark.parametrize(("size", "whole"), [(5, False), (6, True), (7, True)])
+def test_a_batch_no_larger_than_a_microbatch_is_taken_whole(size, whole):
+    """With the key of the step, as without microbatches."""
+    arrays, key = (jnp.zeros(6), jnp.arange(6), jnp.ones(6)), jax.random.key(0)
+    logits, *_ = microbatched(first_drawn, size)(jnp.float32(0), *arrays, key)
+    assert (float(logits[0, 0]) == float(jax.random.uniform(key))) == whole

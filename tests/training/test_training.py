@@ -1,4 +1,5 @@
 from dataclasses import replace
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -311,6 +312,21 @@ def test_logits_of_any_number_of_images(count, rng):
     )
     expected = jd.models.linear.apply(params, scale_pixels(images, scaling))
     np.testing.assert_allclose(logits, expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(("count", "batches", "size"), [(200, 1, 200), (201, 2, 101)])
+def test_images_are_evaluated_by_200(count, batches, size):
+    """At most: in as few batches as that makes, all of one size."""
+    shapes, images = [], jnp.zeros((count, 2, 2), jnp.uint8)
+
+    def apply(params, images):
+        shapes.append(images.shape)
+        return images.reshape(len(images), -1)
+
+    scaled = partial(compute_logits, apply, None, lambda pixels: pixels)
+    assert jax.eval_shape(scaled, images).shape == (count, 4)
+    assert shapes == [(size, 2, 2)]
+    assert batches * size >= count > (batches - 1) * size
 
 
 def test_schedules():

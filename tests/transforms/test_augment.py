@@ -517,6 +517,31 @@ def test_a_tpus_ways_give_the_same_images():
                 np.testing.assert_allclose(found, expected, atol=0 if name == "shift" else 1e-5)
 
 
+def test_products_are_not_rounded_where_there_are_few_bits():
+    """On a GPU or a TPU, which would round what they multiply."""
+    images, turn = jnp.ones((2, 6, 6)), Warp(jnp.ones((2, 2, 2)))
+    calls = {
+        "soften": (lambda images: soften(images, jnp.ones(2)), 2),
+        "compose": (lambda images: warp.compose(Warp(images[:, :2, :2]), turn).matrices, 1),
+        "resample": (lambda images: resample(images, turn), 1),
+    }
+    for name, (function, count) in calls.items():
+        with tracing_for("tpu"):
+            text = str(jax.make_jaxpr(function)(images))
+        assert text.count("dot_general[") == count, name
+        assert text.count("precision=(Precision.HIGHEST, Precision.HIGHEST)") == count, name
+
+
+@pytest.mark.parametrize("name", AUGMENTATIONS)
+def test_floats_have_32_bits_whatever_jax_s_own_have(name):
+    """Arrays of wider ones would take twice the time."""
+    images = jax.ShapeDtypeStruct((2, 6, 6), jnp.float32)
+    with jax.enable_x64(True):
+        text = str(jax.make_jaxpr(CHANGES[name])(jax.random.key(0), images))
+    assert "f32[2,6,6]" in text
+    assert not re.findall(r"f64\[\d.*?\]", text)
+
+
 def test_copies_differ_and_are_the_same_every_time(rng):
     pixels = jnp.asarray(rng.integers(0, 256, (20, 28, 28), dtype=np.uint8))
     first, second = map(np.asarray, jittered_copies(pixels, draws=2))

@@ -107,6 +107,26 @@ def test_a_gray_image_is_blank():
     np.testing.assert_allclose(rescale_each(unit_pixels(pixels)), IMAGE_MEAN, atol=1e-6)
 
 
+def test_what_is_blank_but_for_rounding():
+    """A deviation of a millionth, on a ground of 0."""
+    faint = np.zeros((2, 4, 4), np.float32)
+    faint[:, ::2] = np.array([1.9e-6, 2.1e-6], np.float32)[:, None, None]
+    blank, rescaled = np.asarray(rescale_each(jnp.asarray(faint)))
+    np.testing.assert_allclose(blank, IMAGE_MEAN, atol=1e-6)
+    np.testing.assert_allclose(rescaled[:2, 0], [IMAGE_MEAN + 0.25, IMAGE_MEAN - 0.25], rtol=1e-5)
+
+
+def test_sums_of_bytes_are_exact(rng):
+    """In floats, squares of 784 pixels would be rounded on the way."""
+    for _ in range(5):
+        pixels = rng.integers(0, 256, (1, 28, 28), dtype=np.uint8)
+        mean, square = (np.float32((pixels.astype(int) ** power).sum()) for power in (1, 2))
+        mean, square = mean / 784 / np.float32(255), square / 784 / np.float32(255**2)
+        found = pixel_statistics(jnp.asarray(pixels))
+        np.testing.assert_array_equal(found.mean, mean)
+        np.testing.assert_array_equal(found.std, np.sqrt(square - mean**2))
+
+
 @pytest.mark.parametrize("sides", [(181, 182), (182, 183), (200, 300), (500, 600)])
 def test_statistics_of_large_bright_images(sides):
     """Their sums of squares leave 32 bits, from 33,026 pixels an image on."""
