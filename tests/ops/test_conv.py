@@ -309,7 +309,11 @@ def test_it_composes(method, rng):
 
 
 @pytest.mark.parametrize(
-    "options", [{}, {"strides": 2}, {"kernel_dilation": 2}, {"feature_group_count": 2}]
+    "options",
+    [
+        *({}, {"strides": 2}, {"kernel_dilation": 2}, {"feature_group_count": 2}),
+        {"input_dilation": 2, "padding": 0},
+    ],
 )
 def test_in_flax(options, rng):
     images = jnp.asarray(rng.normal(size=(2, 9, 9, 8)), jnp.float32)

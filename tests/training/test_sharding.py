@@ -19,6 +19,7 @@ from jaxdigits.training.sharding import (
     platform_of,
     replicate,
     shard,
+    sum_over_devices,
 )
 
 
@@ -69,6 +70,20 @@ def test_members_and_their_keys_are_sharded(processes, monkeypatch):
     np.testing.assert_array_equal(data, expected)
     for leaf in found.values():
         assert [piece.data.shape for piece in leaf.addressable_shards] == [(2,), (2,)]
+
+
+@pytest.mark.parametrize(("count", "sums"), [(199_999, 1), (200_000, 2)])
+def test_large_arrays_are_summed_by_themselves(count, sums):
+    """Of 200,000 numbers or more; seen in the program, not run."""
+    function = jax.shard_map(
+        partial(sum_over_devices, axis_name=DEVICES),
+        mesh=make_mesh(jax.devices(), 2, DEVICES),
+        in_specs=PartitionSpec(),
+        out_specs=PartitionSpec(),
+        check_vma=False,
+    )
+    tree = [jax.ShapeDtypeStruct((size,), jnp.float32) for size in (5, count)]
+    assert str(jax.make_jaxpr(function)(tree)).count("psum") == sums
 
 
 def test_what_all_devices_need(mesh):

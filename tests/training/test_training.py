@@ -537,11 +537,12 @@ def test_several_processes_share_a_batch_among_all_of_their_devices(monkeypatch)
 
 
 def test_which_networks_are_sharded_and_augmented():
-    """The hints belong to the network: only the third post's has any of these."""
+    """The hints belong to the network: of these only the third post's has more than one."""
     for name in ("resnet18", "mlp", "linear", "pixel"):
         hints = jd.models.make_model(jd.TrainConfig(model=name), 10).hints
-        assert (hints.augment, hints.shard_on_cpu, hints.microbatch_size) == ((), False, None)
+        assert hints == jd.Hints(members_at_once_on_cpu=1 if name == "resnet18" else None)
     assert jd.models.make_model(jd.TrainConfig(), 10).hints == convnet.HINTS
+    assert convnet.HINTS == (("shift", "rotate", "scale"), 275_000, 32, True, 1)
 
 
 def recording(params_of_steps):

@@ -332,6 +332,8 @@ def test_levels_of_gray_are_rounded():
     """When the brightest becomes 255."""
     page = np.array([[200, 100], [99, 51]], np.uint8)
     assert to_plain(page, (2, 2)).tolist() == [[255, 128], [126, 65]]
+    page = np.array([[100, 50], [90, 0]], np.uint8)  # 127.5 and 229.5, to the even ones
+    assert to_plain(page, (2, 2)).tolist() == [[255, 128], [230, 0]]
 
 
 def test_the_width_of_almost_nothing():
