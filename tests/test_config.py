@@ -5,7 +5,9 @@ import jax.numpy as jnp
 import pytest
 
 import jaxdigits as jd
+from jaxdigits.by_hand.dense import DERIVATIVES
 from jaxdigits.config import (
+    APPLIES,
     AUGMENT,
     CheckpointConfig,
     parse_augmentation,
@@ -13,9 +15,11 @@ from jaxdigits.config import (
     with_settings,
 )
 from jaxdigits.errors import ConfigError
-from jaxdigits.models import make_model
+from jaxdigits.losses import LOSSES
+from jaxdigits.models import ACTIVATIONS, INITIALIZERS, make_model
 from jaxdigits.runs.documents import upgrade_settings
 from jaxdigits.training.resolve import DataSpec, count_epochs, resolve
+from jaxdigits.transforms.augment import AUGMENTATIONS
 from jaxdigits.transforms.scaling import UNIT, Scaling
 
 
@@ -269,9 +273,6 @@ def test_augmentation_that_suits_the_model(given):
 
 
 def test_augmentations_are_those_there_are():
-    from jaxdigits.config import AUGMENT
-    from jaxdigits.transforms.augment import AUGMENTATIONS
-
     assert set(AUGMENTATIONS) == set(AUGMENT)
 
 
@@ -436,6 +437,17 @@ def test_settings_as_text(texts, config, grid):
 def test_text_that_is_no_setting(texts, message):
     with pytest.raises(ConfigError, match=message):
         parse_settings(texts)
+
+
+@pytest.mark.parametrize(
+    "table",
+    [AUGMENT, APPLIES, LOSSES, ACTIVATIONS, INITIALIZERS, DERIVATIVES, AUGMENTATIONS],
+    ids=["augment", "applies", "losses", "activations", "initializers", "derivatives", "changes"],
+)
+def test_names_have_one_meaning(table):
+    """Nobody can give them another one by the way."""
+    with pytest.raises(TypeError, match="does not support item assignment"):
+        table[next(iter(table))] = None
 
 
 def test_default_strengths_of_augmentations():

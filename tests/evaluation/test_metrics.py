@@ -153,8 +153,9 @@ def test_intervals_over_seeds_against_scipy(values, level):
 def test_intervals_stay_within_0_and_1():
     assert metrics.accuracy_interval([0.0, 0.1])[1] == 0.0
     assert metrics.accuracy_interval([1.0, 0.9])[2] == 1.0
-    assert metrics.wilson_interval(0, 1)[0] == 0.0
-    assert metrics.wilson_interval(1, 1)[1] == 1.0
+    for count in (1, 6, 9):  # of six, or of nine, rounding would lead beyond them
+        assert metrics.wilson_interval(0, count)[0] == 0.0
+        assert metrics.wilson_interval(count, count)[1] == 1.0
     for few in ([], [0.5]):
         with pytest.raises(ValueError, match=f"two values or more, not {len(few)}"):
             metrics.mean_interval(few)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import beta, binomtest
+from scipy.stats import beta, binomtest, gamma
 
 import jaxdigits as jd
 from jaxdigits.errors import ConfigError
@@ -89,6 +89,18 @@ def test_how_many_answers_it_would_take(answers, rate, needed):
         f"an error rate of {rate:.12g} cannot be promised from {answers:,} answers{words}; "
         f"accept {least:.12g} or more"
     )
+
+
+@pytest.mark.parametrize(
+    ("answers", "mistakes", "needed"), [(1000, 3, "2,400"), (1050, 2, "2,000")]
+)
+def test_mistakes_grow_with_the_answers(answers, mistakes, needed):
+    """Of one in so many, up to twice as many have two, and more have three."""
+    with pytest.raises(ConfigError, match=f"; it would take about {needed}; accept"):
+        alike(answers, 1, 0.9999999).threshold(0.004)
+    least = float(gamma.ppf(1 - RISK / 4, mistakes + 1)) / 0.004  # by Poisson's distribution
+    assert f"{float(f'{least:.2g}'):,.0f}" == needed
+    assert np.ceil(least / answers) == mistakes
 
 
 @pytest.mark.parametrize(("answers", "wrong"), [(500, 0), (500, 3), (5000, 20)])

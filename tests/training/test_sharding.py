@@ -101,6 +101,13 @@ def test_each_device_has_sixteen_images(batch_size, size):
     assert (mesh and mesh.size) == size
 
 
+def test_one_device_shares_with_nobody(monkeypatch):
+    """However much a network gains by it."""
+    first = jax.devices()[:1]
+    monkeypatch.setattr(jax, "devices", lambda: first)
+    assert default_mesh(jd.Hints(shard_on_cpu=True), 64) is None
+
+
 def test_a_mesh_of_all_devices():
     assert make_mesh(jax.devices(), None, "a").size == 2
     mesh = make_mesh(jax.devices(), 1, "a")

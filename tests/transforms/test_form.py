@@ -289,6 +289,16 @@ def test_faint_edges_do_not_count_for_the_place_of_plain():
     np.testing.assert_array_equal(np.flatnonzero((half > 200).any(axis=0)), np.arange(5, 15))
 
 
+def test_plain_is_cut_out_in_whole_pixels():
+    """A square of six, which fills 0.36: of 16.67 it is 17, and from -5.5 it begins at -6."""
+    window = np.zeros((17, 17), np.uint8)
+    window[6:12, 6:12] = 255
+    tall = Image.fromarray(window).resize((17, 10), Image.Resampling.HAMMING)
+    small = np.asarray(tall.resize((10, 10), Image.Resampling.HAMMING), float)
+    found = to_plain(np.full((6, 6), 200, np.uint8), (10, 10), extent=0.36)
+    np.testing.assert_array_equal(found, np.round(small * 255 / small.max()))
+
+
 def test_the_extent_of_characters_in_color():
     """As in the mean of their channels, rounded."""
     images = np.zeros((1, 10, 20, 3), np.uint8)
