@@ -3,11 +3,13 @@
 import dataclasses
 import json
 import os
+import pickle
 import signal
 import subprocess
 import sys
 import time
 from importlib import resources
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -339,6 +341,17 @@ def test_what_was_loaded_is_the_caller_s(name, emnist_files):
     np.testing.assert_array_equal(own["test"].images, before[0])
 
 
+def test_the_digits_inside_are_made_once(monkeypatch):
+    first = data.load("digits", "test")
+    monkeypatch.setattr(np, "load", pytest.fail)
+    np.testing.assert_array_equal(data.load("digits", "test").images, first.images)
+
+
+def test_a_name_may_be_a_path():
+    for read in (data.load, data.open_split):
+        assert len(read(Path("digits"), "test")) == 360
+
+
 def test_the_embedded_file_is_scikit_learns():
     from sklearn.datasets import load_digits
 
@@ -427,6 +440,8 @@ def test_class_names_are_strings_that_differ():
         assert check_class_names(good) == ("a", "b")
     with pytest.raises(DataError, match="class names must differ; 'b' appears twice"):
         check_class_names(("a", "b", "c", "b"))
+    with pytest.raises(DataError, match=r"one a class, not 7$"):
+        check_class_names(7)
     with pytest.raises(DataError) as caught:
         check_class_names(np.array([["a", "b"], ["c", "d"]]))
     assert "\n" not in str(caught.value)
@@ -591,6 +606,39 @@ def test_an_index_of_arrays_that_lacks_something(tmp_path, change, message):
         arrays.read_fingerprint(tmp_path / "a" / "b", LETTERS)
 
 
+def written(folder: Path) -> Path:
+    """Prepared arrays: two parts of 24 images each."""
+    pair = np.zeros((24, 28, 28), np.uint8), np.arange(24, dtype=np.int32)
+    arrays.write(folder, LETTERS, {"train": pair, "test": pair}, {"file": "hash"})
+    return folder
+
+
+def test_each_file_of_arrays_is_read_once(tmp_path, monkeypatch):
+    """However many splits lie in it."""
+    opened, load = [], np.load
+
+    def watched(path: Path, **options: Any) -> np.ndarray:
+        opened.append(path.name)
+        return load(path, **options)
+
+    monkeypatch.setattr(np, "load", watched)
+    splits = ("train", "train+validation", "validation")
+    found = arrays.open_splits(written(tmp_path), LETTERS, splits)
+    assert [len(split) for split in found] == [22, 24, 2]
+    assert sorted(opened) == ["train-images.npy", "train-labels.npy"]
+
+
+def test_an_index_of_arrays_can_be_read_by_people(tmp_path):
+    text = (written(tmp_path) / arrays.INDEX).read_text()
+    assert text.startswith('{\n "name": "emnist/letters",\n "counts": {\n  "train": 24,\n')
+
+
+def test_a_pickle_in_the_place_of_an_array_is_not_loaded(tmp_path):
+    (written(tmp_path) / "test-labels.npy").write_bytes(pickle.dumps([1]))
+    with pytest.raises(DataError, match=r"damaged: test-labels.npy cannot be read"):
+        arrays.open_splits(tmp_path, LETTERS, ("test",))
+
+
 def test_images_of_an_open_split_stay_in_their_file(emnist_files):
     data.prepare("emnist/letters", manual_dir=emnist_files)
     stored = data.open_split("emnist/letters", "validation")
@@ -697,6 +745,18 @@ def test_nothing_is_printed_while_data_are_prepared(emnist_files, tmp_path, caps
     data.prepare("emnist/letters", tmp_path / "other", emnist_files)
     assert capsys.readouterr().out == ""
     assert "Downloading and preparing dataset" in terminal.getvalue()
+
+
+def test_tensorflow_datasets_looks_for_no_copy_elsewhere(emnist_files, monkeypatch):
+    """On the hosts of Google, where it has prepared its own."""
+    looked: list[bool] = []
+
+    def prepare(_: object, *, download_config: Any) -> None:
+        looked.append(download_config.try_download_gcs)
+
+    monkeypatch.setattr(builders.JaxdigitsEmnist, "download_and_prepare", prepare)
+    data.prepare("emnist/letters", manual_dir=emnist_files)
+    assert looked == [False]
 
 
 def test_named_datasets_have_a_form():

@@ -4,6 +4,7 @@ import contextlib
 import http.client
 import itertools
 import json
+import queue
 import re
 import shutil
 import socket
@@ -212,6 +213,27 @@ def test_the_thread_of_a_download_that_was_given_up_ends(web, way):
     assert not any("_receive" in thread.name for thread in threading.enumerate())
 
 
+def test_a_thread_waits_a_little_longer_than_its_reader(monkeypatch):
+    """So that the reader says what happened, and the thread ends by itself."""
+    asked = []
+
+    def request(method: str, url: str, **options: object) -> None:
+        assert options.pop("stream")
+        assert options.pop("allow_redirects")  # also of HEAD
+        asked.append((method, url, options.pop("timeout"), options.pop("headers")))
+        raise requests.ConnectionError("x")
+
+    monkeypatch.setattr(requests, "request", request)
+    received = queue.Queue()
+    for offset in (0, 5):
+        downloads._receive("GET", "http://a/b", offset, 15.0, received, threading.Event())
+        assert isinstance(received.get_nowait(), requests.ConnectionError)
+    whole = {"Accept-Encoding": "identity"}
+    assert [one[:2] for one in asked] == [("GET", "http://a/b")] * 2
+    assert all(15 < one[2] <= 30 for one in asked)
+    assert [one[3] for one in asked] == [whole, {**whole, "Range": "bytes=5-"}]
+
+
 def test_who_gives_up_does_not_wait_for_the_connection(python):
     """The thread that still waits for the host does not keep the process."""
     code = (
@@ -392,6 +414,9 @@ BROKEN = {
     "failed (no number)": [requests.ConnectionError("x"), OSError("no number")],
     "failed (ProtocolError)": [requests.ConnectionError(), ProtocolError("x"), KeyError("x")],
     "failed (BadStatusLine)": [ProtocolError("x"), http.client.BadStatusLine("x")],
+    "failed (LineTooLong)": [
+        *(requests.ConnectionError(), ProtocolError("x"), http.client.LineTooLong("x")),
+    ],
     "failed (IncompleteRead)": [ProtocolError("x"), http.client.IncompleteRead(b""), KeyError("x")],
     "closed the connection": [ProtocolError("x"), KeyError("x"), http.client.IncompleteRead(b"")],
     "the address of 127.0.0.1 cannot be found (who?)": [
@@ -411,6 +436,7 @@ def test_what_broke_is_said_in_the_words_of_the_system(words, kind):
     assert type(found) is downloads._BrokenError
     assert str(found).endswith(words)
     assert downloads._host(RemoteFile("a", 1, "")) == "a"  # an address without a host
+    assert RemoteFile("a", 1, "").name == "a"
 
 
 @contextlib.contextmanager
@@ -443,6 +469,12 @@ def test_a_full_disk(web, emnist_files, monkeypatch, size, given, reason):
     assert [path.name for path in prepared_folder(LETTERS).parent.iterdir()] == [".lock"]
     monkeypatch.delenv("JAXDIGITS_MANUAL_DIR", raising=False)
     check_loaded()
+
+
+def test_a_download_that_cannot_be_begun(read_only):
+    """The error is the system's, not one about a part that is not there."""
+    with pytest.raises(PermissionError):
+        downloads._attempt(RemoteFile("http://127.0.0.1:9/a", 1, ""), read_only / "a.part")
 
 
 def test_a_fault_of_the_library_s_is_no_full_disk(emnist_files, monkeypatch):

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from helpers import Terminal, notes
 from PIL import Image
+from tqdm import tqdm
 
 from jaxdigits import data
 from jaxdigits.data import Dataset, Examples
@@ -193,10 +194,35 @@ def test_progress_of_an_export_is_shown_on_a_terminal_alone(tmp_path, monkeypatc
     splits = data.from_arrays("own", drawings(24, 2), drawings(6, 2), ("x", "y"))
     data.export_folder(splits, tmp_path / "quiet")
     assert capsys.readouterr().err == ""
-    terminal = Terminal()
+    terminal, counted, close = Terminal(), set(), tqdm.close
+
+    def watched(bar: tqdm) -> None:
+        counted.add(bar.n)
+        close(bar)
+
     monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setattr(tqdm, "close", watched)
     data.export_folder(splits, tmp_path / "own")
     assert terminal.bars == ["writing: 0/30 image"]
+    assert counted == {30}
+
+
+def test_an_index_can_be_read_by_people(exported):
+    text = (exported / INDEX).read_text()
+    assert text.startswith('{\n "format": 1,\n "ink": "bright",\n "form": "plain",\n')
+
+
+def test_a_folder_that_appears_while_images_are_written(tmp_path, monkeypatch):
+    """It is kept, although all in it is called as in an export."""
+    folder = tmp_path / "own"
+    picture = SimpleNamespace(
+        save=lambda path, **options: (folder / "train" / "x").mkdir(parents=True, exist_ok=True)
+    )
+    monkeypatch.setattr(Image, "fromarray", lambda _: picture)
+    splits = data.from_arrays("own", drawings(24, 2), drawings(6, 2), ("x", "y"))
+    with pytest.raises(OutputError, match="own is taken"):
+        data.export_folder(splits, folder)
+    assert [path.name for path in folder.rglob("*")] == ["train", "x"]
 
 
 @pytest.mark.parametrize("name", ["..", ". ", "//", "a/b", "a:b", "CON\x1f", " a. "])

@@ -3,6 +3,7 @@
 import logging
 import struct
 import sys
+import threading
 import warnings
 from pathlib import Path
 
@@ -376,6 +377,24 @@ def test_progress_is_shown_on_a_terminal_alone(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(sys, "stderr", terminal)
     read_images(paths, exact=False)
     assert terminal.bars == ["reading: 0/3 image"]
+
+
+@pytest.mark.parametrize(("rows", "parallel"), [(4082, False), (4083, True)])
+def test_large_files_are_read_side_by_side(tmp_path, monkeypatch, rows, parallel):
+    """Those of more than 4096 bytes on average; threads would make small ones slower."""
+    threads = set()
+
+    def watched(*arguments):
+        threads.add(threading.current_thread())
+        return open_image(*arguments)
+
+    monkeypatch.setattr("jaxdigits.data.images.open_image", watched)
+    paths = [tmp_path / "a.pgm", tmp_path / "b.pgm"]
+    for path, count in zip(paths, (4082, rows), strict=True):
+        path.write_bytes(b"P5 1 %d 255\n" % count + bytes(count))
+    assert paths[0].stat().st_size == 4096
+    read_images(paths, exact=True)
+    assert (threading.current_thread() not in threads) == parallel
 
 
 def sheet(holes: int, edge: int = 5) -> Image.Image:
