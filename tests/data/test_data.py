@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 from helpers import Terminal, emnist_arrays, replace_remote, write_emnist, write_idx
+from tensorflow_datasets.core import registered
 
 from jaxdigits import data
 from jaxdigits.data import arrays, builders, overview, sources, specs
@@ -579,6 +580,15 @@ def test_a_builder_tells_what_it_builds(tmp_path):
         if name.startswith("emnist/")
     }
     assert builders.builder_for(SPECS["mnist"], tmp_path).info.full_name == "jaxdigits_mnist/1.0.0"
+
+
+def test_only_datasets_have_builders():
+    """What these have in common is none by itself."""
+    imported = set(registered.list_imported_builders())
+    assert {name for name in imported if name.startswith("jaxdigits_")} == {
+        f"jaxdigits_{name.partition('/')[0]}" for name in SPECS
+    }
+    assert not imported & {"_idx_builder", "__idx_builder"}
 
 
 @pytest.mark.parametrize(
