@@ -1,5 +1,6 @@
 import gzip
 import io
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from PIL import Image
 
 from jaxdigits import data
-from jaxdigits.data.idx import read_idx
+from jaxdigits.data.idx import find_idx_files, read_idx
 from jaxdigits.errors import DataError
 
 LABELS = np.array([3, 1, 2], np.uint8)
@@ -111,6 +112,16 @@ def test_idx_files_that_do_not_fit(tmp_path):
         DataError, match=r"labels-2.idx and labels.idx are both labels of the train"
     ):
         data.load(tmp_path)
+
+
+def test_idx_files_are_looked_at_in_the_order_of_their_names(tmp_path, monkeypatch):
+    """Whatever the order in which the system lists them."""
+    paths = [tmp_path / f"labels-{letter}" for letter in "cba"]
+    for path in paths:
+        path.write_bytes(idx_bytes(LABELS))
+    monkeypatch.setattr(Path, "iterdir", lambda _: iter(paths))
+    with pytest.raises(DataError, match="labels-a and labels-b are both labels of the train part"):
+        find_idx_files(tmp_path)
 
 
 @pytest.mark.parametrize("validation", ["validation", "val"])
