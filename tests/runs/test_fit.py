@@ -18,7 +18,7 @@ from jaxdigits.errors import ConfigError, DataError, RunError, StoppedError
 from jaxdigits.runs.checkpoints import saved_chunks
 from jaxdigits.runs.fit import resume
 from jaxdigits.runs.folder import RUN_FILES
-from jaxdigits.runs.session import IN_MEMORY
+from jaxdigits.runs.session import IN_MEMORY, Session
 
 CONFIG = jd.TrainConfig(
     dataset="digits", model="mlp", hidden=(8,), batch_size=128, dropout=0.2, ema_decay=0.9,
@@ -397,6 +397,16 @@ def test_what_does_not_fit_into_memory(words, stream):
     with pytest.raises(expected, match=sentence) as error:
         jd.fit(config, loss=loss, stream=stream)
     assert isinstance(error.value, ConfigError) == (expected is ConfigError)
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_several_processes_read_their_own_images(monkeypatch, processes):
+    """But for the pixel baseline, which takes all of them at once."""
+    monkeypatch.setattr(jax, "process_count", lambda: processes)
+    for model in ("linear", "pixel"):
+        config = jd.TrainConfig(dataset="digits", model=model)
+        session = Session(config, None, {})
+        assert session._stream == (processes == 2 and model == "linear")
 
 
 def test_a_dataset_that_is_chosen(monkeypatch):

@@ -9,7 +9,9 @@ import pytest
 from helpers import Terminal
 
 import jaxdigits as jd
-from jaxdigits.runs.loop import ProgressBar, announcement, metrics_line
+from jaxdigits.runs.inputs import InputPipeline
+from jaxdigits.runs.loop import ProgressBar, announcement, metrics_line, train_loop
+from jaxdigits.runs.resume import CheckpointHook
 from jaxdigits.training.state import Metrics
 from jaxdigits.training.trainer import make_trainer
 
@@ -187,3 +189,51 @@ def test_the_bar_of_a_run(monkeypatch):
         # The metrics of an epoch are shown before its last part is counted.
         assert f" {total // 2 - 1}/{total} " in shown[0]
         assert f" {total - 1}/{total} " in shown[1]
+
+
+def test_an_epoch_takes_until_its_results_are_there(monkeypatch):
+    """Programs run on while Python goes ahead: what they leave is waited for."""
+    now = [100.0]
+    monkeypatch.setattr(time, "perf_counter", lambda: now[0])
+
+    class Late:
+        def block_until_ready(self) -> "Late":
+            now[0] += 4
+            return self
+
+    class Inputs(InputPipeline):
+        num_epochs, chunks_per_epoch = 2, 2
+
+        def shapes(self) -> Any:
+            pytest.fail("there is no checkpoint")
+
+        place = state = lambda self, progress: progress
+
+        def start(self) -> int:
+            return 0
+
+        def compile(self, progress: Any) -> None:
+            now[0] += 7
+
+        def evaluate(self, progress: Any) -> Metrics:
+            return Metrics(jnp.float32(0.5), jnp.float32(0.25))
+
+        def train(self, progress: Any, chunk: int) -> Any:
+            assert (progress, chunk) == (0, 0)
+            for number in range(1, 5):
+                now[0] += 1
+                yield Late(), None if number % 2 else self.evaluate(None)
+
+    seen, progress = [], None
+    with CheckpointHook() as hook:
+        for progress in train_loop(Inputs(), hook):
+            now[0] += 50  # of the loop's body: not of training
+            seen.append((progress.chunks, progress.seconds))
+    assert seen == [
+        (0, {"compile": 7, "train": 0}),
+        (2, {"compile": 7, "train": 10}),
+        (4, {"compile": 7, "train": 20}),
+    ]
+    assert progress is not None
+    assert [line.get("seconds") for line in progress.history] == [None, 10, 10]
+    assert [line["epoch"] for line in progress.history] == [0, 1, 2]

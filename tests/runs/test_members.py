@@ -8,6 +8,7 @@ import pytest
 
 import jaxdigits as jd
 from jaxdigits.runs import multihost
+from jaxdigits.runs.members import HalvedMembers, Members
 from jaxdigits.training.state import Metrics
 
 CONFIG = jd.TrainConfig(dataset="digits", model="linear", batch_size=512, epochs=2)
@@ -36,3 +37,19 @@ def test_what_other_processes_have(monkeypatch, halving):
     ((params, steps),) = [tree for tree in told if not isinstance(tree, Metrics)]
     assert len(steps) == 4
     assert {len(leaf) for leaf in jax.tree.leaves(params)} == {4}
+
+
+@pytest.mark.parametrize("halving", [None, 2])
+def test_the_memory_of_an_epoch_is_that_of_the_next(monkeypatch, halving):
+    """Else the members' states would take twice as much."""
+    kind = HalvedMembers if halving else Members
+    train, begun = kind.train, []
+
+    def watched(self, progress, chunk):
+        begun.append(progress.states if halving else progress)
+        return train(self, progress, chunk)
+
+    monkeypatch.setattr(kind, "train", watched)
+    jd.sweep(CONFIG, {"learning_rate": [1e-3, 1e-2, 1e-1]}, halving=halving)
+    (state,) = begun
+    assert all(leaf.is_deleted() for leaf in jax.tree.leaves(state.params))

@@ -6,6 +6,7 @@ import threading
 import time
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 
@@ -72,8 +73,8 @@ def test_a_signal_is_answered(tmp_path, capfd, manifest, unit):
     assert said == f"\njaxdigits: finishing this {unit} and saving; press again to stop now\n"
 
 
-def test_signals_are_caught_where_there_is_something_to_save(tmp_path):
-    """Without a folder Ctrl-C ends a run at once."""
+def test_signals_are_caught_where_there_is_something_to_save(tmp_path, monkeypatch):
+    """Without a folder Ctrl-C ends a run at once, unless other processes take part in it."""
     before = signal.getsignal(signal.SIGINT)
     with CheckpointHook() as hook:
         hook.catch_signals()
@@ -83,6 +84,11 @@ def test_signals_are_caught_where_there_is_something_to_save(tmp_path):
         for _ in range(2):  # a sweep asks once for each batch of members
             hook.catch_signals()
             assert signal.getsignal(signal.SIGINT) is not before
+    assert signal.getsignal(signal.SIGINT) is before
+    monkeypatch.setattr(jax, "process_count", lambda: 2)
+    with CheckpointHook() as hook:
+        hook.catch_signals()
+        assert signal.getsignal(signal.SIGINT) is not before
     assert signal.getsignal(signal.SIGINT) is before
 
 
@@ -201,6 +207,46 @@ def test_what_is_restored(tmp_path):
         found = hook.restore(lambda: STATE)
     assert found is not None
     assert found.chunk == 1
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_a_checkpoint_is_read_by_the_first_process(tmp_path, monkeypatch, first):
+    """The others get its arrays and its history; they tell but the shapes of theirs."""
+    state = {"a": np.arange(3, dtype=np.float32), "key": jax.random.key(5)}
+    with CheckpointHook(tmp_path, MANIFEST, OFTEN) as hook:
+        hook.save(2, state, {"history": [7]})
+    told = []
+
+    def from_primary(given):
+        told.append(given)
+        if isinstance(given, dict) and "a" in given:
+            return {"a": np.array([0, 1, 2], np.float32), "key": np.array([0, 5], np.uint32)}
+        return {"history": [7]}
+
+    monkeypatch.setattr(jax, "process_count", lambda: 2)
+    monkeypatch.setattr(multihost, "max_over_processes", lambda number: [max(number, 2)])
+    monkeypatch.setattr(multihost, "broadcast_from_primary", from_primary)
+    monkeypatch.setattr(multihost, "document_from_primary", from_primary)
+    with CheckpointHook(tmp_path if first else None, MANIFEST) as hook:
+        found = hook.restore(lambda: state)
+    assert found is not None
+    assert (found.chunk, found.progress, found.notes) == (2, {"history": [7]}, [])
+    np.testing.assert_array_equal(found.state["a"], [0, 1, 2])
+    assert jax.random.key_data(found.state["key"]).tolist() == [0, 5]
+    arrays, progress = told
+    assert progress == ({"history": [7]} if first else None)
+    assert arrays["a"].tolist() == ([0, 1, 2] if first else [0, 0, 0])
+    assert {name: (x.shape, x.dtype) for name, x in arrays.items()} == {
+        "a": ((3,), np.float32), "key": ((2,), np.uint32),
+    }  # fmt: skip
+
+
+def test_no_process_has_a_checkpoint(monkeypatch):
+    """Then nothing is handed on, however many processes there are."""
+    monkeypatch.setattr(jax, "process_count", lambda: 2)
+    monkeypatch.setattr(multihost, "max_over_processes", lambda number: [number])
+    with CheckpointHook() as hook:
+        assert hook.restore(lambda: pytest.fail("asked for")) is None
 
 
 def test_parts_of_epochs_in_words(tmp_path):
