@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import threading
 import time
@@ -136,6 +137,7 @@ def test_a_share_has_its_own_checkpoints(begun, alone):
     """Stopped and resumed, it ends where it would have ended; a second job waits for the first."""
     with FileLock(begun / "jobs" / "0-of-2" / ".lock"), pytest.raises(OutputError, match="another"):
         train_share(str(begun), 0, 2)
+    shutil.rmtree(begun / "jobs")  # where no job has been at work yet
     saving = CheckpointConfig(checkpoint_epochs=7)
     assert train_share(str(begun), 0, 2, saving=saving) == 3
     assert saved_chunks(begun / "jobs" / "0-of-2")[-1] == 14

@@ -1,15 +1,23 @@
 """Sweeps of networks that are soon trained: folders, defaults, and what they say."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
+import jax
 import pytest
 from helpers import stop_after
 
 import jaxdigits as jd
 from jaxdigits.config import TrainConfig
 from jaxdigits.errors import ConfigError, DataError, OutputError, RunError, StoppedError
+from jaxdigits.runs import multihost
+from jaxdigits.runs.resume import CheckpointHook
+from jaxdigits.sweeps import train
+from jaxdigits.sweeps.grid import make_plan
 from jaxdigits.sweeps.sweep import resume
+from jaxdigits.sweeps.train import SweepTrainer
 
 PIXEL = TrainConfig(dataset="digits", model="pixel")
 DISTANCES = {"distance": ("squared", "absolute")}
@@ -135,6 +143,48 @@ def test_members_of_an_unfinished_sweep_are_not_lost(splits):
     assert kept.exists()
     Path("y.unfinished").mkdir()  # nothing is in this one
     assert jd.sweep(PIXEL, data=splits, folder="y").folder == Path("y").absolute()
+
+
+def test_a_member_that_was_begun_is_written_anew(splits, tmp_path):
+    """As where the process was killed in between."""
+    few = {
+        name: replace(split, images=split.images[:60], labels=split.labels[:60])
+        for name, split in splits.items()
+    }
+    folder = tmp_path / "members" / "0"
+    folder.mkdir(parents=True)
+    (folder / "metrics.jsonl").write_text("{")
+    trainer = SweepTrainer(make_plan(PIXEL, {}, 1), few, 1, None)
+    assert trainer.prepare() == [1]
+    with CheckpointHook() as hook:
+        (run,) = trainer.train(hook, tmp_path)
+    assert run.folder == folder
+    assert len(run.history) == 1
+
+
+def test_the_time_of_members_that_are_read(monkeypatch, tmp_path):
+    """A batch took as long as one of its members; an older version kept no times."""
+    known: dict[str, dict[str, float] | None] = {"0": {"train": 3.0}, "1": {"train": 4.0}}
+    known |= {"2": {"compile": 9.0}, "3": None, "4": {"train": 0.25}}
+    monkeypatch.setattr(train, "load", lambda path: SimpleNamespace(seconds=known[path.name]))
+    for name in known:
+        (tmp_path / "members" / name).mkdir(parents=True)
+        (tmp_path / "members" / name / "run.json").touch()
+    trainer = SweepTrainer(make_plan(PIXEL, {}, 7), {}, 1, None)
+    for batch, seconds in (([0, 1], 4), ([2, 3], 4), ([4, 4], 4.25), ([4, 5], 4.25)):
+        assert trainer._complete(batch, tmp_path) == (5 not in batch)
+        assert trainer.seconds == {"compile": 0, "train": seconds}
+    assert not trainer._complete([0, 1], None)
+
+
+@pytest.mark.parametrize(("members", "most", "size"), [(1, 9, 2), (8, 9, 8), (8, 4, 4)])
+def test_members_of_several_processes(splits, monkeypatch, members, most, size):
+    """All devices take part, if there are fewer members; the smallest memory decides."""
+    monkeypatch.setattr(jax, "process_count", lambda: 2)
+    monkeypatch.setattr(multihost, "max_over_processes", lambda number: [max(number, -most)])
+    config = PIXEL.replace(model="linear")
+    trainer = SweepTrainer(make_plan(config, {}, members), splits, 2, None)
+    assert trainer.prepare() == [size]
 
 
 @pytest.mark.parametrize(
