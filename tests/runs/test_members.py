@@ -16,7 +16,18 @@ CONFIG = jd.TrainConfig(dataset="digits", model="linear", batch_size=512, epochs
 
 @pytest.mark.parametrize("halving", [None, 2])
 def test_what_other_processes_have(monkeypatch, halving):
-    """Members lie in shares on the devices of all: metrics and parameters are gathered."""
+    """Members lie in shares on the devices of all: metrics and parameters are gathered.
+
+    An epoch takes the memory of the one before it.
+    """
+    kind = HalvedMembers if halving else Members
+    train, begun = kind.train, []
+
+    def watched(self, progress, chunk):
+        begun.append(progress.states if halving else progress)
+        return train(self, progress, chunk)
+
+    monkeypatch.setattr(kind, "train", watched)
     gathered: list[Any] = []
 
     def gather(tree: Any) -> Any:
@@ -37,19 +48,5 @@ def test_what_other_processes_have(monkeypatch, halving):
     ((params, steps),) = [tree for tree in told if not isinstance(tree, Metrics)]
     assert len(steps) == 4
     assert {len(leaf) for leaf in jax.tree.leaves(params)} == {4}
-
-
-@pytest.mark.parametrize("halving", [None, 2])
-def test_the_memory_of_an_epoch_is_that_of_the_next(monkeypatch, halving):
-    """Else the members' states would take twice as much."""
-    kind = HalvedMembers if halving else Members
-    train, begun = kind.train, []
-
-    def watched(self, progress, chunk):
-        begun.append(progress.states if halving else progress)
-        return train(self, progress, chunk)
-
-    monkeypatch.setattr(kind, "train", watched)
-    jd.sweep(CONFIG, {"learning_rate": [1e-3, 1e-2, 1e-1]}, halving=halving)
     (state,) = begun
     assert all(leaf.is_deleted() for leaf in jax.tree.leaves(state.params))
