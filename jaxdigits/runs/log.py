@@ -44,13 +44,9 @@ class MetricsLog:
         Args:
             folder: where to.
             history: lines that are there already, of a run that is resumed.
-            tensorboard: whether to write events as well, in a folder of that name.
-
-        Raises:
-            ConfigError: the package that writes events is not installed.
+            tensorboard: whether to write events as well, in a folder of that name: see
+                `check_tensorboard`.
         """
-        if tensorboard:
-            check_tensorboard()
         self._json = (folder / METRICS_FILE).open("w")
         self._csv = (folder / CSV_FILE).open("w", newline="")
         self._rows = csv.DictWriter(self._csv, COLUMNS, lineterminator="\n")

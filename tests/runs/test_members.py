@@ -9,6 +9,7 @@ import pytest
 import jaxdigits as jd
 from jaxdigits.runs import multihost
 from jaxdigits.runs.members import HalvedMembers, Members
+from jaxdigits.training.members import VectorizedTrainer
 from jaxdigits.training.state import Metrics
 
 CONFIG = jd.TrainConfig(dataset="digits", model="linear", batch_size=512, epochs=2)
@@ -18,10 +19,17 @@ CONFIG = jd.TrainConfig(dataset="digits", model="linear", batch_size=512, epochs
 def test_what_other_processes_have(monkeypatch, halving):
     """Members lie in shares on the devices of all: metrics and parameters are gathered.
 
-    An epoch takes the memory of the one before it.
+    An epoch takes the memory of the one before it, and all begin in one program.
     """
     kind = HalvedMembers if halving else Members
     train, begun = kind.train, []
+    jit, programs = VectorizedTrainer.jit, []
+
+    def noted(self, function, **options):
+        programs.append(function)
+        return jit(self, function, **options)
+
+    monkeypatch.setattr(VectorizedTrainer, "jit", noted)
 
     def watched(self, progress, chunk):
         begun.append(progress.states if halving else progress)
@@ -48,5 +56,6 @@ def test_what_other_processes_have(monkeypatch, halving):
     ((params, steps),) = [tree for tree in told if not isinstance(tree, Metrics)]
     assert len(steps) == 4
     assert {len(leaf) for leaf in jax.tree.leaves(params)} == {4}
+    assert len(programs) == (2 if halving else 3)  # to begin, to train, and to evaluate
     (state,) = begun
     assert all(leaf.is_deleted() for leaf in jax.tree.leaves(state.params))
