@@ -20,6 +20,7 @@ import jaxdigits as jd
 from jaxdigits.environment import usable_cores
 from jaxdigits.errors import ConfigError, DataError, RunError
 from jaxdigits.losses import cross_entropy
+from jaxdigits.runs import trace as traces
 from jaxdigits.runs import twin as twins
 from jaxdigits.runs.sides import Side
 from jaxdigits.runs.trace import Trace
@@ -254,13 +255,22 @@ def copied(folder: Path, to: Path, **changes: Any) -> Path:
     return to
 
 
-def test_a_step_is_made_of_its_operations(folder, tmp_path):
-    """What it changes are results of some of them, most to the bit."""
+def test_a_step_is_made_of_its_operations(folder, tmp_path, monkeypatch):
+    """What it changes are results of some of them, most to the bit: one program has them all."""
+    traced, plain = [], traces._plain
+
+    def noted(value):
+        traced.append(isinstance(value, jax.core.Tracer))
+        return plain(value)
+
+    monkeypatch.setattr(traces, "_plain", noted)
     trace = Trace(copied(folder, tmp_path / "run", devices=1))
     about = trace.about()
     assert about["devices"] == 1
     before, after = trace.steps(1)[1:3]
     operations = trace.operations(1, 3)
+    assert len(traced) == len(operations)
+    assert all(traced)
     assert {one["devices"] for one in operations} == {1}
     results = {one["digest"] for one in operations}
     pairs = zip(about["arrays"], before, after, strict=True)
