@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.core import Tracer
 
 import jaxdigits as jd
 from jaxdigits.environment import usable_cores
@@ -260,7 +261,7 @@ def test_a_step_is_made_of_its_operations(folder, tmp_path, monkeypatch):
     traced, plain = [], traces._plain
 
     def noted(value):
-        traced.append(isinstance(value, jax.core.Tracer))
+        traced.append(isinstance(value, Tracer))
         return plain(value)
 
     monkeypatch.setattr(traces, "_plain", noted)
