@@ -591,6 +591,13 @@ def test_only_datasets_have_builders():
     assert not imported & {"_idx_builder", "__idx_builder"}
 
 
+def written(folder: Path) -> Path:
+    """Prepared arrays: two parts of 24 images each."""
+    pair = np.zeros((24, 28, 28), np.uint8), np.arange(24, dtype=np.int32)
+    arrays.write(folder, LETTERS, {"train": pair, "test": pair}, {"file": "hash"})
+    return folder
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -606,21 +613,13 @@ def test_only_datasets_have_builders():
     ],
 )
 def test_an_index_of_arrays_that_lacks_something(tmp_path, change, message):
-    pair = np.zeros((24, 28, 28), np.uint8), np.arange(24, dtype=np.int32)
-    arrays.write(tmp_path / "a" / "b", LETTERS, {"train": pair, "test": pair}, {"file": "hash"})
-    assert arrays.read_source_sums(tmp_path / "a" / "b") == {"file": "hash"}
-    index = json.loads((tmp_path / "a" / "b" / arrays.INDEX).read_text())
+    folder = written(tmp_path / "a" / "b")
+    assert arrays.read_source_sums(folder) == {"file": "hash"}
+    index = json.loads((folder / arrays.INDEX).read_text())
     change(index)
-    (tmp_path / "a" / "b" / arrays.INDEX).write_text(json.dumps(index))
+    (folder / arrays.INDEX).write_text(json.dumps(index))
     with pytest.raises(DataError, match=f"b is damaged: {message}"):
-        arrays.read_fingerprint(tmp_path / "a" / "b", LETTERS)
-
-
-def written(folder: Path) -> Path:
-    """Prepared arrays: two parts of 24 images each."""
-    pair = np.zeros((24, 28, 28), np.uint8), np.arange(24, dtype=np.int32)
-    arrays.write(folder, LETTERS, {"train": pair, "test": pair}, {"file": "hash"})
-    return folder
+        arrays.read_fingerprint(folder, LETTERS)
 
 
 def test_each_file_of_arrays_is_read_once(tmp_path, monkeypatch):
@@ -643,7 +642,7 @@ def test_an_index_of_arrays_can_be_read_by_people(tmp_path):
     assert text.startswith('{\n "name": "emnist/letters",\n "counts": {\n  "train": 24,\n')
 
 
-def test_a_pickle_in_the_place_of_an_array_is_not_loaded(tmp_path):
+def test_a_pickle_instead_of_an_array_is_not_loaded(tmp_path):
     (written(tmp_path) / "test-labels.npy").write_bytes(pickle.dumps([1]))
     with pytest.raises(DataError, match=r"damaged: test-labels.npy cannot be read"):
         arrays.open_splits(tmp_path, LETTERS, ("test",))

@@ -95,7 +95,7 @@ def test_how_many_answers_it_would_take(answers, rate, needed):
     ("answers", "mistakes", "needed"), [(1000, 3, "2,400"), (1050, 2, "2,000")]
 )
 def test_mistakes_grow_with_the_answers(answers, mistakes, needed):
-    """Of one in so many, up to twice as many have two, and more have three."""
+    """One in 1,000 or 1,050: up to twice the answers would have two, and more would have three."""
     with pytest.raises(ConfigError, match=f"; it would take about {needed}; accept"):
         alike(answers, 1, 0.9999999).threshold(0.004)
     least = float(gamma.ppf(1 - RISK / 4, mistakes + 1)) / 0.004  # by Poisson's distribution
