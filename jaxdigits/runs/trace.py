@@ -15,6 +15,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
 from jaxdigits.environment import environment, prepare_jax
@@ -171,11 +172,9 @@ class Trace:
         return self._trainer.init(key, self._data.train, self._params)
 
     def _start(self) -> TrainState:
-        return replicate(self._trainer.jit(self._init)(), self._trainer.mesh)
+        return replicate(self._begin(), self._trainer.mesh)
 
     def _train(self, state: TrainState) -> TrainState:
-        if not hasattr(self, "_epoch"):
-            self._epoch = self._trainer.jit(self._trainer.train_epoch)
         return self._epoch(state, self._data.train)[0]
 
     def _before(self, epoch: int) -> TrainState:
@@ -184,8 +183,19 @@ class Trace:
             state = self._train(state)
         return state
 
+    @cached_property
+    def _begin(self) -> Callable[[], TrainState]:
+        return self._trainer.jit(self._init)
+
+    @cached_property
+    def _epoch(self) -> Callable[..., Any]:
+        return self._trainer.jit(self._trainer.train_epoch)
+
     def _batches(self, state: TrainState) -> Batch:
         """The batches of the next epoch."""
+        return self._trainer.jit(self._chosen)(state, self._data.train)
+
+    def _chosen(self, state: TrainState, train: data.Examples) -> Batch:
         config, count = self._trainer.parts.config, self._spec.num_examples
         epoch = state.step // steps_per_epoch(count, config.batch_size)
         chosen, weights = epoch_batches(
@@ -193,7 +203,7 @@ class Trace:
         )
         more = [(0, 0), (0, -chosen.shape[1] % self.devices)]  # as `own_share` fills them up
         chosen, weights = jnp.pad(chosen, more), jnp.pad(weights, more)
-        images, labels = self._data.train
+        images, labels = train
         return Batch(images[chosen], labels[chosen], weights)
 
     def _take(self, state: TrainState, batches: Batch) -> tuple[TrainState, list[Digests]]:
@@ -224,7 +234,7 @@ def _exactly(value: Any) -> Any:
 
 
 def _digests(tree: Any) -> Digests:
-    return [int(digest(leaf)) for leaf in jax.tree.leaves(tree)]
+    return [int(digest(np.asarray(_plain(leaf)))) for leaf in jax.tree.leaves(tree)]
 
 
 def _listen(questions: "queue.SimpleQueue[str]") -> None:

@@ -270,8 +270,7 @@ def test_a_step_is_made_of_its_operations(folder, tmp_path, monkeypatch):
     assert about["devices"] == 1
     before, after = trace.steps(1)[1:3]
     operations = trace.operations(1, 3)
-    assert len(traced) == len(operations)
-    assert all(traced)
+    assert sum(traced) == len(operations)
     assert {one["devices"] for one in operations} == {1}
     results = {one["digest"] for one in operations}
     pairs = zip(about["arrays"], before, after, strict=True)

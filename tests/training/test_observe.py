@@ -82,6 +82,7 @@ def test_digests_of_changes_that_cancel_in_sums():
         np.float64(2),
         np.array([[1, 2]], np.int8),
         jnp.bfloat16(1),
+        np.ones((2, 1), jnp.bfloat16),
         jax.random.key(3),
     ],
 )
@@ -185,14 +186,17 @@ def test_a_digest_in_whole_numbers(dtype, rng):
     words = array.view(f"uint{8 * array.dtype.itemsize}").ravel().tolist()
     golden = int(2**32 * (np.sqrt(5) - 1) / 2)
     expected = sum(mixed((word + golden * place) % 2**32) for place, word in enumerate(words))
-    assert int(digest(array)) == expected % 2**32
+    for digested in (digest(array), digest(jnp.asarray(array))):  # by NumPy, and by JAX
+        assert int(digested) == expected % 2**32
 
 
 def test_digests_of_64_bits():
     """Both halves of a number count, and the digest has 32 bits."""
     with jax.enable_x64(True):
         ones = np.array([1, 1 + 2**40, 2**40], np.int64)
-        found = [digest(ones[number : number + 1]) for number in range(3)]
+        cut = [ones[number : number + 1] for number in range(3)]
+        found = [digest(one) for one in [*cut, *map(jnp.asarray, cut)]]
         assert {one.dtype.name for one in found} == {"uint32"}
         assert len({int(one) for one in found}) == 3
+        assert [int(one) for one in found[:3]] == [int(one) for one in found[3:]]
         assert digest(np.array([1.0, 1.0 + 1e-12])) != digest(np.array([1.0, 1.0]))
