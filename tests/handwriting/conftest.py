@@ -1,0 +1,19 @@
+"""Fixtures of reading."""
+
+from collections.abc import Iterator
+
+import jax
+import numpy as np
+import pytest
+
+from jaxdigits.handwriting import marks
+from jaxdigits.runs.folder import shipped_params
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _fast_page_network() -> Iterator[None]:
+    """Optimize the program that finds characters, as for a user: it runs thousands of times."""
+    jax.config.update("jax_disable_most_optimizations", False)
+    marks._apply(shipped_params("page"), np.zeros((marks.TILE, marks.TILE, 4), np.uint8))
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
