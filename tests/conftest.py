@@ -18,6 +18,9 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # which pytest's option for this does n
 # Most programs here run once, also those of the commands that tests start.
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "true")
 
+# Pictures take longer than most training here; those who look at them ask for `pictures`.
+os.environ.setdefault("JAXDIGITS_PICTURES", "0")
+
 # PyTorch's threads wait for each other by spinning, on cores that others could use.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
@@ -81,6 +84,12 @@ def _isolated(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, compiled: Path) -
         monkeypatch.setenv(variable, "http://127.0.0.1:9")  # nobody answers there
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs and sweeps draw their results."""
+    monkeypatch.delenv("JAXDIGITS_PICTURES")
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -48,6 +48,7 @@ def colors(count: int, rng: np.random.Generator, size: int = 32) -> jd.Examples:
     return jd.Examples(images, labels)
 
 
+@pytest.mark.usefixtures("pictures")
 @pytest.mark.parametrize("model", ["linear", "mlp", "convnet", "pixel"])
 def test_a_dataset_of_32x32_rgb(model, rng, tmp_path):
     """Trained, drawn, saved, loaded; the convnet is augmented as for digits."""

@@ -115,6 +115,8 @@ def summary(result: "SweepResult") -> str:
     from jaxdigits.sweeps.sweep import SWEEP_FILES
 
     run, best, seconds = result.ensemble, result.best, result.document["seconds"]
+    assert result.folder is not None
+    written = [name for name in SWEEP_FILES if (result.folder / name).exists()]
     count = sum(len(setting.members) for setting in result.settings)
     return "\n".join(
         [
@@ -129,7 +131,7 @@ def summary(result: "SweepResult") -> str:
             "",
             results_table(run.results),
             "",
-            f"written to {result.folder}: {', '.join(SWEEP_FILES)}",
+            f"written to {result.folder}: {', '.join(written)}",
         ]
     )
 

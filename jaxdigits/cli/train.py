@@ -105,8 +105,10 @@ def summary(run: "Run") -> str:
         rate = run.fingerprint.counts["train"] * epochs / seconds["train"]
         work = counted(epochs, "epoch")
         trained = f"{work} in {seconds['train']:.1f} s, {rate:,.0f} images/s"
+    assert run.folder is not None
+    written = [name for name in RUN_FILES if (run.folder / name).exists()]
     return (
         f"{run.network_name} with {count_params(run.params):,} parameters on {run.fingerprint}\n"
         f"{trained}; compiled in {seconds.get('compile', 0):.1f} s\n\n"
-        f"{results_table(run.results)}\n\nwritten to {run.folder}: {', '.join(RUN_FILES)}"
+        f"{results_table(run.results)}\n\nwritten to {run.folder}: {', '.join(written)}"
     )

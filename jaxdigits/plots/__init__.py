@@ -14,7 +14,7 @@ They take arrays, names and numbers, and know no run. matplotlib is imported wit
 """
 
 from jaxdigits.plots.comparisons import bars, confusion, robustness, settings
-from jaxdigits.plots.figures import optional, save
+from jaxdigits.plots.figures import optional, save, wanted
 from jaxdigits.plots.images import image_grid, predictions, spread, weights, worst_mistakes
 from jaxdigits.plots.lines import activations, curves, scaling, seed_curves
 
@@ -32,6 +32,7 @@ __all__ = [
     "seed_curves",
     "settings",
     "spread",
+    "wanted",
     "weights",
     "worst_mistakes",
 ]

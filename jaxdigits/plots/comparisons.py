@@ -35,7 +35,7 @@ def confusion(
         for (row, column), count in np.ndenumerate(matrix):
             if count:
                 color = "white" if shares[row, column] > 0.1 else "black"
-                axes.text(column, row, str(count), color=color, **style)
+                axes.text(column, row, str(count), color=color, in_layout=False, **style)
     names = [plain(name) for name in class_names]
     turned = classes > 10 or max(map(len, names)) > 6
     axes.set_xticks(range(classes), names, rotation=90 if turned else 0, fontsize=8)

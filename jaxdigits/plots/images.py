@@ -58,7 +58,13 @@ def image_grid(
         canvas[bottom - high : bottom, left : left + wide] = image
         color = colors[index] if colors else "black"
         axes.text(
-            left + wide // 2, bottom - high - 2, plain(title), ha="center", fontsize=8, color=color
+            left + wide // 2,
+            bottom - high - 2,
+            plain(title),
+            ha="center",
+            fontsize=8,
+            color=color,
+            in_layout=False,  # it is within the axes
         )
     axes.imshow(canvas, cmap="gray_r", vmin=0, vmax=255)
     return figure

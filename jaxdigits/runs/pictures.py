@@ -18,6 +18,8 @@ SAMPLES = 50
 def draw(run: Run, test: Dataset, logits: Float32[np.ndarray, "n classes"], folder: Path) -> None:
     """Draw the curves, sample predictions, the confusion matrix, and the worst mistakes.
 
+    Nothing is drawn where `JAXDIGITS_PICTURES` is 0 in the environment.
+
     Args:
         run: with its results on the test split.
         test: the split.
@@ -26,6 +28,8 @@ def draw(run: Run, test: Dataset, logits: Float32[np.ndarray, "n classes"], fold
     """
     from jaxdigits import plots  # matplotlib would delay the first epoch
 
+    if not plots.wanted():
+        return
     with plots.optional():
         for file, figure in zip(PICTURES, _figures(run, test, logits), strict=True):
             plots.save(figure, folder / file)

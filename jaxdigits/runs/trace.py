@@ -118,8 +118,10 @@ class Trace:
         function, args = self._init, ()
         if epoch:
             state = self._before(epoch)
-            batches = self._batches(state)
-            state, _ = self._take(state, jax.tree.map(lambda rows: rows[: step - 1], batches))
+            # By NumPy, without a program for each number of steps.
+            batches = jax.tree.map(np.asarray, self._batches(state))
+            if step > 1:
+                state, _ = self._take(state, jax.tree.map(lambda rows: rows[: step - 1], batches))
             function = self._trainer.step
             args = (state, jax.tree.map(lambda rows: rows[step - 1], batches))
         listed, results = observe(function)
@@ -220,7 +222,7 @@ class Trace:
         specs = (PartitionSpec(), PartitionSpec(None, axis))
         program = self._trainer.jit(on_devices(all_of, self._trainer.mesh, specs))
         state, digests = program(state, batches)
-        return state, np.array(digests).T.tolist() if len(batches.labels) else []
+        return state, np.array(digests).T.tolist()
 
 
 def _plain(value: Any) -> Any:

@@ -166,8 +166,9 @@ def write(result: SweepResult, histories: Sequence[Any], folder: Path) -> None:
     """Draw the pictures and write `sweep.json`."""
     from jaxdigits import plots  # matplotlib would delay the first epoch
 
-    with plots.optional():
-        _draw(result, histories, folder)
+    if plots.wanted():
+        with plots.optional():
+            _draw(result, histories, folder)
     write_json(folder / SWEEP_FILE, result.document)
 
 

@@ -85,6 +85,7 @@ def test_addresses_are_refused(cli, monkeypatch):
         assert "gs://bucket/data is an address" in err
 
 
+@pytest.mark.usefixtures("pictures")
 def test_the_users_style_of_pictures_changes_nothing(cli, tmp_path):
     drawn = {}
     for name, style in {
@@ -105,7 +106,7 @@ def no_pictures(monkeypatch):
     monkeypatch.setattr(plots, "save", fail)
 
 
-@pytest.mark.usefixtures("no_pictures")
+@pytest.mark.usefixtures("no_pictures", "pictures")
 @pytest.mark.parametrize("command", [["train"], ["sweep", "--learning-rate", "0.1,0.2"]])
 def test_a_picture_that_fails_loses_no_training(cli, tmp_path, command):
     code, _, err = cli(*command, *QUICK, "--out", tmp_path / "run")

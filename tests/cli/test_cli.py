@@ -15,6 +15,7 @@ from helpers import notes
 
 from jaxdigits import TrainConfig
 from jaxdigits.cli import COMMANDS
+from jaxdigits.runs.folder import PICTURES, RUN_FILES
 
 COMMAND = [sys.executable, "-m", "jaxdigits"]
 
@@ -132,6 +133,17 @@ def test_evaluate_gives_the_figures_again(cli, tmp_path):
     assert code == 0
     assert "the same figures as at the end of training" in out
     assert f"{trained['results']['test']['accuracy']:.2%}" in out
+
+
+@pytest.mark.parametrize(("value", "drawn"), [("0", ()), ("1", PICTURES)])
+def test_pictures_are_drawn_unless_omitted(cli, monkeypatch, value, drawn):
+    """What is said to be written is."""
+    monkeypatch.setenv("JAXDIGITS_PICTURES", value)
+    code, out, _ = train_digits(cli, Path("run"))
+    names = [name for name in RUN_FILES if name not in PICTURES] + list(drawn)
+    assert code == 0
+    assert out.endswith(f"run: {', '.join(names)}\n")
+    assert {path.name for path in Path("run").iterdir()} == set(names)
 
 
 def test_json_is_one_object_and_nothing_else(python, emnist_files):

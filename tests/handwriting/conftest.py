@@ -1,7 +1,5 @@
 """Fixtures of reading."""
 
-from collections.abc import Iterator
-
 import jax
 import numpy as np
 import pytest
@@ -11,9 +9,8 @@ from jaxdigits.runs.folder import shipped_params
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _fast_page_network() -> Iterator[None]:
+def _fast_page_network() -> None:
     """Optimize the program that finds characters, as for a user: it runs thousands of times."""
     jax.config.update("jax_disable_most_optimizations", False)
     marks._apply(shipped_params("page"), np.zeros((marks.TILE, marks.TILE, 4), np.uint8))
     jax.config.update("jax_disable_most_optimizations", True)
-    yield

@@ -11,6 +11,7 @@ from jaxdigits.runs import pictures
 from jaxdigits.runs.folder import PICTURES
 
 
+@pytest.mark.usefixtures("pictures")
 @pytest.mark.parametrize("model", ["linear", "pixel"])
 def test_what_is_drawn(monkeypatch, tmp_path, model):
     """Fifty test images, spread evenly; distances of the pixel baseline are no confidence."""
@@ -45,6 +46,7 @@ def test_what_is_drawn(monkeypatch, tmp_path, model):
     assert drawn["curves"] == (list(run.history), f"{model} on digits", {})
 
 
+@pytest.mark.usefixtures("pictures")
 def test_a_network_without_mistakes(monkeypatch, tmp_path):
     """There are no pairs to name."""
     run = jd.fit(jd.TrainConfig(dataset="digits", model="linear", epochs=0))

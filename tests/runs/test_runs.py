@@ -19,7 +19,10 @@ from jaxdigits.transforms.scaling import scale_pixels
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory) -> tuple[jd.Run, Path]:
     folder = tmp_path_factory.mktemp("runs") / "digits"
-    return jd.fit(jd.TrainConfig(dataset="digits", model="mlp", epochs=3), folder=folder), folder
+    config = jd.TrainConfig(dataset="digits", model="mlp", epochs=3)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.delenv("JAXDIGITS_PICTURES")
+        return jd.fit(config, folder=folder), folder
 
 
 @pytest.fixture

@@ -249,6 +249,7 @@ def test_a_diverged_member_harms_no_other(cli):
     assert cli("evaluate", "s")[0] == 0
 
 
+@pytest.mark.usefixtures("pictures")
 def test_seeds_of_train(cli):
     """Members by three are members by two; without a name the folder is in sweeps."""
     arguments = ("train", *SWEEP[1:], "--seeds", "3", "--seed", "7")
@@ -264,8 +265,10 @@ def test_seeds_of_train(cli):
             jd.load(Path("two/members") / str(index)).params,
             atol=1e-5,
         )
-    for picture in folder.glob("*.png"):
-        assert picture.read_bytes().startswith(b"\x89PNG")
+    drawn = {path.name: path.read_bytes() for path in folder.glob("*.png")}
+    assert drawn.keys() == {"curves.png", "settings.png"}
+    assert all(picture.startswith(b"\x89PNG") for picture in drawn.values())
+    assert out.endswith("digits-mlp: sweep.json, members, settings.png, curves.png\n")
 
 
 def metrics_of(folder: Path) -> list[list[dict]]:
