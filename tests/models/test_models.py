@@ -321,7 +321,7 @@ def test_every_stage_but_the_first_halves_the_image(stem, side, sides) -> None:
     """Rows, columns, and channels out of each convolution: of the stem, then of each stage."""
     net = resnet.ResNet18(stem=stem, method="lax")
     images = jnp.zeros((2, side, side))
-    params = net.init(jax.random.key(0), images)
+    params = jax.eval_shape(net.init, jax.random.key(0), images)
     jaxpr = jax.make_jaxpr(net.apply)(params, images).jaxpr
     found = [
         equation.outvars[0].aval.shape[1:]

@@ -20,15 +20,15 @@ from jaxdigits.ops.conv import _choose
 FORM = ("NHWC", "HWIO", "NHWC")
 
 
-def output_and_gradients(function, images, kernel, d):
-    """The output, and both gradients for the output's gradient `d`, as one program."""
+def output_and_gradients(function):
+    """A program for the output, and both gradients for the output's gradient `d`."""
 
     @jax.jit
     def run(images, kernel, d):
         y, pull = jax.vjp(function, images, kernel)
         return y, *pull(d)
 
-    return [np.asarray(array) for array in run(images, kernel, d)]
+    return run
 
 
 def check(images, kernel, strides, padding, method, tolerance):
@@ -41,10 +41,10 @@ def check(images, kernel, strides, padding, method, tolerance):
     shape = jax.eval_shape(reference, images.astype(np.float32), kernel.astype(np.float32)).shape
     arrays = images, kernel, np.random.default_rng(0).normal(size=shape)
     with jax.enable_x64(True):
-        exact = output_and_gradients(reference, *arrays)
+        run = output_and_gradients(reference)
         # Rounding errors are in proportion to the sums of absolute values: sums may be near 0.
-        sums = output_and_gradients(reference, *map(np.abs, arrays))
-    found = output_and_gradients(ours, *(array.astype(np.float32) for array in arrays))
+        exact, sums = jax.device_get((run(*arrays), run(*map(np.abs, arrays))))
+    found = output_and_gradients(ours)(*(array.astype(np.float32) for array in arrays))
     for value, expected, scale in zip(found, exact, sums, strict=True):
         assert value.shape == expected.shape
         assert value.dtype == np.float32
@@ -105,7 +105,7 @@ def test_patches_of_padding_only(rng):
     images, kernel = (jnp.asarray(rng.normal(size=shape)) for shape in ((2, 1, 1, 3), (1, 1, 3, 2)))
     pads = ((2, 0), (2, 0))
     function = partial(conv, strides=(3, 3), padding=pads, method="im2col")
-    y, *gradients = output_and_gradients(function, images, kernel, jnp.ones((2, 1, 1, 2)))
+    y, *gradients = output_and_gradients(function)(images, kernel, jnp.ones((2, 1, 1, 2)))
     assert y.shape == (2, 1, 1, 2)
     for array in (y, *gradients):
         assert not array.any()
@@ -244,13 +244,15 @@ def test_max_pool(size, ties, platform):
         window, form = (1, 2, 2, 1), ((0, 0), (0, size[0] % 2), (0, size[1] % 2), (0, 0))
         return lax.reduce_window(x, -jnp.inf, lax.max, window, window, form)
 
+    @jax.jit
+    def both(x, d):
+        return [(y, *pull(d)) for y, pull in (jax.vjp(f, x) for f in (max_pool, reference))]
+
+    d = random.normal(size=(2, *((side + 1) // 2 for side in size), 3)).astype(np.float32)
     with tracing_for(platform):
-        ours, pull = jax.vjp(max_pool, jnp.asarray(images))
-    theirs, pull_reference = jax.vjp(reference, jnp.asarray(images))
-    np.testing.assert_array_equal(ours, theirs)
-    d = random.normal(size=ours.shape).astype(np.float32)
-    d = jnp.asarray(d)
-    np.testing.assert_array_equal(pull(d)[0], pull_reference(d)[0])
+        ours, theirs = both(images, d)
+    for mine, other in zip(ours, theirs, strict=True):
+        np.testing.assert_array_equal(mine, other)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (2, 3), (8, 5), (7, 14)])
@@ -268,10 +270,12 @@ def test_max_pool_3x3(size, rng):
     d = rng.normal(size=shape).astype(np.float32)
     images = rng.normal(size=(2, *size, 3)).astype(np.float32)
     with tracing_for("tpu"):
-        y, pull = jax.vjp(max_pool_3x3, jnp.asarray(images))
+        y, gradient_there = jax.jit(
+            lambda x, d: (max_pool_3x3(x), *jax.vjp(max_pool_3x3, x)[1](d))
+        )(images, d)
     ((ours, gradient), (theirs, expected)), _ = both(images, d)
     np.testing.assert_array_equal(y, theirs)
-    np.testing.assert_allclose(pull(jnp.asarray(d))[0], expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(gradient_there, expected, rtol=1e-5, atol=1e-6)
     np.testing.assert_array_equal(ours, theirs)
     np.testing.assert_allclose(gradient, expected, rtol=1e-5, atol=1e-6)
     # Among equals the gradient is shared: nobody gets less than nothing, and the sum is the same.
@@ -290,12 +294,9 @@ def test_it_composes(method, rng):
     def loss(x, w, method):
         return (max_pool(conv(x, w, method=method)) ** 2).sum()
 
-    step = jax.grad(partial(loss, method=method), argnums=(0, 1))
-    expected = [
-        jax.grad(partial(loss, method="lax"), (0, 1))(*pair)
-        for pair in zip(images, kernels, strict=True)
-    ]
-    expected = jax.tree.map(lambda *leaves: jnp.stack(leaves), *expected)
+    step, by_lax = (jax.grad(partial(loss, method=m), argnums=(0, 1)) for m in (method, "lax"))
+    one_by_one = jax.jit(lambda *pairs: lax.map(lambda pair: by_lax(*pair), pairs))
+    expected = one_by_one(images, kernels)
     mesh = Mesh(np.array(jax.devices()[:1]), ("seeds",))
     along = PartitionSpec("seeds")
     together = jax.vmap(step)
@@ -320,7 +321,7 @@ def test_in_flax(options, rng):
     usual = nn.Conv(4, (3, 3), **options)
     ours = nn.Conv(4, (3, 3), conv_general_dilated=conv_general_dilated, **options)
     params = usual.init(jax.random.key(0), images)
-    found, expected = (np.asarray(net.apply(params, images)) for net in (ours, usual))
+    found, expected = (np.asarray(jax.jit(net.apply)(params, images)) for net in (ours, usual))
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
     if not options:  # by Winograd's products
         assert "conv_general_dilated" not in str(jax.make_jaxpr(ours.apply)(params, images))

@@ -469,8 +469,8 @@ def test_what_is_erased_is_a_rectangle():
 
 @pytest.mark.parametrize("function", [*CHANGES.values(), jitter, ALL], ids=EVERY)
 def test_channels_change_alike(function):
-    """Each as an image without channels does, with the same key; and of any size."""
-    for height, width in ((12, 20), (33, 9)):
+    """Each as an image without channels does, with the same key; those that bend, of any size."""
+    for height, width in ((12, 20), (33, 9)) if function in (elastic, blur) else ((12, 20),):
         images = np.stack([ink(5, height, width, seed) for seed in range(3)], axis=-1)
         together = run(function, KEY, images)
         assert together.shape == images.shape
@@ -489,9 +489,10 @@ def test_geometry_of_channels():
         lambda images: thicken(images, jnp.asarray(shares)),
         lambda images: soften(images, jnp.asarray(shares + 1)),
     ):
-        together = np.asarray(function(jnp.asarray(images)))
+        change = jax.jit(function)
+        together = np.asarray(change(images))
         for channel in range(2):
-            alone = function(jnp.asarray(images[..., channel]))
+            alone = change(images[..., channel])
             np.testing.assert_allclose(together[..., channel], alone, atol=1e-6)
 
 
@@ -510,9 +511,9 @@ def test_a_tpus_ways_give_the_same_images():
         }
         for name, change in changes.items():
             for given in (images, jnp.stack([images, images / 2], axis=-1)):
-                expected = change(given)
+                expected = jax.jit(change)(given)
                 with tracing_for("tpu"):
-                    found = change(given)
+                    found = jax.jit(lambda some, change=change: change(some))(given)
                 assert not np.array_equal(expected, given)
                 np.testing.assert_allclose(found, expected, atol=0 if name == "shift" else 1e-5)
 
