@@ -241,7 +241,9 @@ CONVOLUTIONAL = ["B7", *(f"C{n}" for n in range(1, 9))]
 SHORTER = """
 import sys
 from jaxdigits.cli import main
+from jaxdigits.models import resnet
 from jaxdigits.posts import Study, b7, c4
+resnet.CHANNELS = (8,)
 Study._epochs_alone = lambda *_: iter(())  # timing one seed alone takes as many programs again
 one_rate = b7.train  # the second training of ResNet-18 differs from the first in a number alone
 b7.train = lambda study, name, rate: one_rate(study, "B7", b7.PEAK)
