@@ -15,13 +15,19 @@ from jaxdigits.handwriting.line_scenes import MOST, WIDTH, Line
 ZERO, FIRST = SYMBOLS.index("0"), SYMBOLS.index("a")
 
 
+def bars(height: int, width: int) -> glyphs.Characters:
+    """200 bars that are alike: as many as in other tests, so that all use one program."""
+    image = np.zeros((1, 28, 28), np.uint8)
+    top, left = (28 - height) // 2, (28 - width) // 2
+    image[0, top : top + height, left : left + width] = 255
+    return jax.tree.map(lambda leaf: np.repeat(leaf, 200, axis=0), glyphs.prepare(image))
+
+
 @pytest.fixture(scope="module")
 def lines() -> Line:
     """200 lines of bars 6 pixels wide; half of the bars are digits, the others letters."""
-    images = np.zeros((200, 28, 28), np.uint8)
-    images[:, 4:24, 11:17] = 255
+    characters = bars(20, 6)
     labels = jnp.asarray([*(ZERO + np.arange(100) % 10), *(FIRST + np.arange(100) % 26)])
-    characters = glyphs.prepare(images)
     keys = jax.random.split(jax.random.key(2), 200)
     return stack([compiled_line()(key, characters, labels) for key in keys])
 
@@ -38,14 +44,13 @@ def test_lines_are_those_that_the_line_network_was_trained_on() -> None:
 
 def test_no_character_is_cut_off(monkeypatch) -> None:
     """With room for wider ones a line is the same, also of characters twice as wide as high."""
-    images = np.zeros((20, 28, 28), np.uint8)
-    images[:, 8:20, 2:26] = 255
-    characters, labels = glyphs.prepare(images), jnp.asarray(ZERO + np.arange(20) % 10)
+    characters, labels = bars(12, 24), jnp.asarray(ZERO + np.arange(200) % 10)
     keys = jax.random.split(jax.random.key(3), 30)
     drawn = [compiled_line()(key, characters, labels).ink for key in keys]
     monkeypatch.setattr(line_scenes, "_PATCH", 80)
-    wider = jax.jit(lambda key: line_scenes.line(key, characters, labels).ink)
-    np.testing.assert_allclose(drawn, [wider(key) for key in keys], atol=1e-5)
+    wider = jax.jit(lambda *given: line_scenes.line(*given).ink)
+    widened = [wider(key, characters, labels) for key in keys]
+    np.testing.assert_allclose(np.asarray(drawn), np.asarray(widened), atol=1e-5)
 
 
 def test_how_many_symbols_there_are(lines: Line) -> None:
