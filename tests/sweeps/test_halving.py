@@ -18,9 +18,16 @@ from jaxdigits.training.halving import Search, _ranks, make_epoch, plan_rungs, s
 from jaxdigits.training.members import make_vectorized_trainer, members_mesh
 from jaxdigits.training.state import EpochMetrics, Metrics
 
-CONFIG = jd.TrainConfig(dataset="digits", model="linear", batch_size=256, epochs=6)
-GRID = {"learning_rate": [1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 0.1, 1e9], "weight_decay": [0, 0.1]}
-KEPT = [8, 4, 2, 2, 2, 2]
+CONFIG = jd.TrainConfig(
+    dataset="digits",
+    model="linear",
+    optimizer="sgd",
+    schedule="constant",
+    batch_size=256,
+    epochs=6,
+)
+GRID = {"learning_rate": [1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 0.1, 1e38]}
+KEPT = [4, 4, 2, 2, 2, 2]
 
 
 @given(st.integers(1, 1000), st.integers(0, 40), st.integers(2, 10))
@@ -100,28 +107,30 @@ def test_what_fills_up_is_neither_trained_nor_judged(devices, rng):
     images[np.arange(12), labels] += 100
     examples = jd.Examples(images, labels)
     data = jd.TrainingData(examples, examples, 3)
-    config = CONFIG.replace(optimizer="sgd", schedule="constant", batch_size=4, epochs=3)
+    config = CONFIG.replace(batch_size=4, epochs=3)
     trainer = make_vectorized_trainer(config, data, members_mesh(devices))
-    rates = {"learning_rate": jnp.array([0.3, 0.24, 0.21, 0.27, 0.27, 0.27])}
-    keys = jnp.stack([jax.random.key(0)] * 6)
+    rates = {"learning_rate": np.array([0.3, 0.24, 0.21, 0.27, 0.27, 0.27], np.float32)}
+    keys = jax.vmap(jax.random.key)(np.zeros(6, np.uint32))
     settings, kept = [0, 1, 2, 3, -1, -1], [2, 2, 1]
     search = jax.jit(partial(start, trainer, settings))(keys, rates, data)
     assert search.alive.tolist() == [True] * 4 + [False] * 2
-    untrained = search.metrics.validation.loss
+    untrained = np.asarray(search.metrics.validation.loss)
     assert search.metrics.train.loss.tolist() == untrained.tolist()
     epoch = jax.jit(make_epoch(trainer, settings, kept))
     for number, living in enumerate(([0, 3], [0, 3], [0]), start=1):
         search = epoch(search, data)
-        order = np.argsort(search.members)
-        assert search.members[order].tolist() == list(range(6))
-        assert np.flatnonzero(search.alive[order]).tolist() == living
-        steps = [3 * number, 3, 3, 3 * number, 0, 0]
-        assert search.states.step[order].tolist() == steps
-        losses = search.metrics.validation.loss[order]
+        members, alive, step, losses = jax.device_get(
+            (search.members, search.alive, search.states.step, search.metrics.validation.loss)
+        )
+        order = np.argsort(members)
+        assert members[order].tolist() == list(range(6))
+        assert np.flatnonzero(alive[order]).tolist() == living
+        assert step[order].tolist() == [3 * number, 3, 3, 3 * number, 0, 0]
+        losses = losses[order]
         assert losses[0] < losses[3] < losses[1] < losses[2] < losses[4]
         assert losses[4:].tolist() == untrained[4:].tolist()
         if len(living) == devices:
-            assert search.alive.reshape(devices, -1).sum(axis=1).tolist() == [1] * devices
+            assert alive.reshape(devices, -1).sum(axis=1).tolist() == [1] * devices
 
 
 def expected(histories: list[list[dict]], kept: list[int]) -> list[int]:
@@ -140,19 +149,15 @@ def expected(histories: list[list[dict]], kept: list[int]) -> list[int]:
 
 
 @pytest.mark.parametrize("platform", ["cpu", "gpu"])
-@pytest.mark.parametrize("devices", [1, 2])
-def test_the_best_go_on(whole_runs, devices, platform, monkeypatch):
-    """As they are in a sweep without it; on a GPU members are vmapped, in blocks."""
+def test_the_best_go_on(whole_runs, platform, monkeypatch):
+    """As they are in a sweep without it, on two devices; on GPUs members are vmapped, in blocks."""
     monkeypatch.setattr("jaxdigits.training.members.platform_of", lambda _: platform)
-    monkeypatch.setattr("jaxdigits.training.members._BLOCKS", 4)
     folder, histories, params = whole_runs
-    found = jd.sweep(
-        CONFIG, GRID, seeds=2, halving=2, devices=devices, folder=folder / f"{devices}{platform}"
-    )
+    found = jd.sweep(CONFIG, GRID, seeds=2, halving=2, devices=2, folder=folder / platform)
     epochs = [6 if one.dropped_after is None else one.dropped_after for one in found.settings]
     assert epochs == expected(histories, KEPT)
-    assert sorted(epochs) == [1] * 8 + [2] * 4 + [3] * 2 + [6] * 2
-    assert [epochs[index] for index in found.order[:6]] == [6, 6, 3, 3, 2, 2]
+    assert sorted(epochs) == [1] * 4 + [3] * 2 + [6] * 2
+    assert [epochs[index] for index in found.order[:5]] == [6, 6, 3, 3, 1]
     assert found.folder is not None
     for index, history in enumerate(histories):
         run = jd.load(found.folder / "members" / str(index))
@@ -168,13 +173,13 @@ def whole_runs(tmp_path_factory):
     """All settings, trained to the end: a folder, histories, and parameters."""
     folder = tmp_path_factory.mktemp("halving")
     jd.sweep(CONFIG, GRID, seeds=2, folder=folder / "whole")
-    runs = [jd.load(folder / "whole" / "members" / str(index)) for index in range(32)]
+    runs = [jd.load(folder / "whole" / "members" / str(index)) for index in range(16)]
     return folder, [list(run.history) for run in runs], [run.params for run in runs]
 
 
 def test_seeds_stay_together():
     """A batch holds whole settings, whatever the seeds; the last one is filled up with nothing."""
-    grid = {"learning_rate": [1e-4, 0.01, 0.03, 0.1, 1e9]}
+    grid = {"learning_rate": [1e-4, 0.01, 0.03, 0.1, 1e38]}
     # Of 14 members three settings of three seeds on two devices: twelve, and three that are left.
     found = jd.sweep(CONFIG, grid, seeds=3, halving=2, members_per_batch=14, devices=2)
     dropped = [one.dropped_after for one in found.settings]
@@ -189,7 +194,7 @@ def test_seeds_stay_together():
 def test_resumed(tmp_path, cli, monkeypatch):
     """A search that was stopped after its second epoch ends as if it had not been."""
     words = ["sweep", "--dataset", "digits", "--model", "linear", "--epochs", "4", "--halving", "2",
-             "--learning-rate", "0.001,0.003,0.01,0.03,0.1"]  # fmt: skip
+             "--optimizer", "sgd", "--learning-rate", "0.001,0.003,0.01,0.03,0.1"]  # fmt: skip
     code, out, _ = cli(*words, "--out", "alone")
     assert code == 0
     assert "dropped after epoch 1" in " ".join(out.split())
