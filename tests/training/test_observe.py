@@ -41,21 +41,21 @@ def test_each_result():
     assert operations[-1].place.startswith("test_each_result.<locals>.double (training/test_obs")
 
 
-@pytest.mark.parametrize("model", ["linear", "mlp", "convnet"])
+@pytest.mark.parametrize("model", ["mlp", "convnet"])
 def test_a_step_s_results_lead_to_its_end(model):
     """The last that has each parameter's shape is that parameter, but for rounding."""
     data = jd.load_training_data("digits")
-    config = jd.TrainConfig(model=model, optimizer="sgd", batch_size=32, epochs=1)
+    config = jd.TrainConfig(model=model, optimizer="sgd", batch_size=32, augment=("shift",))
     trainer = make_trainer(config, data)
-    state = trainer.init(jax.random.key(0), data.train)
+    state = jax.jit(trainer.init)(jax.random.key(0))
     batch = Batch(data.train.images[:32], data.train.labels[:32], np.full(32, 1 / 32, np.float32))
     after, _ = jax.jit(trainer.step)(state, batch)
     operations, results = observe(trainer.step)
-    found = jax.jit(results)(state, batch)
+    found, after = jax.device_get((jax.jit(results)(state, batch), after))
     assert len(operations) > 50
     for leaf in jax.tree.leaves(after.params):
         same = [value for value in found if value.shape == leaf.shape and value.dtype == leaf.dtype]
-        assert min(float(jnp.abs(value - leaf).max()) for value in same) < 1e-5
+        assert min(float(np.abs(value - leaf).max()) for value in same) < 1e-5
 
 
 @given(arrays.arrays(np.float32, 7, elements=st.floats(-9, 9, width=32)), st.integers(0, 6))

@@ -37,24 +37,24 @@ def test_one_device_has_all_of_a_batch(mesh):
     assert platform_of(None) == platform_of(mesh) == "cpu"
 
 
-@pytest.mark.parametrize("count", [1, 4, 5])
-@pytest.mark.parametrize("front", [(), (3,), (2, 3)])
-def test_the_share_of_each_device(front, count):
-    """Of the last axis, with zeros at the end."""
-    array = jnp.arange(1, 1 + count * int(np.prod(front))).reshape(*front, count)
-    share = -(-count // 2)
-    axis = len(front)
-    found = jax.shard_map(
-        partial(own_share, axis_name=DEVICES),
+def test_the_share_of_each_device():
+    """Of the last axis, with zeros at the end; for arrays of any shape, in one program."""
+    shapes = [(*front, count) for front in ((), (3,), (2, 3)) for count in (1, 4, 5)]
+    arrays = [np.arange(1, 1 + np.prod(shape)).reshape(shape) for shape in shapes]
+    shares = jax.shard_map(
+        lambda arrays: [own_share(array, DEVICES) for array in arrays],
         mesh=make_mesh(jax.devices(), 2, DEVICES),
         in_specs=PartitionSpec(),
-        out_specs=PartitionSpec(*[None] * axis, DEVICES),
+        out_specs=[PartitionSpec(*[None] * (array.ndim - 1), DEVICES) for array in arrays],
         check_vma=False,
-    )(array)
-    assert found.shape == (*front, 2 * share)
-    np.testing.assert_array_equal(found[..., :count], array)
-    assert not found[..., count:].any()
-    assert own_share(array, None) is array
+    )
+    for array, found in zip(arrays, jax.jit(shares)([*map(jnp.asarray, arrays)]), strict=True):
+        *front, count = array.shape
+        assert found.shape == (*front, 2 * -(-count // 2))
+        np.testing.assert_array_equal(np.asarray(found)[..., :count], array)
+        assert not np.asarray(found)[..., count:].any()
+    alone = jnp.arange(3)
+    assert own_share(alone, None) is alone
 
 
 @pytest.mark.parametrize("processes", [1, 2])

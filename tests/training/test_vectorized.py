@@ -27,31 +27,37 @@ def data(rng):
 def started(trainer, data, count):
     """States of members with other seeds and rates."""
     keys = jax.random.split(jax.random.key(0), count)
-    rates = {"learning_rate": jnp.linspace(0.1, 0.5, count)}
+    rates = {"learning_rate": np.linspace(0.1, 0.5, count, dtype=np.float32)}
     return jax.jit(trainer.init)(keys, rates, data.train)
 
 
 def differ(one, other):
     """Of each member, whether its weights do."""
-    return np.any(np.asarray(one.params["weight"] != other.params["weight"]), axis=(1, 2))
+    weights, others = (np.asarray(state.params["weight"]) for state in (one, other))
+    return np.any(weights != others, axis=(1, 2))
 
 
 @pytest.mark.parametrize(
     ("platform", "alive"),
-    [("cpu", "0110"), ("gpu", "0011110"), ("gpu", "10000001")],
+    [("cpu", "0110"), ("gpu", "01001100")],
 )
 def test_those_alive_are_trained_and_the_others_stay(platform, alive, data, monkeypatch):
-    """Each as without the others: one after the other, as on a CPU, or vmapped in blocks."""
+    """Each as without the others: one after the other, as on a CPU, or vmapped in blocks of two.
+
+    Of some blocks one is alive, or none, or both.
+    """
     monkeypatch.setattr("jaxdigits.training.members.platform_of", lambda _: platform)
     trainer = make_vectorized_trainer(CONFIG, data, members_mesh(1))
     living = np.array([letter == "1" for letter in alive])
     states = started(trainer, data, len(alive))
-    given = EpochMetrics(*(Metrics(*jnp.full((2, len(alive)), value)) for value in (-1.0, -2.0)))
+    given = EpochMetrics(
+        *(Metrics(*np.full((2, len(alive)), value, np.float32)) for value in (-1, -2))
+    )
     epoch = jax.jit(trainer.epoch_of_alive)
-    found, metrics = epoch(states, jnp.asarray(living), given, data)
+    found, metrics = epoch(states, living, given, data)
     np.testing.assert_array_equal(differ(found, states), living)
     np.testing.assert_array_equal(found.step, 3 * living)
-    trained, of_all = epoch(states, jnp.ones(len(alive), bool), given, data)
+    trained, of_all = epoch(states, np.ones(len(alive), bool), given, data)
     assert differ(trained, states).all()
     np.testing.assert_allclose(
         found.params["weight"][living], trained.params["weight"][living], rtol=1e-5, atol=1e-6
@@ -79,9 +85,7 @@ def loops(jaxpr):
                     yield from loops(inner)
 
 
-@pytest.mark.parametrize(
-    ("count", "blocks"), [(1, 1), (3, 3), (4, 4), (5, 5), (6, 6), (8, 4), (10, 5), (12, 4), (20, 4)]
-)
+@pytest.mark.parametrize(("count", "blocks"), [(1, 1), (3, 3), (6, 6), (8, 4), (10, 5), (20, 4)])
 def test_vmapped_members_are_in_four_blocks_or_more(count, blocks, data, monkeypatch):
     """As few as divide them evenly: where none of a block is alive, it costs nothing."""
     monkeypatch.setattr("jaxdigits.training.members.platform_of", lambda _: "gpu")
