@@ -1,5 +1,7 @@
 """What each precision computes in, and that it learns as well."""
 
+from functools import cache
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,7 +11,7 @@ import jaxdigits as jd
 from jaxdigits.environment import tracing_for
 from jaxdigits.errors import ConfigError
 from jaxdigits.losses import cross_entropy
-from jaxdigits.models import make_model
+from jaxdigits.models import make_model, resnet
 from jaxdigits.training.precision import in_precision
 from jaxdigits.training.resolve import DataSpec, resolve
 from jaxdigits.training.step import autodiff
@@ -20,14 +22,28 @@ PRODUCTS = ("dot_general", "conv_general_dilated")
 SPEC = DataSpec(100, (28, 28), 10, Scaling(*map(jnp.float32, UNIT)))
 
 
+LABELS, WEIGHTS = np.arange(16, dtype=np.int32) % 10, np.full(16, 1 / 16, np.float32)
+
+
 def gradients_of(name, precision: str):
-    """A network's gradients, and what they are taken of."""
+    """A function that gives a network's gradients."""
     model = make_model(jd.TrainConfig(model=name), 10, (28, 28))
-    params = model.init(jax.random.key(0))
-    images = jax.random.uniform(jax.random.key(1), (16, 28, 28))
-    labels = jnp.arange(16) % 10
-    given = params, images, labels, jnp.full(16, 1 / 16), jax.random.key(2)
-    return autodiff(in_precision(model, precision), cross_entropy), given
+    return autodiff(in_precision(model, precision), cross_entropy)
+
+
+def given_to(name):
+    """What gradients are taken of."""
+    rng = np.random.default_rng(0)
+    params = jax.jit(make_model(jd.TrainConfig(model=name), 10).init)(jax.random.key(0))
+    images = rng.uniform(size=(16, 28, 28)).astype(np.float32)
+    return params, images, LABELS, WEIGHTS, jax.random.key(2)
+
+
+@cache
+def shapes_of(name):
+    """The shapes of parameters and images."""
+    params = jax.eval_shape(make_model(jd.TrainConfig(model=name), 10).init, jax.random.key(0))
+    return params, jax.ShapeDtypeStruct((16, 28, 28), np.float32)
 
 
 def equations(jaxpr):
@@ -42,8 +58,8 @@ def equations(jaxpr):
 
 def products(name: str, precision: str):
     """The products of a network's gradients, but for sums over the batch."""
-    gradients, given = gradients_of(name, precision)
-    jaxpr = jax.make_jaxpr(gradients)(*given).jaxpr
+    given = *shapes_of(name), LABELS, WEIGHTS, jax.random.key(2)
+    jaxpr = jax.make_jaxpr(gradients_of(name, precision))(*given).jaxpr
     return [
         one
         for one in equations(jaxpr)
@@ -51,8 +67,10 @@ def products(name: str, precision: str):
     ]
 
 
-@pytest.mark.parametrize("platform", ["cpu", "gpu"])
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize(
+    ("name", "platform"),
+    [*((name, "cpu") for name in NETWORKS), *((name, "gpu") for name in NETWORKS[:3])],
+)
 def test_all_products_are_of_bfloat16(name, platform):
     with tracing_for(platform):
         found = products(name, "bfloat16")
@@ -72,14 +90,15 @@ def test_products_of_float32_are_told_how_to_round(precision):
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_logits_and_gradients_are_float32_and_nearly_the_same(name):
-    gradients, given = gradients_of(name, "bfloat16")
-    exact, _ = gradients_of(name, "default")
-    logits, grads, changed = jax.jit(gradients)(*given)
-    logits_32, grads_32, changed_32 = jax.jit(exact)(*given)
+def test_logits_and_gradients_are_float32_and_nearly_the_same(name, monkeypatch):
+    """Of ResNet-18 two stages of few channels, which are soon compiled."""
+    monkeypatch.setattr(resnet, "CHANNELS", (16, 32))
+    given = given_to(name)
+    logits, grads, changed = jax.device_get(jax.jit(gradients_of(name, "bfloat16"))(*given))
+    logits_32, grads_32, changed_32 = jax.device_get(jax.jit(gradients_of(name, "default"))(*given))
     for one in jax.tree.leaves((logits, grads, changed)):
-        assert one.dtype == jnp.float32
-    assert 0 < float(jnp.abs(logits - logits_32).max()) < 0.1 * float(jnp.abs(logits_32).max())
+        assert one.dtype == np.float32
+    assert 0 < np.abs(logits - logits_32).max() < 0.1 * np.abs(logits_32).max()
     both = [
         np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(tree)])
         for tree in (grads, grads_32)
@@ -110,8 +129,8 @@ def test_statistics_are_not_rounded():
 
 @pytest.mark.parametrize("name", ["linear", "convnet"])
 def test_float32_is_the_default_of_a_cpu(name):
-    one, other = (gradients_of(name, precision)[0] for precision in ("default", "float32"))
-    given = gradients_of(name, "default")[1]
+    one, other = (gradients_of(name, precision) for precision in ("default", "float32"))
+    given = given_to(name)
     for a, b in zip(
         jax.tree.leaves(jax.jit(one)(*given)[1]),
         jax.tree.leaves(jax.jit(other)(*given)[1]),
@@ -120,22 +139,24 @@ def test_float32_is_the_default_of_a_cpu(name):
         np.testing.assert_array_equal(a, b)
 
 
-def test_parameters_stay_float32_and_it_learns(monkeypatch):
-    config = jd.TrainConfig(dataset="digits", model="mlp", epochs=5, precision="bfloat16")
-    run = jd.fit(config)
-    assert {leaf.dtype.name for leaf in jax.tree.leaves(run.params)} == {"float32"}
-    exact = jd.fit(config.replace(precision="default"))
-    accuracies = [one.results["validation"]["accuracy"] for one in (run, exact)]
+@pytest.fixture(scope="module")
+def rounded() -> jd.Run:
+    """A run in bfloat16."""
+    return jd.fit(jd.TrainConfig(dataset="digits", model="linear", epochs=2, precision="bfloat16"))
+
+
+def test_parameters_stay_float32_and_it_learns(rounded):
+    assert {leaf.dtype.name for leaf in jax.tree.leaves(rounded.params)} == {"float32"}
+    exact = jd.fit(rounded.config.replace(precision="default"))
+    accuracies = [one.results["validation"]["accuracy"] for one in (rounded, exact)]
     assert accuracies[0] > accuracies[1] - 0.02
-    assert not np.array_equal(run.params[0]["weight"], exact.params[0]["weight"])
+    assert not np.array_equal(rounded.params["weight"], exact.params["weight"])
 
 
-def test_a_sweep_and_several_devices():
-    config = jd.TrainConfig(dataset="digits", model="linear", epochs=1, precision="bfloat16")
-    swept = jd.sweep(config, seeds=2, devices=2)
-    alone = jd.fit(config)
+def test_a_sweep_and_several_devices(rounded):
+    swept = jd.sweep(rounded.config, seeds=2, devices=2)
     np.testing.assert_allclose(
-        swept.ensemble.members[0].params["weight"], alone.params["weight"], rtol=0.1, atol=1e-3
+        swept.ensemble.members[0].params["weight"], rounded.params["weight"], rtol=0.1, atol=1e-3
     )
 
 

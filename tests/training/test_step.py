@@ -17,9 +17,10 @@ MODEL = jd.Model(lambda key: linear.init(key, 3, 4), linear.apply)
 
 def batch_of(rng, count: int = 6) -> Batch:
     """Floats in 0..1, of which the last example only fills up."""
-    images = jnp.asarray(rng.uniform(size=(count, 2, 2)), jnp.float32)
-    labels = jnp.asarray(rng.integers(0, 3, count), jnp.int32)
-    return Batch(images, labels, jnp.full(count, 1 / (count - 1)).at[-1].set(0))
+    images = rng.uniform(size=(count, 2, 2)).astype(np.float32)
+    weights = np.full(count, 1 / (count - 1), np.float32)
+    weights[-1] = 0
+    return Batch(images, rng.integers(0, 3, count).astype(np.int32), weights)
 
 
 def test_no_epoch_has_the_key_of_the_steps():
@@ -34,7 +35,7 @@ def test_no_epoch_has_the_key_of_the_steps():
 def test_without_a_memory_the_average_is_the_last_parameters(rng):
     """So it is unless `ema_decay` is given."""
     optimizer = optax.sgd(0.1)
-    step = make_step(MODEL, optimizer, cross_entropy)
+    step = jax.jit(make_step(MODEL, optimizer, cross_entropy))
     state = init_state(MODEL, optimizer, jax.random.key(0), ema=True)
     after, _ = step(state, batch_of(rng))
     assert after.ema_params is not None
@@ -46,11 +47,11 @@ def test_sums_count_what_has_a_weight(rng):
     """Whatever the weight; the example that fills up is in neither sum."""
     optimizer, batch = optax.sgd(0.1), batch_of(rng)
     state = init_state(MODEL, optimizer, jax.random.key(0))
-    _, sums = make_step(MODEL, optimizer, cross_entropy)(state, batch)
-    logits = linear.apply(state.params, batch.images)
-    right = np.asarray(logits.argmax(axis=1) == batch.labels)
+    _, sums = jax.jit(make_step(MODEL, optimizer, cross_entropy))(state, batch)
+    logits = linear.apply(state.params, jnp.asarray(batch.images))
+    right = np.asarray(logits).argmax(axis=1) == batch.labels
     assert float(sums.correct) == right[:-1].sum()
-    losses = np.asarray(cross_entropy(logits, batch.labels))
+    losses = np.asarray(cross_entropy(logits, jnp.asarray(batch.labels)))
     assert float(sums.loss) == pytest.approx(losses[:-1].sum(), rel=1e-5)
 
 
@@ -66,10 +67,10 @@ def sums_and_first(params, inputs, labels, weights, key):
 )
 def test_microbatches_of_seven(size, first):
     """In batches of equal size: logits in their order, and the last one's statistics."""
-    inputs = jnp.arange(1.0, 8)
-    weights = jnp.arange(8.0, 15)
-    logits, grads, collections = microbatched(sums_and_first, size)(
-        jnp.float32(0), inputs, jnp.arange(7), weights, jax.random.key(0)
+    inputs = np.arange(1, 8, dtype=np.float32)
+    weights = np.arange(8, 15, dtype=np.float32)
+    logits, grads, collections = jax.jit(microbatched(sums_and_first, size))(
+        np.float32(0), inputs, np.arange(7), weights, jax.random.key(0)
     )
     assert logits.tolist() == [[value, value] for value in range(1, 8)]
     assert float(grads) == float(inputs @ weights)

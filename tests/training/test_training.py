@@ -1,6 +1,6 @@
 from dataclasses import replace
-from functools import partial
-from typing import Any, NamedTuple
+from functools import cache, partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -20,7 +20,7 @@ from jaxdigits.training.optimizers import make_optimizer, make_schedule
 from jaxdigits.training.sharding import default_mesh
 from jaxdigits.training.state import with_hyperparams
 from jaxdigits.training.trainer import compute_logits, make_trainer
-from jaxdigits.transforms.scaling import pixel_statistics, scale_pixels, standardize
+from jaxdigits.transforms.scaling import Scaling, pixel_statistics, scale_pixels, standardize
 
 SGD = jd.TrainConfig(
     model="linear", optimizer="sgd", schedule="constant", learning_rate=0.1, epochs=2
@@ -48,7 +48,9 @@ def plain_numpy_run(config, state, scaling, examples):
     images = (np.asarray(examples.images, np.float64).reshape(-1, 784) / 255 - mean) / std
     onehot = np.eye(10)[examples.labels]
     key = jax.random.fold_in(state.key, 0)
-    indices, valid = shuffled_batches(key, len(images), config.batch_size)
+    indices, valid = jax.jit(shuffled_batches, static_argnums=(1, 2))(
+        key, len(images), config.batch_size
+    )
     loss_sum = correct = 0
     for batch, counts in zip(np.asarray(indices), np.asarray(valid) == 1, strict=True):
         x, y = images[batch[counts]], onehot[batch[counts]]
@@ -79,7 +81,7 @@ def test_an_epoch_against_plain_numpy(digits, reduction, learning_rate, gradient
     )
     data = small(digits)
     trainer = make_trainer(config, data)
-    state = trainer.init(jax.random.key(3), data.train)
+    state = jax.jit(trainer.init)(jax.random.key(3), data.train)
     expected, loss, accuracy = plain_numpy_run(config, state, trainer.spec.scaling, data.train)
     state, measured = jax.jit(trainer.epoch)(state, data)
     leaves_close(state.params, expected)
@@ -135,13 +137,16 @@ def test_against_torch(digits):
 
 
 def test_gradients_by_hand_train_the_same_network(digits):
-    results = [
-        jax.jit(jd.make_train(jd.TrainConfig(model="mlp", gradients=gradients, epochs=2)))(
-            jax.random.key(0), digits
-        )
-        for gradients in ("auto", "hand")
-    ]
-    leaves_close(results[0].state.params, results[1].state.params, atol=1e-3)
+    """The mlp, over an epoch of 21 steps."""
+    found = []
+    for gradients in ("auto", "hand"):
+        config = jd.TrainConfig(model="mlp", gradients=gradients, epochs=1)
+        trainer = make_trainer(config, digits)
+        state = jax.jit(trainer.init)(jax.random.key(0))
+        found.append(jax.jit(trainer.train_epoch)(state, digits.train))
+    (auto, measured), (hand, measured_by_hand) = found
+    leaves_close(auto.params, hand.params, atol=1e-3)
+    leaves_close(measured, measured_by_hand, atol=1e-3)
 
 
 def test_one_trace_per_epoch_function(digits):
@@ -152,7 +157,7 @@ def test_one_trace_per_epoch_function(digits):
         return jd.models.linear.apply(params, images)
 
     trainer = make_trainer(SGD, digits, model=jd.Model(jd.models.linear.init, apply))
-    state = trainer.init(jax.random.key(0), digits.train)
+    state = jax.jit(trainer.init)(jax.random.key(0), digits.train)
     epoch = jax.jit(trainer.epoch, donate_argnums=0)
     traces.clear()
     state, _ = epoch(state, digits)
@@ -202,49 +207,29 @@ def test_the_images_stay_bytes(digits):
 
 
 def test_train_is_the_trainer_in_a_loop(digits):
-    config = jd.TrainConfig(model="mlp", epochs=3)
+    config = jd.TrainConfig(model="linear", epochs=3)
     trainer = make_trainer(config, digits)
     state = jax.jit(trainer.init)(jax.random.key(5), digits.train)
-    untrained = trainer.evaluate(state, digits.validation)
-    history = []
+    untrained = jax.jit(trainer.evaluate)(state, digits.validation)
+    history, epoch = [], jax.jit(trainer.epoch)
     for _ in range(trainer.num_epochs):
-        state, measured = jax.jit(trainer.epoch)(state, digits)
+        state, measured = epoch(state, digits)
         history.append(measured)
     result = jax.jit(jd.make_train(config))(jax.random.key(5), digits)
     leaves_close(result.state.params, state.params, atol=1e-4)
     leaves_close(result.untrained, untrained)
-    leaves_close(result.history, jax.tree.map(lambda *m: jnp.stack(m), *history), atol=1e-3)
-
-
-def test_many_keys_at_once(digits):
-    config = jd.TrainConfig(model="mlp", epochs=2)
-    train = jd.make_train(config)
-    keys = jax.random.split(jax.random.key(0), 3)
-    together = jax.jit(jax.vmap(train, in_axes=(0, None)))(keys, digits)
-    for index in range(3):
-        alone = jax.jit(train)(keys[index], digits)
-        leaves_close(
-            jax.tree.map(lambda leaf, i=index: leaf[i], together.state.params),
-            alone.state.params,
-            atol=1e-3,
-        )
-    assert not np.array_equal(together.history.train.loss[0], together.history.train.loss[1])
-
-
-def test_the_same_key_gives_the_same_bytes(digits):
-    train = jax.jit(jd.make_train(jd.TrainConfig(model="mlp", epochs=2)))
-    first, second = (train(jax.random.key(7), digits) for _ in range(2))
-    for a, b in zip(
-        jax.tree.leaves(first.state.params), jax.tree.leaves(second.state.params), strict=True
-    ):
-        np.testing.assert_array_equal(a, b)
+    leaves_close(result.history, jax.tree.map(lambda *m: np.stack(m), *history), atol=1e-3)
 
 
 def test_an_optimizer_of_your_own(digits):
     """The post's `BasicOptim`, in a line of optax, is plain SGD."""
     basic = optax.stateless(lambda grads, _: jax.tree.map(lambda g: -0.1 * g, grads))
-    ours = jd.make_train(SGD, optimizer=basic)(jax.random.key(0), digits)
-    leaves_close(ours.state.params, jd.make_train(SGD)(jax.random.key(0), digits).state.params)
+    data = small(digits)
+    ours, theirs = (
+        jax.jit(jd.make_train(SGD, optimizer=optimizer))(jax.random.key(0), data)
+        for optimizer in (basic, None)
+    )
+    leaves_close(ours.state.params, theirs.state.params)
 
 
 def test_a_flax_network_of_your_own(digits):
@@ -292,8 +277,10 @@ def test_mean_images_that_are_given_are_not_fitted(digits):
     assert (trainer.init(jax.random.key(0), digits.train, given).params["means"] == 1).all()
 
 
-@pytest.mark.parametrize("activation", ["sigmoid", "tanh", "gelu"])
-@pytest.mark.parametrize("loss", ["sigmoid_mse", "softmax_mse", "clamped_cross_entropy"])
+@pytest.mark.parametrize(
+    ("loss", "activation"),
+    [("sigmoid_mse", "sigmoid"), ("softmax_mse", "tanh"), ("clamped_cross_entropy", "gelu")],
+)
 def test_every_loss_and_activation_learns(digits, loss, activation):
     config = jd.TrainConfig(
         model="mlp", loss=loss, activation=activation, epochs=8, optimizer="adam"
@@ -302,15 +289,18 @@ def test_every_loss_and_activation_learns(digits, loss, activation):
     assert result.history.validation.accuracy[-1] > 0.85
 
 
-@pytest.mark.parametrize("count", [1, 999, 1000, 1001, 2500])
+@pytest.mark.parametrize("count", [1, 200, 201, 500])
 def test_logits_of_any_number_of_images(count, rng):
-    images = jnp.asarray(rng.integers(0, 256, (count, 28, 28), dtype=np.uint8))
-    scaling = pixel_statistics(images)
-    params = jd.models.linear.init(jax.random.key(0))
-    logits = compute_logits(
-        jd.models.linear.apply, params, lambda pixels: standardize(pixels, scaling), images
-    )
-    expected = jd.models.linear.apply(params, scale_pixels(images, scaling))
+    images = rng.integers(0, 256, (count, 28, 28), dtype=np.uint8)
+    scaling = Scaling(jnp.float32(0.2), jnp.float32(0.3))
+    params = jax.jit(jd.models.linear.init)(jax.random.key(0))
+    logits = jax.jit(
+        lambda images: compute_logits(
+            jd.models.linear.apply, params, lambda pixels: standardize(pixels, scaling), images
+        )
+    )(images)
+    inputs = (images.reshape(count, -1) / 255 - 0.2) / 0.3
+    expected = inputs @ np.asarray(params["weight"]).T + np.asarray(params["bias"])
     np.testing.assert_allclose(logits, expected, rtol=1e-4, atol=1e-4)
 
 
@@ -329,34 +319,7 @@ def test_images_are_evaluated_by_200(count, batches, size):
     assert batches * size >= count > (batches - 1) * size
 
 
-def test_schedules():
-    def at(schedule, *steps):
-        config = jd.TrainConfig(model="mlp", schedule=schedule, learning_rate=0.5)
-        return [np.asarray(make_schedule(config, 100)(step)).item() for step in steps]
-
-    assert at("constant", 0, 50, 100) == [0.5, 0.5, 0.5]
-    assert at("cosine", 0, 50, 100) == pytest.approx([0.5, 0.25, 0.0], abs=1e-6)
-    assert at("one_cycle", 0, 30, 100) == pytest.approx([0.02, 0.5, 0.02 * 1e-4], rel=1e-3)
-
-
-@pytest.mark.parametrize(
-    ("optimizer", "momentum"), [("sgd", 0.0), ("sgd", 0.9), ("adam", 0.0), ("adamw", 0.0)]
-)
-@pytest.mark.parametrize("schedule", ["constant", "cosine", "one_cycle"])
-def test_every_optimizer_goes_downhill(optimizer, momentum, schedule):
-    config = jd.TrainConfig(
-        model="mlp", optimizer=optimizer, momentum=momentum, schedule=schedule, learning_rate=0.1
-    )
-    transform = make_optimizer(config, 100)
-    params, loss = jnp.array([3.0, -2.0]), lambda p: (p**2).sum()
-    state, start = transform.init(params), loss(params)
-    for _ in range(100):
-        updates, state = transform.update(jax.grad(loss)(params), state, params)
-        params = optax.apply_updates(params, updates)
-    assert loss(params) < start / 10
-
-
-def both_ways(config, data, model=None, model_for_two=None, key=0):
+def both_ways(config, data, model=None, model_for_two=None, key=0, validate=True):
     """State after an epoch and its metrics, 119 images for validation: on one device, on two."""
     odd = jd.Examples(data.validation.images[:119], data.validation.labels[:119])
     data = replace(data, validation=odd)
@@ -366,14 +329,15 @@ def both_ways(config, data, model=None, model_for_two=None, key=0):
         assert trainer.mesh is mesh
         whole = mesh and NamedSharding(mesh, PartitionSpec())
         data = jax.device_put(data, whole)
-        state = jax.device_put(trainer.init(jax.random.key(key), data.train), whole)
+        state = jax.device_put(jax.jit(trainer.init)(jax.random.key(key), data.train), whole)
         # It runs once: compiling it well would take most of the time.
         options = {
             "xla_backend_optimization_level": 0,
             "xla_llvm_disable_expensive_passes": True,
             **compiler_options(mesh),
         }
-        state, metrics = jax.jit(trainer.epoch, compiler_options=options)(state, data)
+        epoch, given = (trainer.epoch, data) if validate else (trainer.train_epoch, data.train)
+        state, metrics = jax.jit(epoch, compiler_options=options)(state, given)
         # What stands on both devices is the same on both.
         for leaf in jax.tree.leaves((state.trained, metrics)):
             first, *others = (np.asarray(shard.data) for shard in leaf.addressable_shards)
@@ -391,16 +355,14 @@ def states_close(found, atol=1e-5):
     leaves_close(metrics_of_two, metrics, rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize("reduction", ["mean", "sum"])
-def test_two_devices_train_the_same_network(digits, reduction):
+def test_two_devices_train_the_same_network(digits):
     """Batches of 33, of which they cannot have halves; the last one is a single image."""
     config = jd.TrainConfig(
         model="mlp",
         hidden=(20,),
         optimizer="sgd",
         momentum=0.9,
-        learning_rate=0.01 if reduction == "mean" else 0.0003,
-        reduction=reduction,
+        learning_rate=0.01,
         ema_decay=0.9,
         batch_size=33,
         epochs=1,
@@ -420,7 +382,7 @@ def test_two_devices_train_the_same_convnet(digits, monkeypatch):
         label_smoothing=0.1,
     )
     monkeypatch.setattr(sharding, "LARGE", 10_000)
-    states_close(both_ways(config, small(digits, 100)))
+    states_close(both_ways(config, small(digits, 100), validate=False))
 
 
 def test_sums_over_devices(monkeypatch, rng):
@@ -430,7 +392,7 @@ def test_sums_over_devices(monkeypatch, rng):
     shapes = {"a": (2, 5, 3), "b": [(2,), (2, 30), (2, 4)], "c": (2, 1, 29), "d": ()}
     leaf = {"is_leaf": lambda x: isinstance(x, tuple)}
     tree = jax.tree.map(
-        lambda shape: jnp.asarray(rng.normal(size=shape), jnp.float32), shapes, **leaf
+        lambda shape: np.asarray(rng.normal(size=shape), np.float32), shapes, **leaf
     )
     apart = jax.tree.map(lambda x: PartitionSpec("devices") if x.ndim else PartitionSpec(), tree)
     expected = jax.tree.map(
@@ -495,13 +457,10 @@ def test_two_devices_gather_the_same_statistics(digits):
 def test_two_devices_share_the_statistics_of_resnet18(digits):
     """Each of the 22 normalisations asks for the other device's: seen in the program, not run."""
     config = jd.TrainConfig(model="resnet18", batch_size=32, epochs=1)
-    programs = []
-    for mesh in (None, mesh_of(2)):
-        trainer = make_trainer(config, digits, mesh=mesh)
-        state = jax.eval_shape(trainer.init, jax.random.key(0))
-        programs.append(str(jax.make_jaxpr(trainer.train_epoch)(state, digits.train)))
-    assert "psum" not in programs[0]
-    assert programs[1].count("psum") >= 22
+    trainer = make_trainer(config, digits, mesh=mesh_of(2))
+    state = jax.eval_shape(trainer.init, jax.random.key(0))
+    program = str(jax.make_jaxpr(trainer.train_epoch)(state, digits.train))
+    assert program.count("psum") >= 22
 
 
 def test_which_devices_share_a_batch():
@@ -564,7 +523,7 @@ def test_the_average_against_a_loop(digits, decay):
     config = replace(SGD, ema_decay=decay, batch_size=20)
     data = small(digits, 100)
     trainer = make_trainer(config, data, optimizer=recording(params_of_steps))
-    state = trainer.init(jax.random.key(0), data.train)
+    state = jax.jit(trainer.init)(jax.random.key(0))
     average = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), state.params)
     assert state.ema_params is not None
     leaves_close(state.ema_params, state.params)
@@ -584,8 +543,9 @@ def test_the_average_against_a_loop(digits, decay):
     assert state.trained is state.ema_params
     # It is the average that is evaluated.
     averaged = state._replace(params=state.ema_params, ema_params=None)
-    leaves_close(trainer.evaluate(averaged, data.validation), metrics.validation)
-    last = trainer.evaluate(state._replace(ema_params=None), data.validation)
+    evaluate = jax.jit(trainer.evaluate)
+    leaves_close(evaluate(averaged, data.validation), metrics.validation)
+    last = evaluate(state._replace(ema_params=None), data.validation)
     assert abs(last.loss - metrics.validation.loss) > 1e-4
 
 
@@ -602,22 +562,23 @@ def test_label_smoothing_is_learned_by_but_not_reported(digits):
     results = []
     for config in (plain, smooth):
         trainer = make_trainer(config, data)
-        state = trainer.init(jax.random.key(0), data.train)
+        state = jax.jit(trainer.init)(jax.random.key(0), data.train)
         results.append(jax.jit(trainer.epoch)(state, data))
     (one, metrics), (other, smooth_metrics) = results
     leaves_close(metrics.train, smooth_metrics.train)
     assert not np.allclose(metrics.validation.loss, smooth_metrics.validation.loss, rtol=1e-3)
     # The gradients differ by the labels only: 0.3 of them are taken from the label's class and
     # shared among all ten.
-    x = np.asarray(scale_pixels(jnp.asarray(data.train.images), trainer.spec.scaling)).reshape(
-        64, 784
-    )
+    mean, std = map(float, trainer.spec.scaling)
+    x = (data.train.images.reshape(64, 784) / 255 - mean) / std
     taken = 0.3 * (np.eye(10)[data.train.labels] - 0.1)
     difference = np.asarray(one.params["weight"]) - np.asarray(other.params["weight"])
     np.testing.assert_allclose(difference, 0.1 * taken.T @ x / 64, rtol=1e-3, atol=1e-5)
 
 
+@cache
 def random_training(**settings):
+    """A jitted run; a second test that asks for the same one needs no second program."""
     base = jd.TrainConfig(model="mlp", hidden=(10,), batch_size=32, epochs=2, **settings)
     return jax.jit(jd.make_train(base))
 
@@ -631,66 +592,18 @@ def test_dropout_and_augmentation_are_the_key_s(digits):
         if not jnp.issubdtype(a.dtype, jax.dtypes.prng_key):
             np.testing.assert_array_equal(a, b)
     assert not np.allclose(first.history.train.loss, other.history.train.loss)
-    keys = jax.vmap(jax.random.key)(jnp.array([3, 4]))
-    together = jax.jit(jax.vmap(train, in_axes=(0, None)))(keys, data)
-    for index, alone in enumerate((first, other)):
-        leaves_close(
-            jax.tree.map(lambda leaf, i=index: leaf[i], together.state.trained),
-            alone.state.trained,
-            atol=1e-3,
-        )
 
 
 def test_augmentation_is_for_training_only(digits):
     """What it changes is what the network learns, not what it is measured on."""
     data = small(digits, 100)
-    plain, moved = (random_training(augment=augment) for augment in ((), ("shift",)))
+    plain, moved = (
+        random_training(dropout=0.5, ema_decay=0.9, augment=augment) for augment in ((), ("shift",))
+    )
     key = jax.random.key(0)
     leaves_close(moved(key, data).untrained, plain(key, data).untrained)
     trained = (run(key, data).state.params[0]["weight"] for run in (plain, moved))
     assert not np.allclose(*trained)
-
-
-class Seen(NamedTuple):
-    """What a spying model saw in training."""
-
-    images: list
-    keys: list
-
-
-def spying():
-    """A linear model that hands out the images and the keys of each step."""
-    seen = Seen([], [])
-
-    def keep(images, key_data):
-        seen.images.append(np.array(images))
-        seen.keys.append(tuple(np.array(key_data).tolist()))
-
-    def apply_train(params, images, key):
-        jax.debug.callback(keep, images, jax.random.key_data(key))
-        return jd.models.linear.apply(params, images), {}
-
-    model = jd.Model(jd.models.linear.init, jd.models.linear.apply, apply_train=apply_train)
-    return model, seen
-
-
-def test_every_step_draws_anew(digits):
-    """Two epochs of five steps on one image, on one device and on two: no movement comes twice."""
-    image = np.zeros((100, 28, 28), np.uint8)
-    image[:, 10:18, 10:18] = 255
-    data = replace(digits, train=jd.Examples(image, np.zeros(100, np.int32)))
-    config = replace(SGD, augment=("rotate",), scale="unit", batch_size=20)
-    for mesh in (None, mesh_of(2)):
-        model, seen = spying()
-        trainer = make_trainer(config, data, model=model, mesh=mesh)
-        state, epoch = trainer.init(jax.random.key(0), data.train), jax.jit(trainer.train_epoch)
-        for _ in range(2):
-            state, _ = epoch(state, data.train)
-        jax.effects_barrier()
-        steps = 10 * (mesh.size if mesh else 1)
-        assert len(seen.keys) == len(set(seen.keys)) == steps
-        images = np.concatenate(seen.images)
-        assert len(np.unique(images, axis=0)) == len(images) == 200
 
 
 @pytest.mark.parametrize("devices", [None, 2])
@@ -761,16 +674,15 @@ def test_no_key_is_used_twice(digits):
         jax.jit(trainer.train_epoch)(state, data.train)
 
 
-@pytest.mark.parametrize("count", [59, 60])
-def test_the_schedule_ends_with_the_run(digits, count):
+def test_the_schedule_ends_with_the_run(digits):
     """Also where the last batch of an epoch is a smaller one."""
-    data = small(digits, count)
+    data = small(digits, 59)
     config = replace(SGD, schedule="cosine", batch_size=20, epochs=2)
     trainer = make_trainer(config, data)
-    state, epoch = trainer.init(jax.random.key(0)), jax.jit(trainer.train_epoch)
+    state, epoch = jax.jit(trainer.init)(jax.random.key(0)), jax.jit(trainer.train_epoch)
     for _ in range(2):
         state, _ = epoch(state, data.train)
-    assert trainer.parts.num_steps == state.step == 2 * -(-count // 20)
+    assert trainer.parts.num_steps == state.step == 2 * 3
     rates = make_schedule(config, trainer.parts.num_steps)
     last, end = (float(np.asarray(rates(state.step - left))) for left in (1, 0))
     assert last > 0 == end
@@ -779,10 +691,10 @@ def test_the_schedule_ends_with_the_run(digits, count):
 @pytest.mark.parametrize("scale", ["standardized", "unit", "image"])
 def test_the_pixel_model_is_fitted_to_what_it_is_shown(digits, scale):
     trainer = make_trainer(jd.TrainConfig(model="pixel", scale=scale), digits)
-    params = trainer.init(jax.random.key(0), digits.train).params
-    scaled = trainer.parts.scaling(jnp.asarray(digits.train.images / np.float32(255)))
+    params = jax.jit(trainer.init)(jax.random.key(0), digits.train).params
+    scaled = np.asarray(jax.jit(trainer.parts.scaling)(digits.train.images / np.float32(255)))
     for label in range(10):
-        expected = np.mean(np.asarray(scaled)[digits.train.labels == label], axis=0)
+        expected = np.mean(scaled[digits.train.labels == label], axis=0)
         np.testing.assert_allclose(params["means"][label], expected, rtol=1e-4, atol=1e-4)
 
 
@@ -790,14 +702,24 @@ def test_only_weights_decay(digits):
     """AdamW without a gradient: weights shrink by rate times decay, all else stays."""
     config = jd.TrainConfig(schedule="constant", learning_rate=0.01, weight_decay=0.5)
     params = {
-        "conv": {"kernel": jnp.full((3, 3, 2, 4), 2.0), "bias": jnp.full(4, 2.0)},
-        "dense": [{"weight": jnp.full((5, 4), 2.0), "bias": jnp.full(5, 2.0)}],
-        "norm": {"scale": jnp.full(4, 2.0), "mean": jnp.full(4, 2.0)},
+        "conv": {
+            "kernel": np.full((3, 3, 2, 4), 2.0, np.float32),
+            "bias": np.full(4, 2.0, np.float32),
+        },
+        "dense": [
+            {"weight": np.full((5, 4), 2.0, np.float32), "bias": np.full(5, 2.0, np.float32)}
+        ],
+        "norm": {"scale": np.full(4, 2.0, np.float32), "mean": np.full(4, 2.0, np.float32)},
     }
     transform = make_optimizer(config, 10)
-    zeros = jax.tree.map(jnp.zeros_like, params)
-    updates, _ = transform.update(zeros, transform.init(params), params)
-    after = optax.apply_updates(params, updates)
+
+    @jax.jit
+    def without_gradient(params):
+        zeros = jax.tree.map(jnp.zeros_like, params)
+        updates, _ = transform.update(zeros, transform.init(params), params)
+        return optax.apply_updates(params, updates)
+
+    after = without_gradient(params)
     for path, leaf in jax.tree_util.tree_leaves_with_path(after):
         decays = path[-1].key in ("kernel", "weight")
         np.testing.assert_allclose(leaf, 2 * (1 - 0.01 * 0.5) if decays else 2.0, rtol=1e-6)
@@ -813,7 +735,7 @@ def test_epochs_that_are_not_given(digits):
 
 def test_statistics_of_pixels(rng):
     images = rng.integers(0, 256, (50, 28, 28), dtype=np.uint8)
-    mean, std = pixel_statistics(jnp.asarray(images))
+    mean, std = jax.jit(pixel_statistics)(images)
     assert mean == pytest.approx((images / 255).mean(), rel=1e-5)
     assert std == pytest.approx((images / 255).std(), rel=1e-5)
     blank = pixel_statistics(jnp.zeros((2, 28, 28), jnp.uint8))
@@ -822,12 +744,16 @@ def test_statistics_of_pixels(rng):
 
 def test_statistics_of_mnist(mnist_dir):
     """Row A1: 0.1307 and 0.3081; 0 and 1.0000 when standardised."""
-    images = jnp.asarray(jd.data.load("mnist", "train+validation", data_dir=mnist_dir).images)
-    scaling = pixel_statistics(images)
+    images = jd.data.load("mnist", "train+validation", data_dir=mnist_dir).images
+    scaling = jax.jit(pixel_statistics)(images)
     assert f"{scaling.mean:.4f} {scaling.std:.4f}" == "0.1307 0.3081"
-    scaled = np.asarray(scale_pixels(images, scaling), np.float64)
-    assert abs(scaled.mean()) < 1e-4
-    assert f"{scaled.std():.4f}" == "1.0000"
+    # Of each of 256 values it is enough to know how often it is there.
+    values = np.arange(256, dtype=np.uint8).reshape(1, 16, 16)
+    scaled = np.asarray(scale_pixels(jnp.asarray(values), scaling), np.float64).ravel()
+    share = np.bincount(images.ravel(), minlength=256) / images.size
+    mean = share @ scaled
+    assert abs(mean) < 1e-4
+    assert f"{np.sqrt(share @ (scaled - mean) ** 2):.4f}" == "1.0000"
 
 
 def test_mnist_is_learned(mnist_dir):
@@ -836,19 +762,16 @@ def test_mnist_is_learned(mnist_dir):
     trainer = make_trainer(jd.TrainConfig(model="mlp", epochs=2), data)
     result = jax.jit(jd.make_train(jd.TrainConfig(model="mlp", epochs=2)))(jax.random.key(0), data)
     test = jd.data.load("mnist", "test", data_dir=mnist_dir).examples
-    assert trainer.evaluate(result.state, test).accuracy > 0.965
+    assert jax.jit(trainer.evaluate)(result.state, test).accuracy > 0.965
 
 
-@pytest.mark.parametrize("reduction", ["mean", "sum"])
-def test_a_large_batch_in_microbatches_is_the_whole_batch(digits, reduction):
+def test_a_large_batch_in_microbatches_is_the_whole_batch(digits):
     """99 images are four microbatches, of which the last is filled up."""
-    config = jd.TrainConfig(
-        augment=(), epochs=1, batch_size=99, reduction=reduction, learning_rate=1e-4
-    )
+    config = jd.TrainConfig(model="mlp", epochs=1, batch_size=99, learning_rate=1e-4)
     data = replace(digits, train=jd.Examples(digits.train.images[:150], digits.train.labels[:150]))
     found = []
     for size in (32, 100):
-        hints = convnet.HINTS._replace(microbatch_size=size)
+        hints = jd.Hints(microbatch_size=size)
         model = jd.models.make_model(config, 10)._replace(hints=hints)
         trainer = make_trainer(config, data, model=model)
         state = jax.jit(trainer.init)(jax.random.key(0))
@@ -861,19 +784,21 @@ def test_a_large_batch_in_microbatches_is_the_whole_batch(digits, reduction):
     )
 
 
-def test_learning_rates_are_vmapped(digits):
-    """One program, three rates: each as if it were alone."""
+def test_keys_and_learning_rates_are_vmapped(digits):
+    """One program, two runs: each as if it were alone."""
     data = small(digits)
     config = replace(SGD, epochs=2)
-    rates = jnp.array([0.01, 0.1, 0.3])
+    rates = np.array([0.01, 0.3], np.float32)
+    keys = jax.random.split(jax.random.key(0), 2)
     train = jd.make_train(config)
-    together = jax.jit(jax.vmap(train, in_axes=(None, None, None, 0)))(
-        jax.random.key(0), data, None, {"learning_rate": rates}
+    together = jax.jit(jax.vmap(train, in_axes=(0, None, None, 0)))(
+        keys, data, None, {"learning_rate": rates}
     )
     for index, rate in enumerate(rates.tolist()):
-        alone = jd.make_train(replace(config, learning_rate=rate))(jax.random.key(0), data)
+        alone = jax.jit(jd.make_train(replace(config, learning_rate=rate)))(keys[index], data)
         leaves_close(
-            jax.tree.map(lambda leaf, i=index: leaf[i], together.state.params), alone.state.params
+            jax.tree.map(lambda leaf, i=index: leaf[i], (together.state.params, together.history)),
+            (alone.state.params, alone.history),
         )
     with pytest.raises(jd.errors.ConfigError, match="no hyperparameter rate; it has learning_rate"):
         train(jax.random.key(0), data, None, {"rate": 1.0})
@@ -889,16 +814,19 @@ def test_a_loss_of_your_own(digits):
     """A focal loss: reported, and minimized; the first step against its own gradient."""
     data = small(digits, 64)
     trainer = make_trainer(replace(SGD, epochs=1), data, loss=focal_loss)
-    state = trainer.init(jax.random.key(0))
+    state = jax.jit(trainer.init)(jax.random.key(0))
     after, measured = jax.jit(trainer.train_epoch)(state, data.train)
-    x = scale_pixels(jnp.asarray(data.train.images), trainer.spec.scaling)
 
     def mean_loss(params):
+        x = scale_pixels(jnp.asarray(data.train.images), trainer.spec.scaling)
         return focal_loss(jd.models.linear.apply(params, x), jnp.asarray(data.train.labels)).mean()
 
-    value, grads = jax.value_and_grad(mean_loss)(state.params)
+    value, grads = jax.jit(jax.value_and_grad(mean_loss))(state.params)
     np.testing.assert_allclose(measured.loss, value, rtol=1e-5)
-    leaves_close(after.params, jax.tree.map(lambda p, g: p - 0.1 * g, state.params, grads))
+    leaves_close(
+        after.params,
+        jax.tree.map(lambda p, g: np.asarray(p) - 0.1 * np.asarray(g), state.params, grads),
+    )
     with pytest.raises(jd.errors.ConfigError, match="label_smoothing is for cross_entropy"):
         jd.make_train(replace(SGD, label_smoothing=0.1), loss=focal_loss)(jax.random.key(0), data)
 
@@ -942,9 +870,10 @@ def test_each_image_rescaled(model, rng):
     examples = jd.Examples(images, labels)
     trainer = make_trainer(config, jd.TrainingData(examples, examples, 10))
     net, scaling = trainer.parts.model, trainer.parts.scaling
-    params = trainer.init(jax.random.key(0), examples).params
+    init = jax.jit(trainer.init)
+    params = init(jax.random.key(0), examples).params
     if net.fit is not None:
-        dark = trainer.init(jax.random.key(0), jd.Examples(images / 3, labels)).params
+        dark = init(jax.random.key(0), jd.Examples(images / 3, labels)).params
         np.testing.assert_allclose(params["means"], dark["means"], rtol=1e-4, atol=1e-4)
     apply = jax.jit(lambda images: compute_logits(net.apply, params, scaling, images))
     logits = apply(images)
@@ -965,15 +894,26 @@ def test_each_image_rescaled(model, rng):
 
 @pytest.mark.parametrize("model", ["linear", "mlp", "convnet", "pixel"])
 def test_images_of_32x32_rgb(model, rng):
+    """Applied by all networks, and trained on by one that is soon compiled."""
     images = rng.integers(0, 256, (40, 32, 32, 3), dtype=np.uint8)
     labels = (images[..., 0].mean(axis=(1, 2)) > images[..., 1].mean(axis=(1, 2))).astype(np.int32)
     examples = jd.Examples(images, labels)
     data = jd.TrainingData(examples, examples, 2)
-    result = jax.jit(jd.make_train(jd.TrainConfig(model=model, epochs=1, augment=())))(
-        jax.random.key(0), data
+    trainer = make_trainer(jd.TrainConfig(model=model, epochs=1, augment=()), data)
+    state = jax.jit(trainer.init)(jax.random.key(0), examples)
+    assert np.isfinite(jax.jit(trainer.evaluate)(state, examples).loss)
+    if model == "pixel":
+        return
+    train = (
+        jax.jit(trainer.train_epoch)
+        if model == "linear"
+        else partial(jax.eval_shape, trainer.train_epoch)
     )
-    assert np.isfinite(result.untrained.loss)
-    assert np.isfinite(result.history.train.loss).all()
+    after, measured = train(state, examples)
+    shapes = [jax.tree.map(jnp.shape, one.params) for one in (after, state)]
+    assert shapes[0] == shapes[1]
+    if model == "linear":
+        assert np.isfinite(measured.loss)
 
 
 def test_resnet18_takes_32x32_rgb():

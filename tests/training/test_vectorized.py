@@ -50,9 +50,8 @@ def test_those_alive_are_trained_and_the_others_stay(platform, alive, data, monk
     trainer = make_vectorized_trainer(CONFIG, data, members_mesh(1))
     living = np.array([letter == "1" for letter in alive])
     states = started(trainer, data, len(alive))
-    given = EpochMetrics(
-        *(Metrics(*np.full((2, len(alive)), value, np.float32)) for value in (-1, -2))
-    )
+    before = [jnp.full(len(alive), value) for value in (-1.0, -2.0)]
+    given = EpochMetrics(*(Metrics(value, value) for value in before))
     epoch = jax.jit(trainer.epoch_of_alive)
     found, metrics = epoch(states, living, given, data)
     np.testing.assert_array_equal(differ(found, states), living)
@@ -63,8 +62,8 @@ def test_those_alive_are_trained_and_the_others_stay(platform, alive, data, monk
         found.params["weight"][living], trained.params["weight"][living], rtol=1e-5, atol=1e-6
     )
     leaves = map(jax.tree.leaves, (metrics, of_all, given))
-    for value, expected, before in zip(*leaves, strict=True):
-        np.testing.assert_allclose(value, np.where(living, expected, before), rtol=1e-5)
+    for value, expected, kept in zip(*leaves, strict=True):
+        np.testing.assert_allclose(value, np.where(living, expected, kept), rtol=1e-5)
     if platform == "cpu":  # all of them: as in an epoch without a search
         plain, train = jax.jit(trainer.train_epoch)(states, data.train)
         np.testing.assert_allclose(
