@@ -821,8 +821,9 @@ def test_mnist_is_the_official_one(mnist_dir):
     assert whole.images[0, 6:12, 6:12].tolist()[1] == [0, 49, 238, 253, 253, 253]
 
 
-def test_emnist_letters_takes_the_counts_of_the_header(real_data):
-    letters = data.load("emnist/letters", "test", manual_dir=real_data / "emnist-letters-subset")
+def test_emnist_letters_takes_the_counts_of_the_header(real_data, shared):
+    source = real_data / "emnist-letters-subset"
+    letters = data.load("emnist/letters", "test", data_dir=shared / "letters", manual_dir=source)
     assert letters.fingerprint.counts == {"train": 54_058, "validation": 4_914, "test": 5_200}
     assert np.bincount(letters.labels).tolist() == [200] * 26
     # Upright: an "l" or "i" is taller than it is wide.

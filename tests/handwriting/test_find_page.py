@@ -236,7 +236,7 @@ def test_ink_is_as_fine_as_the_picture_and_has_its_own_color() -> None:
         assert np.abs(ink - expected).mean() < 4
 
 
-@pytest.mark.parametrize("shape", [(1, 1, 3), (1, 500, 3), (300, 400, 3)])
+@pytest.mark.parametrize("shape", [(1, 1, 3), (1, 255, 3), (170, 255, 3)])
 def test_blank_pages(shape: tuple[int, ...]) -> None:
     """One sentence, whatever the size."""
     with pytest.raises(DataError, match="there is no writing in it"):
@@ -247,7 +247,7 @@ def test_blank_pages(shape: tuple[int, ...]) -> None:
 def test_a_turned_page_reads_as_it_did(quarters: int) -> None:
     """Quarters and halves; the picture shown is the upright one."""
     run = jd.load("digits")
-    picture = photo(["31", "4159"], 0)
+    picture = photo(["31", "4159"], 0, shape=(192, 255))
     reading = jd.handwriting.read(
         np.ascontiguousarray(np.rot90(picture, quarters)), run, find="network"
     )
@@ -285,8 +285,9 @@ def test_there_are_three_ways_to_find() -> None:
 def test_auto_takes_what_reads_more_clearly() -> None:
     """A drawing by its strokes, a turned page by the network; nothing is nothing in all ways."""
     run = jd.load("digits")
-    drawing, page = colored(canvas("5", 0)), np.ascontiguousarray(np.rot90(photo(["2457"], 0)))
+    drawing, page = colored(canvas("5", 0)), photo(["2457"], 0, shape=(192, 255))
     assert jd.handwriting.read(drawing, run, find="auto").text == "5"
+    page = np.ascontiguousarray(np.rot90(page))
     assert jd.handwriting.read(page, run, find="auto").text.replace(" ", "") == "2457"
     with pytest.raises(DataError, match="there is no writing in it"):
         jd.handwriting.read(np.full((90, 90, 3), 255, np.uint8), run, find="auto")
