@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from helpers import finish, start_together, stop_after
+from helpers import stop_after
 from jaxtyping import TypeCheckError
 
 import jaxdigits as jd
@@ -50,16 +50,20 @@ def losses(inputs: pipelines.InputPipeline) -> tuple[list[float], TrainState]:
     return found, inputs.state(last)
 
 
+LINEAR = replace(CONFIG, model="linear", hidden=(128,), dropout=0.0, augment=(), ema_decay=0.0)
+
+
 @pytest.mark.parametrize(
-    "config",
+    ("config", "devices"),
     [
-        CONFIG,
-        replace(CONFIG, reduction="sum", scale="unit", optimizer="sgd", schedule="constant"),
-        replace(CONFIG, batch_size=10_000, dropout=0.0, augment=()),
+        (CONFIG, 1),
+        (CONFIG, 2),
+        (replace(LINEAR, reduction="sum", scale="unit", optimizer="sgd", schedule="constant"), 2),
+        (replace(LINEAR, batch_size=10_000), 1),
+        (replace(LINEAR, batch_size=10_000), 2),
     ],
-    ids=["mean", "sum", "one batch"],
+    ids=["mean-1", "mean-2", "sum-2", "one batch-1", "one batch-2"],
 )
-@pytest.mark.parametrize("devices", [1, 2])
 def test_the_same_network(digits, config, devices):
     trainer = make_trainer(config, digits, mesh=default_mesh(jd.Hints(), 33, devices))
     disk = streamed(trainer, digits)
@@ -217,25 +221,3 @@ def test_a_split_on_the_disk_is_that_in_memory(emnist_files, split):
 def test_an_unknown_split():
     with pytest.raises((jd.errors.DataError, TypeCheckError)):
         data.open_split("digits", "rest")  # pyright: ignore[reportArgumentType]
-
-
-def test_a_process_reads_its_own_share(python):
-    """Two processes: each has half of the columns of every batch."""
-    code = (
-        "import sys, jax, jaxdigits as jd\n"
-        "from jaxdigits import data\n"
-        "from jaxdigits.runs import inputs, multihost\n"
-        "from jaxdigits.training.sharding import default_mesh\n"
-        "from jaxdigits.training.trainer import make_trainer\n"
-        "_, where, _, processes, _, number = sys.argv[1:]\n"
-        "multihost.connect(where, int(processes), int(number))\n"
-        "config = jd.TrainConfig(model='mlp', batch_size=33)\n"
-        "digits = jd.load_training_data('digits')\n"
-        "trainer = make_trainer(config, digits, mesh=default_mesh(jd.Hints(), 33))\n"
-        "source, key = data.open_split('digits'), jax.random.key(0)\n"
-        "batches, _ = inputs.Streamed(trainer, source, digits.validation, key)._read(0)\n"
-        "print(batches.images.shape, (batches.weights > 0).sum())\n"
-    )
-    first, second = finish(start_together("-c", code))
-    assert first[:2] == (0, "(40, 17, 28, 28) 680\n"), first[2]
-    assert second[:2] == (0, "(40, 17, 28, 28) 637\n"), second[2]
