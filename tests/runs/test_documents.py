@@ -64,7 +64,7 @@ def mutated(document: Any, rng: random.Random) -> str:
 def swept(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A sweep of two members."""
     folder = tmp_path_factory.mktemp("sweeps") / "sweep"
-    config = jd.TrainConfig(dataset="digits", model="linear", epochs=1)
+    config = jd.TrainConfig(dataset="digits", model="linear", epochs=0)
     jd.sweep(config, {}, seeds=2, folder=folder)
     return folder
 

@@ -117,17 +117,19 @@ def test_class_names():
         data.from_arrays("shapes", part, part, ["a", "a"])
 
 
-@pytest.mark.parametrize("count", [1, 3, 999, 1000, 1001, 2500])
-def test_any_number_of_images(trained, rng, count):
+def test_any_number_of_images(trained, rng):
     run, _ = trained
-    images = rng.integers(0, 256, (count, 28, 28), dtype=np.uint8)
-    expected = run.model.apply(run.params, scale_pixels(jnp.asarray(images), run.scaling))
-    np.testing.assert_allclose(run.predict_logits(images), expected, rtol=1e-3, atol=1e-3)
+    images = rng.integers(0, 256, (2500, 28, 28), dtype=np.uint8)
+    compute = jax.jit(lambda images: run.model.apply(run.params, scale_pixels(images, run.scaling)))
+    expected = compute(images)
+    for count in (1, 3, 999, 1000, 1001, 2500):
+        found = run.predict_logits(images[:count])
+        np.testing.assert_allclose(found, np.asarray(expected)[:count], rtol=1e-3, atol=1e-3)
 
 
 @pytest.mark.parametrize("model", ["linear", "pixel", "mlp"])
 def test_every_model_is_kept(model, tmp_path):
-    config = jd.TrainConfig(dataset="digits", model=model, epochs=1)
+    config = jd.TrainConfig(dataset="digits", model=model, epochs=0)
     if model == "mlp":
         config = config.replace(hidden=(8, 8))
     run = jd.fit(config, folder=tmp_path / "run")
@@ -298,8 +300,8 @@ def test_a_run_is_saved_anywhere(trained, tmp_path):
 def test_an_ensemble_of_runs(trained, tmp_path):
     """The mean of the members' probabilities, whatever their seeds."""
     run, _ = trained
-    config = jd.TrainConfig(dataset="digits", model="mlp", epochs=1)
-    other = jd.fit(config.replace(epochs=run.config.epochs, seed=1))
+    turned = jax.tree.map(lambda leaf: np.asarray(leaf)[::-1].copy(), run.params)
+    other = dataclasses.replace(run, config=run.config.replace(seed=1), params=turned)
     ensemble = jd.stack([run, other])
     images = jd.data.load("digits", "test").images[:50]
     members = [member.predict_uncalibrated_proba(images) for member in (run, other)]
@@ -317,8 +319,8 @@ def test_an_ensemble_of_runs(trained, tmp_path):
     assert not (tmp_path / "ensemble").exists()
     with pytest.raises(ConfigError, match="at least one run"):
         jd.stack([])
-    wider = jd.fit(config.replace(epochs=0, hidden=(9,)))
     others = {
+        "params": jax.tree.map(lambda leaf: np.asarray(leaf)[:9], run.params),
         "class_names": tuple("abcdefghij"), "light_ground": True, "form": "emnist",
         "image_shape": (28, 29), "scaling": run.scaling._replace(mean=run.scaling.mean + 1),
         "config": run.config.replace(activation="gelu"),
@@ -326,11 +328,11 @@ def test_an_ensemble_of_runs(trained, tmp_path):
     changed = [dataclasses.replace(run, **{name: value}) for name, value in others.items()]
     assert ensemble.folder is None
     assert ensemble.members == (run, other)
-    for stranger in (wider, *changed):
+    for stranger in changed:
         with pytest.raises(ConfigError, match="must have one network and the same classes"):
             jd.stack([run, stranger])
     with pytest.raises(ConfigError, match="cannot be trained further: start from one of its memb"):
-        jd.fit(config, init_from=ensemble)
+        jd.fit(run.config, init_from=ensemble)
 
 
 def test_parameters_of_twice_the_bits(tmp_path):
