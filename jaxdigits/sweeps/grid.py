@@ -43,13 +43,14 @@ def make_plan(config: TrainConfig, grid: Mapping[str, Sequence[Any]], seeds: int
         ConfigError: a value is impossible, or there are too many members.
     """
     settings = expand(config, grid)
+    count = len(settings) * seeds
+    if count > MAX_MEMBERS:
+        raise ConfigError(f"{count:,} members are too many: at most {MAX_MEMBERS}")
     members = [
         setting.replace(seed=config.seed + number)
         for setting in settings
         for number in range(seeds)
     ]
-    if len(members) > MAX_MEMBERS:
-        raise ConfigError(f"{len(members):,} members are too many: at most {MAX_MEMBERS}")
     return Plan(settings, members, [name for name, values in grid.items() if len(values) > 1])
 
 
