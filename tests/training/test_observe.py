@@ -24,7 +24,7 @@ def test_each_result():
 
     def function(x):
         carry, rows = lax.scan(lambda c, row: (c + row, c - row), x[0], x, reverse=True)
-        return carry, double(rows)
+        return -carry, double(rows)
 
     operations, results = observe(function)
     x = jnp.array([1.0, 10.0, 100.0])
@@ -36,7 +36,7 @@ def test_each_result():
         [("add", 111.0), ("sub", 91.0)],
         [("add", 112.0), ("sub", 110.0)],
     ]
-    assert named[-1] == ("mul", [220.0, 182.0, -198.0])
+    assert named[-2:] == [("neg", -112.0), ("mul", [220.0, 182.0, -198.0])]
     assert operations[-1].shape == (3,)
     assert operations[-1].place.startswith("test_each_result.<locals>.double (training/test_obs")
 
