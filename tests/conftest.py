@@ -99,6 +99,15 @@ def _no_programs_kept() -> Iterator[None]:
     jax.clear_caches()
 
 
+@pytest.fixture
+def small_resnet(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """ResNet-18 with two of its stages, of few channels; jax would remember the usual ones."""
+    monkeypatch.setattr("jaxdigits.models.resnet.CHANNELS", (16, 32))
+    jax.clear_caches()
+    yield
+    jax.clear_caches()
+
+
 STRICT = {"by_hand", "ops", "transforms", "test_losses.py"}
 """The rooms whose functions mix no types of numbers; optax does, so training cannot be strict."""
 

@@ -12,5 +12,6 @@ from jaxdigits.runs.folder import shipped_params
 def _fast_page_network() -> None:
     """Optimize the program that finds characters, as for a user: it runs thousands of times."""
     jax.config.update("jax_disable_most_optimizations", False)
-    marks._apply(shipped_params("page"), np.zeros((marks.TILE, marks.TILE, 4), np.uint8))
+    pixels = np.zeros((marks.TILE, marks.TILE, 4), np.uint8)
+    jax.block_until_ready(marks._apply(shipped_params("page"), pixels))
     jax.config.update("jax_disable_most_optimizations", True)

@@ -11,7 +11,7 @@ import jaxdigits as jd
 from jaxdigits.environment import tracing_for
 from jaxdigits.errors import ConfigError
 from jaxdigits.losses import cross_entropy
-from jaxdigits.models import make_model, resnet
+from jaxdigits.models import make_model
 from jaxdigits.training.precision import in_precision
 from jaxdigits.training.resolve import DataSpec, resolve
 from jaxdigits.training.step import autodiff
@@ -89,10 +89,9 @@ def test_products_of_float32_are_told_how_to_round(precision):
     assert {one.params["precision"] for one in usual} == {None}
 
 
+@pytest.mark.usefixtures("small_resnet")
 @pytest.mark.parametrize("name", NETWORKS)
-def test_logits_and_gradients_are_float32_and_nearly_the_same(name, monkeypatch):
-    """Of ResNet-18 two stages of few channels, which are soon compiled."""
-    monkeypatch.setattr(resnet, "CHANNELS", (16, 32))
+def test_logits_and_gradients_are_float32_and_nearly_the_same(name):
     given = given_to(name)
     logits, grads, changed = jax.device_get(jax.jit(gradients_of(name, "bfloat16"))(*given))
     logits_32, grads_32, changed_32 = jax.device_get(jax.jit(gradients_of(name, "default"))(*given))

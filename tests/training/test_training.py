@@ -12,7 +12,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 
 import jaxdigits as jd
 from jaxdigits.environment import compiler_options
-from jaxdigits.models import convnet, resnet
+from jaxdigits.models import convnet
 from jaxdigits.models.dropout import drop
 from jaxdigits.training import batches, sharding
 from jaxdigits.training.batches import shuffled_batches
@@ -454,12 +454,12 @@ def test_two_devices_gather_the_same_statistics(digits):
     assert np.abs(statistics["var"] - 1).max() > 0.1
 
 
-def test_two_devices_share_the_statistics_of_resnet18(digits, monkeypatch):
+@pytest.mark.usefixtures("small_resnet")
+def test_two_devices_share_the_statistics_of_resnet18(digits):
     """Each normalisation asks for the other device's: seen in the program, not run.
 
     There are 12 in two of its four stages.
     """
-    monkeypatch.setattr(resnet, "CHANNELS", (8, 16))
     config = jd.TrainConfig(model="resnet18", batch_size=32, epochs=1)
     trainer = make_trainer(config, digits, mesh=mesh_of(2))
     state = jax.eval_shape(trainer.init, jax.random.key(0))
