@@ -48,12 +48,6 @@ MANIFEST = {
 STATE = {"a": np.zeros(3, np.float32)}
 
 
-@pytest.fixture(autouse=True)
-def _no_pictures(monkeypatch):
-    """They take longer than all else here."""
-    monkeypatch.setattr("jaxdigits.runs.session.draw", lambda *_: None)
-
-
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory) -> dict[int, Path]:
     """The folder of a run that nobody disturbed, by the number of its devices."""

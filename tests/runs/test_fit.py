@@ -26,12 +26,6 @@ CONFIG = jd.TrainConfig(
 )  # fmt: skip
 
 
-@pytest.fixture(autouse=True)
-def _no_pictures(monkeypatch):
-    """They take longer than all else here."""
-    monkeypatch.setattr("jaxdigits.runs.session.draw", lambda *_: None)
-
-
 @pytest.fixture(scope="module")
 def alone() -> jd.Run:
     """A run that nobody disturbed."""
