@@ -1,7 +1,8 @@
 """Printing: results on standard output, everything else on standard error."""
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 from jaxdigits.data.dataset import Fingerprint
@@ -17,6 +18,11 @@ def report(text: str, document: Mapping[str, Any], *, as_json: bool) -> None:
 def note(text: str) -> None:
     """Print a line that is not a result on standard error."""
     print(text, file=sys.stderr)
+
+
+def written_to(folder: Path, names: Iterable[str]) -> str:
+    """A line about those of the files that are there: pictures may be omitted."""
+    return f"written to {folder}: {', '.join(name for name in names if (folder / name).exists())}"
 
 
 def results_table(results: Mapping[str, Mapping[str, Any]]) -> str:

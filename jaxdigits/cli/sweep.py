@@ -111,12 +111,11 @@ def run_sweep(
 
 def summary(result: "SweepResult") -> str:
     """What a sweep found, in words."""
-    from jaxdigits.cli.output import results_table
+    from jaxdigits.cli.output import results_table, written_to
     from jaxdigits.sweeps.sweep import SWEEP_FILES
 
     run, best, seconds = result.ensemble, result.best, result.document["seconds"]
     assert result.folder is not None
-    written = [name for name in SWEEP_FILES if (result.folder / name).exists()]
     count = sum(len(setting.members) for setting in result.settings)
     return "\n".join(
         [
@@ -131,7 +130,7 @@ def summary(result: "SweepResult") -> str:
             "",
             results_table(run.results),
             "",
-            f"written to {result.folder}: {', '.join(written)}",
+            written_to(result.folder, SWEEP_FILES),
         ]
     )
 

@@ -93,7 +93,7 @@ def train(
 
 def summary(run: "Run") -> str:
     """What a run did, in words."""
-    from jaxdigits.cli.output import results_table
+    from jaxdigits.cli.output import results_table, written_to
     from jaxdigits.models import count_params
     from jaxdigits.runs.folder import RUN_FILES
     from jaxdigits.runs.loop import counted
@@ -106,9 +106,8 @@ def summary(run: "Run") -> str:
         work = counted(epochs, "epoch")
         trained = f"{work} in {seconds['train']:.1f} s, {rate:,.0f} images/s"
     assert run.folder is not None
-    written = [name for name in RUN_FILES if (run.folder / name).exists()]
     return (
         f"{run.network_name} with {count_params(run.params):,} parameters on {run.fingerprint}\n"
         f"{trained}; compiled in {seconds.get('compile', 0):.1f} s\n\n"
-        f"{results_table(run.results)}\n\nwritten to {run.folder}: {', '.join(written)}"
+        f"{results_table(run.results)}\n\n{written_to(run.folder, RUN_FILES)}"
     )
