@@ -135,7 +135,13 @@ def resnet_variables(stem: str, rng: np.random.Generator, **options: Any) -> Any
 
     from jaxdigits.models import resnet
 
-    shapes = jax.eval_shape(partial(resnet.init, stem=stem, **options), jax.random.key(0))
+    init = partial(resnet.init, stem=stem, **options)
+    return drawn(jax.eval_shape(init, jax.random.key(0)), rng)
+
+
+def drawn(shapes: Any, rng: np.random.Generator) -> Any:
+    """Parameters, and statistics, of any network, without a program that draws them."""
+    import jax
 
     def draw(path, leaf):
         name = path[-1].key

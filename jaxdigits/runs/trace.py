@@ -119,7 +119,7 @@ class Trace:
         if epoch:
             state = self._before(epoch)
             # By NumPy, without a program for each number of steps.
-            batches = jax.tree.map(np.asarray, self._batches(state))
+            batches = jax.device_get(self._batches(state))
             if step > 1:
                 state, _ = self._take(state, jax.tree.map(lambda rows: rows[: step - 1], batches))
             function = self._trainer.step

@@ -163,7 +163,7 @@ def wait_until(holds) -> None:
 
 
 def test_a_signal_ends_the_epoch_and_saves():
-    """It says what goes on, and that does, until the next signal."""
+    """It says what resumes the run, and that does, until the next signal."""
     command = [*COMMAND, *SETTINGS, "--epochs", "100000", "--out", "run"]
     for number in (signal.SIGINT, signal.SIGTERM):
         begun = lines("run.unfinished/metrics.jsonl")

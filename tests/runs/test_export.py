@@ -13,7 +13,7 @@ import pytest
 import safetensors
 import scipy.special
 from flax import nnx
-from helpers import resnet_variables
+from helpers import drawn, resnet_variables
 
 import jaxdigits as jd
 from jaxdigits.errors import ConfigError
@@ -72,14 +72,8 @@ def networks() -> dict[str, jd.Run]:
 
     rng, digits = np.random.default_rng(0), jd.load("digits")
 
-    def drawn(path, leaf):
-        variance = path[-1].key == "var"
-        found = rng.uniform(0.5, 1.5, leaf.shape) if variance else rng.normal(0, 0.1, leaf.shape)
-        return found.astype(leaf.dtype)
-
     def with_colors(config, model, **more):
-        shapes = jax.eval_shape(model.init, jax.random.key(0))
-        params = jax.tree_util.tree_map_with_path(drawn, shapes)
+        params = drawn(jax.eval_shape(model.init, jax.random.key(0)), rng)
         shape, names = (16, 20, 3), ("odd", "even")
         return dataclasses.replace(
             digits, config=config, model=model, params=params, image_shape=shape,

@@ -56,7 +56,7 @@ def test_a_smooth_enlargement_comes_back_nearly(mnist, rng):
 
 
 def test_a_network_reads_what_comes_back(mnist, letters, rng):
-    """The accuracy on converted images is that on the files' own, within two points of 300."""
+    """Converted images are classified as well as the official ones: 300, within two points."""
     for network, dataset, convert in (("digits", mnist, to_mnist), ("letters", letters, to_emnist)):
         run, images = jd.load(network), dataset.images[:300]
         labels = dataset.labels[:300]
