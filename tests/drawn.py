@@ -163,6 +163,10 @@ def canvas(
     return np.round(255 * (ink if dark else 1 - ink)).astype(np.uint8)
 
 
+SMALL = (192, 255)
+"""The rows and columns of a photo at which the page network looks in one piece."""
+
+
 def photo(
     lines: Sequence[str],
     seed: int,

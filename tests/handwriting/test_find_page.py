@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from drawn import canvas, photo
+from drawn import SMALL, canvas, photo
 from PIL import Image
 from settled import read_pages, settled
 
@@ -247,7 +247,7 @@ def test_blank_pages(shape: tuple[int, ...]) -> None:
 def test_a_turned_page_reads_as_it_did(quarters: int) -> None:
     """Quarters and halves; the picture shown is the upright one."""
     run = jd.load("digits")
-    picture = photo(["31", "4159"], 0, shape=(192, 255))
+    picture = photo(["31", "4159"], 0, shape=SMALL)
     reading = jd.handwriting.read(
         np.ascontiguousarray(np.rot90(picture, quarters)), run, find="network"
     )
@@ -285,7 +285,7 @@ def test_there_are_three_ways_to_find() -> None:
 def test_auto_takes_what_reads_more_clearly() -> None:
     """A drawing by its strokes, a turned page by the network; nothing is nothing in all ways."""
     run = jd.load("digits")
-    drawing, page = colored(canvas("5", 0)), photo(["2457"], 0, shape=(192, 255))
+    drawing, page = colored(canvas("5", 0)), photo(["2457"], 0, shape=SMALL)
     assert jd.handwriting.read(drawing, run, find="auto").text == "5"
     page = np.ascontiguousarray(np.rot90(page))
     assert jd.handwriting.read(page, run, find="auto").text.replace(" ", "") == "2457"

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import skimage
-from drawn import SHAPES, canvas, photo
+from drawn import SHAPES, SMALL, canvas, photo
 from PIL import Image
 from skimage.filters import apply_hysteresis_threshold
 
@@ -109,7 +109,7 @@ def test_photos_of_digits(style, digits_run):
     """Pen on paper, several lines, turned, in bad light: place and order of all, most are right."""
     right = total = 0
     for seed, lines in enumerate((["31", "4159"], ["2718", "28"], ["60", "2", "214"])):
-        picture = photo(lines, seed, shape=(192, 255), **style)
+        picture = photo(lines, seed, shape=SMALL, **style)
         found = read_text(picture, digits_run).replace(" ", "").split("\n")
         assert [len(line) for line in found] == [len(line) for line in lines]
         total += sum(map(len, lines))
@@ -119,18 +119,18 @@ def test_photos_of_digits(style, digits_run):
 
 def test_a_photo_of_letters(letters_run):
     """By their looks: "jij" is no English."""
-    found = read(photo(["HELLO", "jij"], 3, shape=(192, 255)), letters_run, spelling="none")
+    found = read(photo(["HELLO", "jij"], 3, shape=SMALL), letters_run, spelling="none")
     assert found.text.upper() == "HELLO\nJIJ"
 
 
 def test_digits_and_letters_on_one_page():
     """Neighbors settle what looks alike; what it might be alone is kept."""
     run = jd.load("characters")
-    found = read(photo(["ROOM 12"], 3, shape=(192, 255)), run)
+    found = read(photo(["ROOM 12"], 3, shape=SMALL), run)
     assert found.text == "room 12"
     both = [(one["character"], one["second"]) for one in found.as_dict()["characters"]]
     assert both[1:3] == [("o", "0")] * 2
-    assert read_text(photo(["FUNK 97"], 3, shape=(192, 255)), run) == "funk 97"
+    assert read_text(photo(["FUNK 97"], 3, shape=SMALL), run) == "funk 97"
 
 
 def test_what_is_drawn_says_what_is_sure(digits_run):
@@ -388,7 +388,7 @@ def test_a_picture_stays_as_it_is(digits_run):
 
 def blank_photo(seed):
     """The pen writes the paper's color."""
-    return photo(["1"], seed, shape=(192, 255), color=(235, 232, 222), shadow=0.8)
+    return photo(["1"], seed, shape=SMALL, color=(235, 232, 222), shadow=0.8)
 
 
 def photograph(name):
